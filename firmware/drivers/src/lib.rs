@@ -1,0 +1,2 @@
+//! One file per chip or field protocol.
+#![no_std]

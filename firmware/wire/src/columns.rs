@@ -1,0 +1,263 @@
+//! Readings as columns: what makes 2 bytes of 40.
+//!
+//! Readings are sorted by series, so that each series is a run of its own. Per run: times as first, first
+//! difference, then differences of differences; values as integers of a decimal scale where every value of the
+//! run is exactly such a decimal (sensors speak in 0.01 °C or 1 mm), else as the bits of the doubles, each
+//! XORed with the one before. Qualities are run-length coded over the whole batch.
+
+use alloc::vec::Vec;
+
+use bincode::{Decode, Encode};
+
+use crate::frame::{DecodeError, EncodeError};
+use crate::ids::{QuantityCode, SensorName};
+use crate::place::Place;
+use crate::reading::{Batch, Quality, Reading, Series};
+use crate::time::{BootId, Clock};
+
+/// Most readings in one batch: a minute of 64 sensors at 1 Hz.
+pub const MAX_READINGS: usize = 4096;
+/// Most series in one batch, and sensors on one gateway.
+pub const MAX_SERIES: usize = 1024;
+/// Most places in one batch.
+pub const MAX_PLACES: usize = 64;
+
+/// Decimal digits tried after the point.
+const MAX_SCALE: u8 = 6;
+/// Marks a run of doubles.
+const RAW: u8 = 255;
+/// Integers up to here are exact doubles (2^53).
+const EXACT: f64 = 9_007_199_254_740_992.0;
+const POWERS: [f64; MAX_SCALE as usize + 1] = [1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6];
+
+/// One run of readings.
+#[derive(Encode, Decode)]
+struct Run {
+    sensor: SensorName,
+    quantity: QuantityCode,
+    place: u16,
+    readings: u32,
+    /// Digits after the point of `values`, or [`RAW`].
+    scale: u8,
+}
+
+/// A batch, column by column.
+#[derive(Encode, Decode)]
+pub(crate) struct Columns {
+    boot: BootId,
+    clock: Clock,
+    places: Vec<Place>,
+    runs: Vec<Run>,
+    times: Vec<i64>,
+    values: Vec<i64>,
+    doubles: Vec<u64>,
+    qualities: Vec<(u32, Quality)>,
+}
+
+/// The integer that is `value` at `scale` digits after the point, when that loses nothing.
+fn scaled(value: f64, scale: u8) -> Option<i64> {
+    let power = POWERS[usize::from(scale)];
+    let shifted = value * power;
+    // NaN fails the comparison.
+    if !(shifted.abs() < EXACT) {
+        return None;
+    }
+    let rounded = (shifted + if shifted < 0.0 { -0.5 } else { 0.5 }) as i64;
+    (rounded as f64 / power == value).then_some(rounded)
+}
+
+/// The smallest scale at which every value of a run is exact.
+fn scale_of(values: impl Iterator<Item = f64> + Clone) -> Option<u8> {
+    let mut scale = 0;
+    for value in values.clone() {
+        while scaled(value, scale).is_none() {
+            scale += 1;
+            if scale > MAX_SCALE {
+                return None;
+            }
+        }
+    }
+    // A value exact at a small scale may lose a bit at a larger one: prove all at the final scale.
+    values.into_iter().all(|value| scaled(value, scale).is_some()).then_some(scale)
+}
+
+impl Columns {
+    pub(crate) fn pack(batch: &Batch) -> Result<Self, EncodeError> {
+        let limit = |what, found, most| {
+            if found > most { Err(EncodeError::TooMany { what, found, most }) } else { Ok(()) }
+        };
+        limit("readings", batch.readings.len(), MAX_READINGS)?;
+        limit("series", batch.series.len(), MAX_SERIES)?;
+        limit("places", batch.places.len(), MAX_PLACES)?;
+        if batch.series.iter().any(|series| usize::from(series.place) >= batch.places.len()) {
+            return Err(EncodeError::Dangling);
+        }
+        let mut sorted: Vec<&Reading> = batch.readings.iter().collect();
+        sorted.sort_by_key(|reading| reading.series);
+
+        let count = sorted.len();
+        let mut out = Columns {
+            boot: batch.boot,
+            clock: batch.clock,
+            places: batch.places.clone(),
+            runs: Vec::with_capacity(batch.series.len()),
+            times: Vec::with_capacity(count),
+            values: Vec::with_capacity(count),
+            doubles: Vec::new(),
+            qualities: Vec::new(),
+        };
+        for run in sorted.chunk_by(|a, b| a.series == b.series) {
+            let number = run[0].series;
+            let series = batch.series.get(usize::from(number)).ok_or(EncodeError::Dangling)?;
+            out.pack_times(run)?;
+            out.pack_qualities(run);
+            let scale = out.pack_values(number, run)?;
+            out.runs.push(Run {
+                sensor: series.sensor.clone(),
+                quantity: series.quantity,
+                place: series.place,
+                readings: run.len() as u32,
+                scale,
+            });
+        }
+        Ok(out)
+    }
+
+    fn pack_times(&mut self, run: &[&Reading]) -> Result<(), EncodeError> {
+        let (mut last, mut step) = (0_i64, 0_i64);
+        for (index, reading) in run.iter().enumerate() {
+            let time = i64::try_from(reading.mono_ms).map_err(|_| EncodeError::BadTime)?;
+            let difference = time - last;
+            match index {
+                0 => self.times.push(time),
+                1 => self.times.push(difference),
+                _ => self.times.push(difference.wrapping_sub(step)),
+            }
+            if index > 0 {
+                step = difference;
+            }
+            last = time;
+        }
+        Ok(())
+    }
+
+    fn pack_qualities(&mut self, run: &[&Reading]) {
+        for reading in run {
+            match self.qualities.last_mut() {
+                Some((count, quality)) if *quality == reading.quality => *count += 1,
+                _ => self.qualities.push((1, reading.quality)),
+            }
+        }
+    }
+
+    fn pack_values(&mut self, series: u16, run: &[&Reading]) -> Result<u8, EncodeError> {
+        let fits = |r: &&Reading| r.value.is_some() == r.quality.has_value() && r.value.is_none_or(f64::is_finite);
+        if !run.iter().all(fits) {
+            return Err(EncodeError::BadValue { series });
+        }
+        let values = run.iter().filter_map(|reading| reading.value);
+        if let Some(scale) = scale_of(values.clone()) {
+            let mut last = 0;
+            for value in values {
+                // Proved exact by `scale_of`.
+                let integer = scaled(value, scale).unwrap_or_default();
+                self.values.push(integer - last);
+                last = integer;
+            }
+            Ok(scale)
+        } else {
+            let mut last = 0;
+            for value in values {
+                self.doubles.push(value.to_bits() ^ last);
+                last = value.to_bits();
+            }
+            Ok(RAW)
+        }
+    }
+
+    pub(crate) fn unpack(self) -> Result<Batch, DecodeError> {
+        let limit = |what, found, most| {
+            if found > most { Err(DecodeError::TooMany { what, found, most }) } else { Ok(()) }
+        };
+        let wrong = |what| DecodeError::Inconsistent { what };
+        limit("readings", self.times.len(), MAX_READINGS)?;
+        limit("series", self.runs.len(), MAX_SERIES)?;
+        limit("places", self.places.len(), MAX_PLACES)?;
+        if !self.places.iter().all(Place::is_valid) {
+            return Err(wrong("a place is off the map"));
+        }
+        let mut qualities = self.qualities.iter().flat_map(|&(count, quality)| {
+            // Bounded by `take`: a hostile count costs nothing.
+            core::iter::repeat_n(quality, count as usize)
+        });
+        let mut times = self.times.iter();
+        let mut values = self.values.iter();
+        let mut doubles = self.doubles.iter();
+        let mut readings = Vec::with_capacity(self.times.len());
+        let mut series = Vec::with_capacity(self.runs.len());
+        for run in &self.runs {
+            let number = series.len() as u16;
+            if usize::from(run.place) >= self.places.len() || run.readings == 0 {
+                return Err(wrong("a series without a place or without readings"));
+            }
+            let power = match run.scale {
+                RAW => None,
+                scale => Some(*POWERS.get(usize::from(scale)).ok_or_else(|| wrong("the scale of a series"))?),
+            };
+            let (mut time, mut step, mut integer, mut bits) = (0_i64, 0_i64, 0_i64, 0_u64);
+            for index in 0..run.readings {
+                let next = *times.next().ok_or_else(|| wrong("fewer times than readings"))?;
+                match index {
+                    0 => time = next,
+                    1 => {
+                        step = next;
+                        time = time.wrapping_add(step);
+                    }
+                    _ => {
+                        step = step.wrapping_add(next);
+                        time = time.wrapping_add(step);
+                    }
+                }
+                let mono_ms = u64::try_from(time).map_err(|_| wrong("a time before the boot"))?;
+                let quality = qualities.next().ok_or_else(|| wrong("fewer qualities than readings"))?;
+                let value = match (quality.has_value(), power) {
+                    (false, _) => None,
+                    (true, Some(power)) => {
+                        integer =
+                            integer.wrapping_add(*values.next().ok_or_else(|| wrong("fewer values than readings"))?);
+                        Some(integer as f64 / power)
+                    }
+                    (true, None) => {
+                        bits ^= doubles.next().ok_or_else(|| wrong("fewer values than readings"))?;
+                        Some(f64::from_bits(bits)).filter(|value| value.is_finite())
+                    }
+                };
+                if value.is_some() != quality.has_value() {
+                    return Err(wrong("a value that is not finite"));
+                }
+                readings.push(Reading { series: number, mono_ms, value, quality });
+            }
+            series.push(Series { sensor: run.sensor.clone(), quantity: run.quantity, place: run.place });
+        }
+        if times.next().is_some() || values.next().is_some() || doubles.next().is_some() || qualities.next().is_some()
+        {
+            return Err(wrong("columns longer than the readings"));
+        }
+        Ok(Batch { boot: self.boot, clock: self.clock, places: self.places, series, readings })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals_are_recognised_and_others_are_not() {
+        assert_eq!(scale_of([21.5, 21.25, 21.0].into_iter()), Some(2));
+        assert_eq!(scale_of([1.0, 2.0].into_iter()), Some(0));
+        assert_eq!(scale_of([0.1, 0.2, 0.3].into_iter()), Some(1));
+        assert_eq!(scale_of([1.0 / 3.0].into_iter()), None);
+        assert_eq!(scale_of([1e300].into_iter()), None);
+        assert_eq!(scale_of(core::iter::empty::<f64>()), Some(0));
+    }
+}
