@@ -161,7 +161,11 @@ impl<'d> Section<'d> {
     }
 
     /// A text read by `parse`; `None` when it is absent or wrong.
-    pub fn optional<T, E: fmt::Display>(&mut self, key: &str, parse: impl Fn(&str) -> Result<T, E>) -> Option<T> {
+    pub fn optional<T, E: fmt::Display>(
+        &mut self,
+        key: &str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Option<T> {
         let value = self.take(key)?;
         match value.get_ref() {
             DeValue::String(text) => match parse(text) {
@@ -179,7 +183,11 @@ impl<'d> Section<'d> {
     }
 
     /// Like [`Section::optional`], but absence is a problem.
-    pub fn required<T, E: fmt::Display>(&mut self, key: &str, parse: impl Fn(&str) -> Result<T, E>) -> Option<T> {
+    pub fn required<T, E: fmt::Display>(
+        &mut self,
+        key: &str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Option<T> {
         self.need(key, "a text in quotes");
         self.optional(key, parse)
     }
@@ -217,14 +225,17 @@ impl<'d> Section<'d> {
     pub fn number(&mut self, key: &str, range: RangeInclusive<f64>) -> Option<f64> {
         let value = self.take(key)?;
         let found = match value.get_ref() {
-            DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix()).ok().map(|i| i as f64),
+            DeValue::Integer(integer) => {
+                i64::from_str_radix(integer.as_str(), integer.radix()).ok().map(|i| i as f64)
+            }
             DeValue::Float(float) => float.as_str().replace('_', "").parse::<f64>().ok(),
             _ => None,
         };
         match found {
             Some(number) if range.contains(&number) => Some(number),
             Some(number) => {
-                let message = format!("{number} is out of range: {} to {} expected", range.start(), range.end());
+                let message =
+                    format!("{number} is out of range: {} to {} expected", range.start(), range.end());
                 self.document.report(value.span().start, self.join(key), message);
                 None
             }
@@ -251,7 +262,8 @@ impl<'d> Section<'d> {
         match found {
             Some(number) if range.contains(&number) => Some(number),
             Some(number) => {
-                let message = format!("{number} is out of range: {} to {} expected", range.start(), range.end());
+                let message =
+                    format!("{number} is out of range: {} to {} expected", range.start(), range.end());
                 self.document.report(value.span().start, self.join(key), message);
                 None
             }
@@ -283,12 +295,19 @@ impl<'d> Section<'d> {
     /// A duration with its unit, `500ms`, `10s`, `5min`, `2h`, `3d`, in milliseconds within `range_ms`.
     pub fn duration_ms(&mut self, key: &str, range_ms: RangeInclusive<u64>) -> Option<u64> {
         self.optional(key, |text| {
-            let ms = parse_duration_ms(text)
-                .ok_or_else(|| format!("{text:?} is not a duration: a number with its unit expected, 500ms, 10s, 5min, 2h or 3d"))?;
+            let ms = parse_duration_ms(text).ok_or_else(|| {
+                format!(
+                    "{text:?} is not a duration: a number with its unit expected, 500ms, 10s, 5min, 2h or 3d"
+                )
+            })?;
             if range_ms.contains(&ms) {
                 Ok(ms)
             } else {
-                Err(format!("{text:?} is out of range: {} ms to {} ms expected", range_ms.start(), range_ms.end()))
+                Err(format!(
+                    "{text:?} is out of range: {} ms to {} ms expected",
+                    range_ms.start(),
+                    range_ms.end()
+                ))
             }
         })
     }
@@ -296,8 +315,9 @@ impl<'d> Section<'d> {
     /// A size with its unit, `512 KiB`, `64 MiB`, `2 GiB`, in bytes within `range`.
     pub fn size_bytes(&mut self, key: &str, range: RangeInclusive<u64>) -> Option<u64> {
         self.optional(key, |text| {
-            let bytes = parse_size_bytes(text)
-                .ok_or_else(|| format!("{text:?} is not a size: a number with its unit expected, 512 KiB, 64 MiB or 2 GiB"))?;
+            let bytes = parse_size_bytes(text).ok_or_else(|| {
+                format!("{text:?} is not a size: a number with its unit expected, 512 KiB, 64 MiB or 2 GiB")
+            })?;
             if range.contains(&bytes) {
                 Ok(bytes)
             } else {

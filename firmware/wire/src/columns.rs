@@ -58,8 +58,7 @@ pub(crate) struct Columns {
 fn scaled(value: f64, scale: u8) -> Option<i64> {
     let power = POWERS[usize::from(scale)];
     let shifted = value * power;
-    // NaN fails the comparison.
-    if !(shifted.abs() < EXACT) {
+    if shifted.is_nan() || shifted.abs() >= EXACT {
         return None;
     }
     let rounded = (shifted + if shifted < 0.0 { -0.5 } else { 0.5 }) as i64;
@@ -151,7 +150,8 @@ impl Columns {
     }
 
     fn pack_values(&mut self, series: u16, run: &[&Reading]) -> Result<u8, EncodeError> {
-        let fits = |r: &&Reading| r.value.is_some() == r.quality.has_value() && r.value.is_none_or(f64::is_finite);
+        let fits =
+            |r: &&Reading| r.value.is_some() == r.quality.has_value() && r.value.is_none_or(f64::is_finite);
         if !run.iter().all(fits) {
             return Err(EncodeError::BadValue { series });
         }
@@ -223,8 +223,8 @@ impl Columns {
                 let value = match (quality.has_value(), power) {
                     (false, _) => None,
                     (true, Some(power)) => {
-                        integer =
-                            integer.wrapping_add(*values.next().ok_or_else(|| wrong("fewer values than readings"))?);
+                        integer = integer
+                            .wrapping_add(*values.next().ok_or_else(|| wrong("fewer values than readings"))?);
                         Some(integer as f64 / power)
                     }
                     (true, None) => {
@@ -239,7 +239,10 @@ impl Columns {
             }
             series.push(Series { sensor: run.sensor.clone(), quantity: run.quantity, place: run.place });
         }
-        if times.next().is_some() || values.next().is_some() || doubles.next().is_some() || qualities.next().is_some()
+        if times.next().is_some()
+            || values.next().is_some()
+            || doubles.next().is_some()
+            || qualities.next().is_some()
         {
             return Err(wrong("columns longer than the readings"));
         }

@@ -42,7 +42,8 @@ const MAX_DECODED_BYTES: usize = 2 * 1024 * 1024;
 const FIXED_HEADER: usize = 31;
 const CHECKSUM: usize = 4;
 
-const CRC: crc32c::Crc<u32, crc32c::Table<16>> = crc32c::Crc::<u32, crc32c::Table<16>>::new(&crc32c::CRC_32_ISCSI);
+const CRC: crc32c::Crc<u32, crc32c::Table<16>> =
+    crc32c::Crc::<u32, crc32c::Table<16>>::new(&crc32c::CRC_32_ISCSI);
 
 /// CRC-32C of `bytes`, the checksum Watchfire uses everywhere.
 pub fn crc32c(bytes: &[u8]) -> u32 {
@@ -183,11 +184,15 @@ impl fmt::Display for EncodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             EncodeError::Empty => f.write_str("an empty batch is not sent"),
-            EncodeError::TooMany { what, found, most } => write!(f, "{found} {what} in one frame, at most {most} fit"),
+            EncodeError::TooMany { what, found, most } => {
+                write!(f, "{found} {what} in one frame, at most {most} fit")
+            }
             EncodeError::TooLarge { bytes } => {
                 write!(f, "the frame takes {bytes} bytes, at most {MAX_FRAME_BYTES} are allowed: split it")
             }
-            EncodeError::Dangling => f.write_str("a reading names a series or place that the batch does not list"),
+            EncodeError::Dangling => {
+                f.write_str("a reading names a series or place that the batch does not list")
+            }
             EncodeError::BadValue { series } => {
                 write!(f, "series {series}: a value must be finite, and be there unless the quality is fault")
             }
@@ -265,8 +270,12 @@ pub enum DecodeError {
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            DecodeError::Truncated { have, need } => write!(f, "truncated: {have} bytes, at least {need} expected"),
-            DecodeError::TooLarge { bytes } => write!(f, "{bytes} bytes, at most {MAX_FRAME_BYTES} are accepted"),
+            DecodeError::Truncated { have, need } => {
+                write!(f, "truncated: {have} bytes, at least {need} expected")
+            }
+            DecodeError::TooLarge { bytes } => {
+                write!(f, "{bytes} bytes, at most {MAX_FRAME_BYTES} are accepted")
+            }
             DecodeError::NotAFrame => f.write_str("not a Watchfire frame: it does not start with \"WFB\""),
             DecodeError::Version { found } => {
                 write!(f, "version byte {found:#04x} is unknown, this build reads version 1")
@@ -276,10 +285,14 @@ impl fmt::Display for DecodeError {
             }
             DecodeError::Header { field } => write!(f, "the header's {field} has no valid value"),
             DecodeError::Codec { found } => write!(f, "codec {found} is not readable by this build"),
-            DecodeError::Compression => f.write_str("the payload does not decompress to the announced length"),
+            DecodeError::Compression => {
+                f.write_str("the payload does not decompress to the announced length")
+            }
             DecodeError::Malformed => f.write_str("the payload is malformed"),
             DecodeError::Trailing { bytes } => write!(f, "{bytes} bytes are left after the payload"),
-            DecodeError::TooMany { what, found, most } => write!(f, "{found} {what}, at most {most} are accepted"),
+            DecodeError::TooMany { what, found, most } => {
+                write!(f, "{found} {what}, at most {most} are accepted")
+            }
             DecodeError::Inconsistent { what } => write!(f, "the parts contradict each other: {what}"),
         }
     }
@@ -290,8 +303,8 @@ impl core::error::Error for DecodeError {}
 /// Decodes bincode from outside: bounded in memory, all bytes used.
 pub(crate) fn bounded<T: Decode<()>>(bytes: &[u8]) -> Result<T, DecodeError> {
     let config = bincode::config::standard().with_limit::<MAX_DECODED_BYTES>();
-    let (value, used) =
-        bincode::decode_from_slice(bytes, config).map_err(|_: bincode::error::DecodeError| DecodeError::Malformed)?;
+    let (value, used) = bincode::decode_from_slice(bytes, config)
+        .map_err(|_: bincode::error::DecodeError| DecodeError::Malformed)?;
     match bytes.len() - used {
         0 => Ok(value),
         left => Err(DecodeError::Trailing { bytes: left }),
@@ -406,8 +419,9 @@ impl Header {
         }
         let id_length = usize::from(body[30]);
         let payload_at = FIXED_HEADER + id_length;
-        let id =
-            body.get(FIXED_HEADER..payload_at).ok_or(DecodeError::Truncated { have: body.len(), need: payload_at })?;
+        let id = body
+            .get(FIXED_HEADER..payload_at)
+            .ok_or(DecodeError::Truncated { have: body.len(), need: payload_at })?;
         let gateway = core::str::from_utf8(id)
             .ok()
             .and_then(|text| GatewayId::new(text).ok())
@@ -455,7 +469,8 @@ impl Header {
             }
             Packed::Announcement(announcement) => {
                 too_many("sensors", announcement.sensors.len(), MAX_SERIES)?;
-                if !(announcement.place.is_valid() && announcement.sensors.iter().all(|s| s.place.is_valid())) {
+                if !(announcement.place.is_valid() && announcement.sensors.iter().all(|s| s.place.is_valid()))
+                {
                     return Err(DecodeError::Inconsistent { what: "a place is off the map" });
                 }
                 Payload::Announcement(announcement)

@@ -153,7 +153,20 @@ impl Area {
 }
 
 /// The number of a quantity in the catalogue (`configs/quantities`). Numbers are never reused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Encode,
+    Decode,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 pub struct QuantityCode(pub u16);
 
 #[cfg(test)]
@@ -180,6 +193,9 @@ mod tests {
     #[test]
     fn the_message_teaches() {
         let text = alloc::format!("{}", GatewayId::new("Box 7").unwrap_err());
-        assert_eq!(text, "\"Box 7\" is not a gateway id: 1 to 32 characters of a-z, 0-9 and -, not starting or ending with -");
+        assert_eq!(
+            text,
+            "\"Box 7\" is not a gateway id: 1 to 32 characters of a-z, 0-9 and -, not starting or ending with -"
+        );
     }
 }

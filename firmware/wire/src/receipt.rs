@@ -54,7 +54,11 @@ impl Receipt {
         }
         let receipt: Self = bounded(rest)?;
         if receipt.sequences.len() > MAX_SEQUENCES {
-            return Err(DecodeError::TooMany { what: "sequences", found: receipt.sequences.len(), most: MAX_SEQUENCES });
+            return Err(DecodeError::TooMany {
+                what: "sequences",
+                found: receipt.sequences.len(),
+                most: MAX_SEQUENCES,
+            });
         }
         Ok(receipt)
     }
@@ -66,8 +70,12 @@ mod tests {
 
     #[test]
     fn a_receipt_comes_back_and_its_bytes_are_frozen() {
-        let receipt =
-            Receipt { store: 7, lane: Lane::Reading, sequences: alloc::vec![1, 2, 300], verdict: Verdict::Durable };
+        let receipt = Receipt {
+            store: 7,
+            lane: Lane::Reading,
+            sequences: alloc::vec![1, 2, 300],
+            verdict: Verdict::Durable,
+        };
         let bytes = receipt.encode();
         assert_eq!(bytes, [1, 7, 2, 3, 1, 2, 251, 44, 1, 0], "receipt v1 is frozen: never edit this test");
         assert_eq!(Receipt::decode(&bytes), Ok(receipt));

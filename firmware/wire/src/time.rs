@@ -3,7 +3,20 @@
 use bincode::{Decode, Encode};
 
 /// One start of a box: random, so that monotonic times of two starts are never mixed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Encode,
+    Decode,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 pub struct BootId(pub u64);
 
 /// What the box knows of the wall clock.

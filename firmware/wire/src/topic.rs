@@ -71,7 +71,11 @@ mod tests {
         let gateway = GatewayId::new("caotang-03").unwrap();
         for lane in Lane::ALL {
             let topic = up(&gateway, lane);
-            assert_eq!(parse_uplink(&topic), Some(Uplink::Frame { gateway: gateway.clone(), lane }), "{topic}");
+            assert_eq!(
+                parse_uplink(&topic),
+                Some(Uplink::Frame { gateway: gateway.clone(), lane }),
+                "{topic}"
+            );
         }
         assert_eq!(
             parse_uplink("senml/river-works"),
@@ -81,7 +85,18 @@ mod tests {
 
     #[test]
     fn strange_topics_are_none() {
-        for topic in ["", "wf", "wf/2/a/up/reading", "wf/1/A/up/reading", "wf/1/a/up/x", "wf/1/a/up/reading/", "senml", "senml/", "senml/a/b", "x"] {
+        for topic in [
+            "",
+            "wf",
+            "wf/2/a/up/reading",
+            "wf/1/A/up/reading",
+            "wf/1/a/up/x",
+            "wf/1/a/up/reading/",
+            "senml",
+            "senml/",
+            "senml/a/b",
+            "x",
+        ] {
             assert_eq!(parse_uplink(topic), None, "{topic}");
         }
     }
