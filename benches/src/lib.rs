@@ -1,1 +1,24 @@
-//! benches
+//! One seeded city, for everything that needs the whole system or a lot of data.
+//!
+//! This is the only crate that sees both the gateway and ingest. Nothing here ships to a box.
+//!
+//! # Layout
+//! - [`city`]: gateways, sensors and readings that look like a street's, the same for the same seed
+//! - [`mqtt`]: MQTT packets written by hand, for clients that break the rules
+//! - [`http`]: the smallest HTTP client that can ask our own API
+//! - [`table`]: figures in columns, and what repeated runs say
+//! - [`process`]: what the kernel says about a process
+//!
+//! # Programs
+//! - `watchfire`: the one command: ingest, this machine, and a simulated street
+//! - `codec`: bytes and nanoseconds per reading
+//! - `load`: valid frames at a chosen rate
+//! - `hostile`: random and mutated packets between well-behaved ones
+//! - `audit`: 0 lost, 0 doubled, from the boxes' counters to the Parquet files
+//! - `kills`: `kill -9` and long stops in full flow, each judged by the audit
+
+pub mod city;
+pub mod http;
+pub mod mqtt;
+pub mod process;
+pub mod table;
