@@ -56,7 +56,7 @@ pub enum AlarmKind {
 pub struct AlarmEvent {
     /// Names one life of the alarm, from raised to cleared: all its events carry the same number. Unique per gateway.
     pub episode: u64,
-    /// The rule that judged, as the gateway's configuration names it; at most 48 bytes.
+    /// The rule that judged, as the gateway's configuration names it; at most [`crate::frame::MAX_TEXT`] bytes.
     pub rule: String,
     /// Hash of the rule's settings, so that one can tell which version judged.
     pub rule_version: u32,

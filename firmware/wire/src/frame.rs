@@ -37,6 +37,8 @@ pub const MAGIC: [u8; 4] = *b"WFB1";
 pub const MAX_FRAME_BYTES: usize = 25 * 1024;
 /// Largest payload before compression in bytes: what a hostile frame can make a decoder allocate at once.
 pub const MAX_RAW_BYTES: usize = 256 * 1024;
+/// Longest free text of a payload in bytes: rule, chip, version, gauge name; a label may take twice that.
+pub const MAX_TEXT: usize = 64;
 /// Memory a decoder may claim for the parts of one payload, in bytes.
 const MAX_DECODED_BYTES: usize = 2 * 1024 * 1024;
 const FIXED_HEADER: usize = 31;
@@ -178,6 +180,11 @@ pub enum EncodeError {
     },
     /// A monotonic time beyond 292 million years.
     BadTime,
+    /// A rule of the payload is broken.
+    Inconsistent {
+        /// Which.
+        what: &'static str,
+    },
 }
 
 impl fmt::Display for EncodeError {
@@ -196,6 +203,7 @@ impl fmt::Display for EncodeError {
             EncodeError::BadValue { series } => {
                 write!(f, "series {series}: a value must be finite, and be there unless the quality is fault")
             }
+            EncodeError::Inconsistent { what } => write!(f, "not sent: {what}"),
             EncodeError::BadTime => f.write_str("a monotonic time does not fit 63 bits of milliseconds"),
         }
     }
@@ -311,10 +319,6 @@ pub(crate) fn bounded<T: Decode<()>>(bytes: &[u8]) -> Result<T, DecodeError> {
     }
 }
 
-fn too_many(what: &'static str, found: usize, most: usize) -> Result<(), DecodeError> {
-    if found > most { Err(DecodeError::TooMany { what, found, most }) } else { Ok(()) }
-}
-
 impl Frame {
     /// Packs the frame.
     ///
@@ -345,27 +349,19 @@ pub fn encode(
     payload: &Payload,
     codec: Codec,
 ) -> Result<Vec<u8>, EncodeError> {
-    let check = |what, found, most| {
-        if found > most { Err(EncodeError::TooMany { what, found, most }) } else { Ok(()) }
-    };
+    match broken_rule(payload) {
+        None => {}
+        Some(Broken::TooMany { what, found, most }) => {
+            return Err(EncodeError::TooMany { what, found, most });
+        }
+        Some(Broken::Rule { what }) => return Err(EncodeError::Inconsistent { what }),
+    }
     let packed = match payload {
         Payload::Readings(batch) => Packed::Readings(Columns::pack(batch)?),
-        Payload::Alarms(alarms) => {
-            check("alarm events", alarms.events.len(), MAX_EVENTS)?;
-            Packed::Alarms(alarms.clone())
-        }
-        Payload::Announcement(announcement) => {
-            check("sensors", announcement.sensors.len(), MAX_SERIES)?;
-            Packed::Announcement(announcement.clone())
-        }
-        Payload::Health(health) => {
-            check("gauges", health.gauges.len(), MAX_GAUGES)?;
-            Packed::Health(health.clone())
-        }
-        Payload::Losses(losses) => {
-            check("losses", losses.losses.len(), MAX_LOSSES)?;
-            Packed::Losses(losses.clone())
-        }
+        Payload::Alarms(alarms) => Packed::Alarms(alarms.clone()),
+        Payload::Announcement(announcement) => Packed::Announcement(announcement.clone()),
+        Payload::Health(health) => Packed::Health(health.clone()),
+        Payload::Losses(losses) => Packed::Losses(losses.clone()),
     };
     if payload.items() == 0 {
         return Err(EncodeError::Empty);
@@ -431,7 +427,13 @@ impl Header {
             return Err(DecodeError::Header { field: "sequence" });
         }
         let raw_length = u32::from_le_bytes(array(body, 26)) as usize;
-        too_many("payload bytes", raw_length, MAX_RAW_BYTES)?;
+        if raw_length > MAX_RAW_BYTES {
+            return Err(DecodeError::TooMany {
+                what: "payload bytes",
+                found: raw_length,
+                most: MAX_RAW_BYTES,
+            });
+        }
         Ok(Self {
             gateway,
             store: u64::from_le_bytes(array(body, 6)),
@@ -455,38 +457,18 @@ impl Header {
         let raw = decompress(self.codec, body, self.raw_length)?;
         let payload = match bounded::<Packed>(&raw)? {
             Packed::Readings(columns) => Payload::Readings(columns.unpack()?),
-            Packed::Alarms(alarms) => {
-                too_many("alarm events", alarms.events.len(), MAX_EVENTS)?;
-                if !alarms.events.iter().all(|event| {
-                    event.place.is_valid()
-                        && event.threshold.is_finite()
-                        && event.value.is_none_or(f64::is_finite)
-                        && event.rule.len() <= 48
-                }) {
-                    return Err(DecodeError::Inconsistent { what: "an alarm event has an impossible field" });
-                }
-                Payload::Alarms(alarms)
-            }
-            Packed::Announcement(announcement) => {
-                too_many("sensors", announcement.sensors.len(), MAX_SERIES)?;
-                if !(announcement.place.is_valid() && announcement.sensors.iter().all(|s| s.place.is_valid()))
-                {
-                    return Err(DecodeError::Inconsistent { what: "a place is off the map" });
-                }
-                Payload::Announcement(announcement)
-            }
-            Packed::Health(health) => {
-                too_many("gauges", health.gauges.len(), MAX_GAUGES)?;
-                Payload::Health(health)
-            }
-            Packed::Losses(losses) => {
-                too_many("losses", losses.losses.len(), MAX_LOSSES)?;
-                if !losses.losses.iter().all(|loss| loss.from >= 1 && loss.from <= loss.to) {
-                    return Err(DecodeError::Inconsistent { what: "a loss ends before it starts" });
-                }
-                Payload::Losses(losses)
-            }
+            Packed::Alarms(alarms) => Payload::Alarms(alarms),
+            Packed::Announcement(announcement) => Payload::Announcement(announcement),
+            Packed::Health(health) => Payload::Health(health),
+            Packed::Losses(losses) => Payload::Losses(losses),
         };
+        match broken_rule(&payload) {
+            None => {}
+            Some(Broken::TooMany { what, found, most }) => {
+                return Err(DecodeError::TooMany { what, found, most });
+            }
+            Some(Broken::Rule { what }) => return Err(DecodeError::Inconsistent { what }),
+        }
         if payload.lane() != self.lane {
             return Err(DecodeError::Inconsistent { what: "the payload belongs to another lane" });
         }
@@ -495,6 +477,57 @@ impl Header {
         }
         Ok(Frame { gateway: self.gateway.clone(), store: self.store, sequence: self.sequence, payload })
     }
+}
+
+/// A rule that a payload breaks, on its way out or in.
+enum Broken {
+    TooMany { what: &'static str, found: usize, most: usize },
+    Rule { what: &'static str },
+}
+
+/// The rules beyond what bincode and [`Columns`] check themselves. The same for sender and receiver.
+fn broken_rule(payload: &Payload) -> Option<Broken> {
+    let (what, found, most) = match payload {
+        Payload::Readings(_) => return None,
+        Payload::Alarms(alarms) => ("alarm events", alarms.events.len(), MAX_EVENTS),
+        Payload::Announcement(announcement) => ("sensors", announcement.sensors.len(), MAX_SERIES),
+        Payload::Health(health) => ("gauges", health.gauges.len(), MAX_GAUGES),
+        Payload::Losses(losses) => ("losses", losses.losses.len(), MAX_LOSSES),
+    };
+    if found > most {
+        return Some(Broken::TooMany { what, found, most });
+    }
+    let (sound, what) = match payload {
+        Payload::Readings(_) => (true, ""),
+        Payload::Alarms(alarms) => (
+            alarms.events.iter().all(|event| {
+                event.place.is_valid()
+                    && event.threshold.is_finite()
+                    && event.value.is_none_or(f64::is_finite)
+                    && event.rule.len() <= MAX_TEXT
+            }),
+            "an alarm event has a place off the map, a number that is not finite or a long rule name",
+        ),
+        Payload::Announcement(announcement) => (
+            announcement.place.is_valid()
+                && announcement.version.len() <= MAX_TEXT
+                && announcement.board.len() <= MAX_TEXT
+                && announcement
+                    .sensors
+                    .iter()
+                    .all(|s| s.place.is_valid() && s.chip.len() <= MAX_TEXT && s.label.len() <= 2 * MAX_TEXT),
+            "an announcement has a place off the map or a long text",
+        ),
+        Payload::Health(health) => (
+            health.gauges.iter().all(|(name, value)| value.is_finite() && name.len() <= MAX_TEXT),
+            "a gauge is not finite or has a long name",
+        ),
+        Payload::Losses(losses) => (
+            losses.losses.iter().all(|loss| loss.from >= 1 && loss.from <= loss.to),
+            "a loss ends before it starts",
+        ),
+    };
+    (!sound).then_some(Broken::Rule { what })
 }
 
 /// Copies `N` bytes; callers have checked the length.
