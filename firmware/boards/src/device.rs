@@ -44,8 +44,8 @@ pub enum Chip {
         /// Rain per tip in mm, usually 0.2 or 0.5.
         mm_per_tip: f64,
     },
-    /// A smoke/CO/… transmitter is a 4–20 mA loop; this one is the machine itself: hwmon, thermal zones, load, memory, disk.
-    /// Output names are found by [`crate::linux`]: `cpu`, `load`, `memory`, `disk`, `hwmon:NAME/LABEL`.
+    /// The machine the gateway runs on: outputs `cpu`, `load`, `memory`, `disk`, `uptime`, and whatever
+    /// [`crate::linux::discover`] finds besides: `hwmon:NAME/LABEL` and `thermal:TYPE`.
     Machine,
 }
 
@@ -60,6 +60,61 @@ impl Chip {
             Chip::RainGauge { .. } => "rain-gauge",
             Chip::Machine => "machine",
         }
+    }
+
+    /// The outputs this part can give, by name. [`Chip::Machine`] has more: see [`Chip::has_output`].
+    pub fn outputs(&self) -> &'static [&'static str] {
+        match self {
+            Chip::Sht4x { .. } => &["temperature", "humidity"],
+            Chip::Ads1115Loop { .. } => &["value"],
+            Chip::A02yyuw { mounted_mm: None } => &["distance"],
+            Chip::A02yyuw { mounted_mm: Some(_) } => &["distance", "level"],
+            Chip::Contact { .. } => &["contact"],
+            Chip::RainGauge { .. } => &["rain"],
+            Chip::Machine => &["cpu", "load", "memory", "disk", "uptime"],
+        }
+    }
+
+    /// Whether the part can give an output of this name. For a machine, names of hwmon sensors and thermal zones
+    /// are accepted unseen: they may be plugged in later.
+    pub fn has_output(&self, name: &str) -> bool {
+        let later =
+            ["hwmon:", "thermal:"].iter().any(|kind| name.len() > kind.len() && name.starts_with(kind));
+        self.outputs().contains(&name) || (matches!(self, Chip::Machine) && later)
+    }
+
+    /// What the part hangs on.
+    pub fn link(&self) -> Link {
+        match self {
+            Chip::Sht4x { .. } | Chip::Ads1115Loop { .. } => Link::I2c,
+            Chip::A02yyuw { .. } => Link::Uart,
+            Chip::Contact { .. } | Chip::RainGauge { .. } => Link::Gpio,
+            Chip::Machine => Link::Kernel,
+        }
+    }
+}
+
+/// Kinds of wire between a part and the board.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Link {
+    /// Two wires, many parts.
+    I2c,
+    /// One serial line, one part.
+    Uart,
+    /// One pin each.
+    Gpio,
+    /// None: files of the kernel.
+    Kernel,
+}
+
+impl std::fmt::Display for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Link::I2c => "I2C",
+            Link::Uart => "UART",
+            Link::Gpio => "GPIO",
+            Link::Kernel => "kernel",
+        })
     }
 }
 

@@ -2,6 +2,9 @@
 //!
 //! # Layout
 //! - [`device`]: what the configuration says hangs where
+//! - [`plan`]: devices checked and sorted by bus
+//! - [`port`]: a link to hardware that is opened again after it failed
+//! - [`i2c`], [`uart`], [`gpio`]: pollers over any such link, the same on every board
 //! - [`simulated`]: a seeded street at register and byte level: the same drivers run unmodified
 //! - [`linux`]: this machine's own sensors and load
 //! - [`raspberry`]: a Pi's I²C, UART and GPIO through rppal (feature `raspberry`)
@@ -9,8 +12,13 @@
 use std::fmt;
 
 pub mod device;
+pub mod i2c;
+pub mod plan;
+pub mod port;
+mod schedule;
+pub mod simulated;
 
-pub use device::{Chip, DeviceSpec, Output};
+pub use device::{Chip, DeviceSpec, Link, Output};
 
 /// One thing that happened on a bus: a value, or the reason why there is none.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,6 +65,11 @@ pub trait Bus: Send {
 
     /// Reads whatever is due at `now_ms` and appends what came. May block for a conversion, some 10 ms.
     fn poll(&mut self, now_ms: u64, samples: &mut Vec<Sample>);
+
+    /// How often the bus was opened again after it had failed, since the start: a health figure.
+    fn recoveries(&self) -> u64 {
+        0
+    }
 }
 
 /// Which board this is, with what it needs to open.
@@ -98,6 +111,16 @@ pub enum OpenError {
         /// The reason, and what to do.
         why: String,
     },
+    /// A device that no board can carry as it is configured.
+    #[error("device {device:?} ({chip}): {why}")]
+    Device {
+        /// As configured.
+        device: String,
+        /// The part.
+        chip: &'static str,
+        /// What is wrong, what was expected, and the value.
+        why: String,
+    },
     /// The operating system refused.
     #[error("bus {bus:?}: {why}")]
     Bus {
@@ -106,4 +129,18 @@ pub enum OpenError {
         /// The reason, and what to do.
         why: String,
     },
+}
+
+/// Opens a board with everything that hangs on it: one [`Bus`] for each bus of the configuration.
+///
+/// # Errors
+/// Every mistake at once: devices that cannot be, that stand in each other's way, that this board does not carry,
+/// and buses that the operating system refuses.
+pub fn open(board: &Board, devices: &[DeviceSpec]) -> Result<Vec<Box<dyn Bus>>, Vec<OpenError>> {
+    let groups = plan::plan(devices)?;
+    match board {
+        Board::Simulated { seed, speed } => simulated::open(*seed, *speed, &groups),
+        Board::Linux => Err(vec![OpenError::NotBuilt { board: "linux", feature: "linux" }]),
+        Board::Raspberry => Err(vec![OpenError::NotBuilt { board: "raspberry", feature: "raspberry" }]),
+    }
 }
