@@ -1,0 +1,161 @@
+//! The thread that owns the log.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Entry, Log, Storage};
+use crate::counters::{Counters, Part};
+
+/// Most messages that wait for the log. With 64 KiB each this is 64 MiB; senders then wait in their own tasks.
+pub(crate) const QUEUE: usize = 1024;
+/// Most messages in one group commit.
+const MAX_GROUP: usize = 512;
+/// Most payload bytes in one group commit: some milliseconds of disk.
+const MAX_GROUP_BYTES: usize = 4 << 20;
+
+/// A message on its way into the log.
+pub(crate) struct Append<T> {
+    pub(crate) received_ms: i64,
+    pub(crate) kind: u8,
+    pub(crate) source: String,
+    pub(crate) payload: Vec<u8>,
+    /// What the sender already knows of it, carried along so that nothing is decoded twice.
+    pub(crate) known: T,
+    /// Told when it is durable, or why it is not.
+    pub(crate) done: oneshot::Sender<Result<(), String>>,
+}
+
+/// What the log is asked to do.
+pub(crate) enum Command<T> {
+    /// Make it durable.
+    Append(Append<T>),
+    /// Everything before this position is in a checkpoint.
+    Checkpointed { position: u64, now_ms: i64 },
+    /// Finish what waits, then end.
+    Stop,
+}
+
+/// A durable message: the record's fields, without the one who waited for it.
+pub(crate) struct Committed<T> {
+    pub(crate) end: u64,
+    pub(crate) received_ms: i64,
+    pub(crate) kind: u8,
+    pub(crate) source: String,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) known: T,
+}
+
+/// The running thread.
+pub(crate) struct LogThread {
+    handle: JoinHandle<()>,
+}
+
+impl LogThread {
+    /// Starts it. Durable groups go to `sink` in log order; when `sink` waits, the log waits.
+    pub(crate) fn start<S: Storage, T: Send + 'static>(
+        mut log: Log<S>,
+        mut commands: mpsc::Receiver<Command<T>>,
+        counters: Arc<Counters>,
+        mut sink: impl FnMut(Vec<Committed<T>>) + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let handle = std::thread::Builder::new().name("log".into()).spawn(move || {
+            let mut group: Vec<Append<T>> = Vec::with_capacity(MAX_GROUP);
+            let mut open = true;
+            while open {
+                let Some(first) = commands.blocking_recv() else { break };
+                let mut bytes = 0;
+                let mut command = Some(first);
+                while let Some(present) = command.take() {
+                    match present {
+                        Command::Append(append) => {
+                            bytes += append.payload.len();
+                            group.push(append);
+                        }
+                        Command::Checkpointed { position, now_ms } => {
+                            if let Err(error) = log.retire(position, now_ms) {
+                                tracing::warn!(%error, "an old log segment could not be deleted; it stays");
+                            }
+                        }
+                        Command::Stop => {
+                            open = false;
+                            commands.close();
+                        }
+                    }
+                    if group.len() < MAX_GROUP && bytes < MAX_GROUP_BYTES {
+                        // After a stop this drains what still waits.
+                        command = commands.try_recv().ok();
+                    }
+                }
+                while !group.is_empty() {
+                    commit(&mut log, &mut group, &counters, &mut sink);
+                    if !open {
+                        while let Ok(Command::Append(append)) = commands.try_recv() {
+                            group.push(append);
+                        }
+                    }
+                }
+            }
+        })?;
+        Ok(Self { handle })
+    }
+
+    /// Waits for its end; send [`Command::Stop`] first.
+    pub(crate) fn join(self) {
+        if self.handle.join().is_err() {
+            tracing::error!("the log thread panicked");
+        }
+    }
+}
+
+fn commit<S: Storage, T>(
+    log: &mut Log<S>,
+    group: &mut Vec<Append<T>>,
+    counters: &Counters,
+    sink: &mut impl FnMut(Vec<Committed<T>>),
+) {
+    let before = log.position();
+    let entries: Vec<Entry<'_>> = group
+        .iter()
+        .map(|append| Entry {
+            received_ms: append.received_ms,
+            kind: append.kind,
+            source: &append.source,
+            payload: &append.payload,
+        })
+        .collect();
+    let appended = log.append(&entries);
+    match appended {
+        Ok(ends) => {
+            counters.committed(log.position(), log.position() - before);
+            let committed = group
+                .drain(..)
+                .zip(ends)
+                .map(|(append, end)| {
+                    // A sender that has gone away does not need the answer.
+                    let _ = append.done.send(Ok(()));
+                    Committed {
+                        end,
+                        received_ms: append.received_ms,
+                        kind: append.kind,
+                        source: append.source,
+                        payload: append.payload,
+                        known: append.known,
+                    }
+                })
+                .collect();
+            sink(committed);
+        }
+        Err(error) => {
+            tracing::error!(%error, "the log failed: nothing is acknowledged any more");
+            counters.set_trouble(
+                Part::Log,
+                Some(format!("{error}. Nothing is acknowledged; gateways keep their data. Fix the disk, then restart ingest")),
+            );
+            for append in group.drain(..) {
+                let _ = append.done.send(Err(error.to_string()));
+            }
+        }
+    }
+}
