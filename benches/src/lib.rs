@@ -5,6 +5,10 @@
 //! # Layout
 //! - [`city`]: gateways, sensors and readings that look like a street's, the same for the same seed
 //! - [`mqtt`]: MQTT packets written by hand, for clients that break the rules
+//! - [`mutate`]: bytes that a careful server must survive
+//! - [`publisher`]: keeps what is not acknowledged and sends it again, as a gateway does
+//! - [`siege`]: one attacker, and how it was answered
+//! - [`witness`]: remembers what was sent and compares it with what the API gives back
 //! - [`http`]: the smallest HTTP client that can ask our own API
 //! - [`table`]: figures in columns, and what repeated runs say
 //! - [`process`]: what the kernel says about a process
@@ -20,5 +24,9 @@
 pub mod city;
 pub mod http;
 pub mod mqtt;
+pub mod mutate;
 pub mod process;
+pub mod publisher;
+pub mod siege;
 pub mod table;
+pub mod witness;

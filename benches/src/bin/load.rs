@@ -1,0 +1,128 @@
+//! Valid frames at a chosen rate, to fill an ingest or to find its limit.
+//!
+//! Each connection plays some gateways of the seeded city. Event times start in the past and run ahead faster
+//! than the clock; nothing is ever sent from the future.
+
+use std::net::SocketAddr;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, bail, ensure};
+use benches::city::{Gateway, Habits, SEED};
+use benches::publisher::Publisher;
+use clap::Parser;
+use wire::{Codec, Lane, topic};
+
+/// Attempts to connect before a connection gives up: with their pauses, half a minute.
+const ATTEMPTS: u32 = 150;
+
+/// Publishes valid frames of a seeded city to an ingest on this machine.
+#[derive(Parser)]
+struct Args {
+    /// MQTT address of ingest, on loopback.
+    #[arg(long, default_value = "127.0.0.1:1883")]
+    mqtt: SocketAddr,
+    /// Gateways in the city.
+    #[arg(long, default_value_t = 8)]
+    gateways: usize,
+    /// Sensors of each gateway.
+    #[arg(long, default_value_t = 50)]
+    sensors: usize,
+    /// Readings in a frame.
+    #[arg(long, default_value_t = 500)]
+    batch: usize,
+    /// Connections, each a thread.
+    #[arg(long, default_value_t = 4)]
+    connections: usize,
+    /// Readings a second over all connections; 0 sends as fast as they are taken.
+    #[arg(long, default_value_t = 0)]
+    rate: u64,
+    /// Seconds to send.
+    #[arg(long = "for", default_value_t = 10)]
+    seconds: u64,
+    /// Hours before now at which event times start.
+    #[arg(long, default_value_t = 48)]
+    start_hours_ago: u32,
+    /// Seed of names, stores and values: another seed is another city to ingest.
+    #[arg(long, default_value_t = SEED)]
+    seed: u64,
+}
+
+#[allow(clippy::disallowed_methods)] // the program that drives owns the clock
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
+
+#[allow(clippy::disallowed_methods)] // as above
+fn instant() -> Instant {
+    Instant::now()
+}
+
+/// One connection: frames of its gateways in turn until `end`; gives frames and readings taken.
+fn connection(args: &Args, number: usize, start: Instant) -> anyhow::Result<(u64, u64)> {
+    let epoch_ms = now_ms() - i64::from(args.start_hours_ago) * 3_600_000;
+    let prefix = format!("load-{:08x}", args.seed as u32);
+    let mut gateways = (0..args.gateways)
+        .filter(|gateway| gateway % args.connections == number)
+        .map(|gateway| Gateway::new(&prefix, gateway, args.sensors, args.seed, epoch_ms, Habits::default()))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut publisher = Publisher::new(args.mqtt, &format!("{prefix}-{number}"), ATTEMPTS);
+    for gateway in &mut gateways {
+        let announcement = gateway.announcement()?;
+        publisher.send(topic::up(&gateway.id, Lane::Health), announcement)?;
+    }
+    let end = start + Duration::from_secs(args.seconds);
+    let mut sent = 0_u64;
+    'sending: while !gateways.is_empty() {
+        for gateway in &mut gateways {
+            if instant() >= end {
+                break 'sending;
+            }
+            if gateway.made_until_ms() + 60_000 > now_ms() {
+                eprintln!("{}: reached the present; start earlier with --start-hours-ago", gateway.id);
+                break 'sending;
+            }
+            let (_, bytes) = gateway.frame(args.batch, Codec::Zstd)?;
+            publisher.send(topic::up(&gateway.id, Lane::Reading), bytes)?;
+            sent += args.batch as u64;
+            if args.rate > 0 {
+                let due = Duration::from_secs_f64(sent as f64 * args.connections as f64 / args.rate as f64);
+                thread::sleep((start + due).saturating_duration_since(instant()));
+            }
+        }
+    }
+    publisher.settle().context("the last frames were not acknowledged")?;
+    if publisher.refused.0 > 0 {
+        bail!(
+            "{} frames were refused, the last with reason {:#04x}",
+            publisher.refused.0,
+            publisher.refused.1
+        );
+    }
+    Ok((publisher.taken, sent))
+}
+
+#[allow(clippy::print_stdout)] // the result
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    ensure!(args.mqtt.ip().is_loopback(), "--mqtt {}: this program only ever sends to loopback", args.mqtt);
+    ensure!(args.connections >= 1 && args.gateways >= args.connections, "each connection needs a gateway");
+    let start = instant();
+    let totals = thread::scope(|scope| {
+        let (args, start) = (&args, &start);
+        let threads: Vec<_> =
+            (0..args.connections).map(|n| scope.spawn(move || connection(args, n, *start))).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a connection panicked"))))
+            .collect::<anyhow::Result<Vec<_>>>()
+    })?;
+    let seconds = start.elapsed().as_secs_f64();
+    let (frames, readings) =
+        totals.iter().fold((0, 0), |(f, r), (frames, readings)| (f + frames, r + readings));
+    println!(
+        "{frames} frames with {readings} readings acknowledged in {seconds:.1} s: {:.0} readings/s",
+        readings as f64 / seconds
+    );
+    Ok(())
+}
