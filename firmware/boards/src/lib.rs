@@ -12,11 +12,14 @@
 use std::fmt;
 
 pub mod device;
+pub mod gpio;
 pub mod i2c;
+pub mod linux;
 pub mod plan;
 pub mod port;
 mod schedule;
 pub mod simulated;
+pub mod uart;
 
 pub use device::{Chip, DeviceSpec, Link, Output};
 
@@ -140,7 +143,7 @@ pub fn open(board: &Board, devices: &[DeviceSpec]) -> Result<Vec<Box<dyn Bus>>, 
     let groups = plan::plan(devices)?;
     match board {
         Board::Simulated { seed, speed } => simulated::open(*seed, *speed, &groups),
-        Board::Linux => Err(vec![OpenError::NotBuilt { board: "linux", feature: "linux" }]),
+        Board::Linux => linux::open(&groups),
         Board::Raspberry => Err(vec![OpenError::NotBuilt { board: "raspberry", feature: "raspberry" }]),
     }
 }

@@ -4,13 +4,17 @@
 //! - `world`: what is true in the street at a time, a pure function of the seed
 //! - `street`: which device stands where, where fires break out, whose wire breaks
 //! - `i2c`: chips on a bus that answer to commands and registers, with checksums and conversion times
+//! - `uart`: a level sensor that talks over a serial line, with noise between its frames
+//! - `gpio`: contacts that bounce and buckets that tip
 //! - `noise`: numbers that look random and are the same every time
 //!
 //! What is not simulated: clock stretching, arbitration, electrical levels, a chip's drift.
 
+mod gpio;
 mod i2c;
 mod noise;
 mod street;
+mod uart;
 mod world;
 
 use std::sync::Arc;
@@ -44,7 +48,13 @@ pub(crate) fn open(seed: u64, speed: f64, groups: &[Group]) -> Result<Vec<Box<dy
             Link::I2c => {
                 crate::i2c::I2cBus::new(group, i2c::SimulatedI2cPort::new(&street, group)).map(boxed)
             }
-            Link::Uart | Link::Gpio | Link::Kernel => Err("not simulated yet".into()),
+            Link::Uart => {
+                crate::uart::UartBus::new(group, uart::SimulatedSerialPort::new(&street, group)).map(boxed)
+            }
+            Link::Gpio => {
+                crate::gpio::GpioBus::new(group, gpio::SimulatedPinsPort::new(&street, group)).map(boxed)
+            }
+            Link::Kernel => Ok(crate::linux::bus(group)),
         };
         match bus {
             Ok(bus) => buses.push(bus),
