@@ -4,12 +4,14 @@
 //!
 //! # Layout
 //! - [`city`]: gateways, sensors and readings that look like a street's, the same for the same seed
+//! - [`street`]: the configuration files of a simulated street and of this machine
 //! - [`mqtt`]: MQTT packets written by hand, for clients that break the rules
 //! - [`mutate`]: bytes that a careful server must survive
 //! - [`publisher`]: keeps what is not acknowledged and sends it again, as a gateway does
 //! - [`siege`]: one attacker, and how it was answered
 //! - [`witness`]: remembers what was sent and compares it with what the API gives back
 //! - [`http`]: the smallest HTTP client that can ask our own API
+//! - [`sequences`]: which numbers of a lane are where
 //! - [`table`]: figures in columns, and what repeated runs say
 //! - [`process`]: what the kernel says about a process
 //!
@@ -27,6 +29,8 @@ pub mod mqtt;
 pub mod mutate;
 pub mod process;
 pub mod publisher;
+pub mod sequences;
 pub mod siege;
+pub mod street;
 pub mod table;
 pub mod witness;
