@@ -10,7 +10,8 @@ use crate::{Bus, Chip, Fault, Sample};
 
 /// How often pins are looked at. Edges carry their own time, so this only delays a change by so much.
 const LOOK_MS: u64 = 50;
-/// Edges a board keeps for one pin between two looks; more is chatter, and the oldest tell enough.
+/// Most edges a board takes in one look, so that a chattering pin cannot hold its thread. The rest waits in the
+/// kernel, whose own queue drops the newest when it is full; levels are read besides, so a contact is right again.
 pub const MOST_EDGES: usize = 256;
 
 /// A pin changed.

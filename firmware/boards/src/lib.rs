@@ -7,7 +7,7 @@
 //! - [`i2c`], [`uart`], [`gpio`]: pollers over any such link, the same on every board
 //! - [`simulated`]: a seeded street at register and byte level: the same drivers run unmodified
 //! - [`linux`]: this machine's own sensors and load
-//! - [`raspberry`]: a Pi's I²C, UART and GPIO through rppal (feature `raspberry`)
+//! - `raspberry`: a Pi's I²C, UART and GPIO through rppal (feature `raspberry`)
 
 use std::fmt;
 
@@ -17,6 +17,8 @@ pub mod i2c;
 pub mod linux;
 pub mod plan;
 pub mod port;
+#[cfg(feature = "raspberry")]
+pub mod raspberry;
 mod schedule;
 pub mod simulated;
 pub mod uart;
@@ -144,6 +146,9 @@ pub fn open(board: &Board, devices: &[DeviceSpec]) -> Result<Vec<Box<dyn Bus>>, 
     match board {
         Board::Simulated { seed, speed } => simulated::open(*seed, *speed, &groups),
         Board::Linux => linux::open(&groups),
+        #[cfg(feature = "raspberry")]
+        Board::Raspberry => raspberry::open(&groups),
+        #[cfg(not(feature = "raspberry"))]
         Board::Raspberry => Err(vec![OpenError::NotBuilt { board: "raspberry", feature: "raspberry" }]),
     }
 }

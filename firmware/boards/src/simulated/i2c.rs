@@ -1,5 +1,6 @@
 //! Chips on a simulated I²C bus. They answer to the bytes a driver sends, and to nothing else.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use drivers::ads1115::{Input, Range};
@@ -35,40 +36,30 @@ impl Port for SimulatedI2cPort {
     type Open = SimulatedI2c;
 
     fn open(&mut self) -> Result<SimulatedI2c, String> {
-        let mut chips: Vec<(u8, Simulated)> = Vec::new();
+        let mut sht4x = BTreeMap::new();
+        let mut ads1115: BTreeMap<u8, Ads1115> = BTreeMap::new();
         for device in &self.devices {
             match device.chip {
                 Chip::Sht4x { address } => {
-                    chips.push((address, Simulated::Sht4x(Sht4x::new(&self.street, device))))
+                    sht4x.insert(address, Sht4x::new(&self.street, device));
                 }
                 Chip::Ads1115Loop { address, channel, shunt_ohm, at_4ma, at_20ma } => {
-                    let wired = Wired {
-                        device: device.name.clone(),
-                        spot: self.street.spot(&device.name),
-                        quantity: quantity(device, "value", 0),
-                        shunt_ohm,
-                        scale: Scale::new(at_4ma, at_20ma),
-                        middle: (at_4ma + at_20ma) / 2.0,
-                    };
-                    let known = chips.iter_mut().find(|(at, _)| *at == address);
-                    let chip = match known {
-                        Some((_, Simulated::Ads1115(chip))) => chip,
-                        _ => {
-                            chips.push((address, Simulated::Ads1115(Ads1115::default())));
-                            match chips.last_mut() {
-                                Some((_, Simulated::Ads1115(chip))) => chip,
-                                _ => continue,
-                            }
-                        }
-                    };
+                    let chip = ads1115.entry(address).or_default();
                     if let Some(input) = chip.inputs.get_mut(usize::from(channel)) {
-                        *input = Some(wired);
+                        *input = Some(Wired {
+                            device: device.name.clone(),
+                            spot: self.street.spot(&device.name),
+                            quantity: quantity(device, "value", 0),
+                            shunt_ohm,
+                            scale: Scale::new(at_4ma, at_20ma),
+                            middle: (at_4ma + at_20ma) / 2.0,
+                        });
                     }
                 }
                 _ => {}
             }
         }
-        Ok(SimulatedI2c { street: Arc::clone(&self.street), clock: self.clock.clone(), chips })
+        Ok(SimulatedI2c { street: Arc::clone(&self.street), clock: self.clock.clone(), sht4x, ads1115 })
     }
 
     fn at(&mut self, now_ms: u64) {
@@ -76,16 +67,12 @@ impl Port for SimulatedI2cPort {
     }
 }
 
-/// The bus.
+/// The bus, with its chips by address.
 pub(crate) struct SimulatedI2c {
     street: Arc<Street>,
     clock: Clock,
-    chips: Vec<(u8, Simulated)>,
-}
-
-enum Simulated {
-    Sht4x(Sht4x),
-    Ads1115(Ads1115),
+    sht4x: BTreeMap<u8, Sht4x>,
+    ads1115: BTreeMap<u8, Ads1115>,
 }
 
 /// What comes back from the wire when a chip does not pull it down.
@@ -100,18 +87,19 @@ impl ErrorType for SimulatedI2c {
 impl I2c for SimulatedI2c {
     fn transaction(&mut self, address: u8, operations: &mut [Operation<'_>]) -> Result<(), ErrorKind> {
         let now_ms = self.clock.now_ms();
-        let chip = self.chips.iter_mut().find(|(at, _)| *at == address);
-        let (_, chip) = chip.ok_or_else(|| refused(NoAcknowledgeSource::Address))?;
         for operation in operations {
-            match (&mut *chip, operation) {
-                (Simulated::Sht4x(chip), Operation::Write(bytes)) => {
-                    chip.write(bytes, &self.street, now_ms)?
+            if let Some(chip) = self.sht4x.get_mut(&address) {
+                match operation {
+                    Operation::Write(bytes) => chip.write(bytes, &self.street, now_ms)?,
+                    Operation::Read(into) => chip.read(into, now_ms)?,
                 }
-                (Simulated::Sht4x(chip), Operation::Read(into)) => chip.read(into, now_ms)?,
-                (Simulated::Ads1115(chip), Operation::Write(bytes)) => {
-                    chip.write(bytes, &self.street, now_ms)?
+            } else if let Some(chip) = self.ads1115.get_mut(&address) {
+                match operation {
+                    Operation::Write(bytes) => chip.write(bytes, &self.street, now_ms)?,
+                    Operation::Read(into) => chip.read(into, now_ms),
                 }
-                (Simulated::Ads1115(chip), Operation::Read(into)) => chip.read(into, now_ms),
+            } else {
+                return Err(refused(NoAcknowledgeSource::Address));
             }
         }
         Ok(())
