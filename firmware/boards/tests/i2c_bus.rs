@@ -1,4 +1,5 @@
 //! The I²C poller on a bus that misbehaves.
+#![allow(clippy::unwrap_used, reason = "a test helper that fails is a test that fails")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};

@@ -1,4 +1,5 @@
 //! The simulated street through the real drivers and pollers.
+#![allow(clippy::unwrap_used, reason = "a test helper that fails is a test that fails")]
 
 use std::collections::BTreeMap;
 
