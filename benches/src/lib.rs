@@ -12,6 +12,8 @@
 //! - [`witness`]: remembers what was sent and compares it with what the API gives back
 //! - [`http`]: the smallest HTTP client that can ask our own API
 //! - [`sequences`]: which numbers of a lane are where
+//! - [`pool`]: the readings files, read as a stranger would
+//! - [`segments`]: ingest's log, read as its documentation describes it
 //! - [`table`]: figures in columns, and what repeated runs say
 //! - [`process`]: what the kernel says about a process
 //!
@@ -27,8 +29,10 @@ pub mod city;
 pub mod http;
 pub mod mqtt;
 pub mod mutate;
+pub mod pool;
 pub mod process;
 pub mod publisher;
+pub mod segments;
 pub mod sequences;
 pub mod siege;
 pub mod street;
