@@ -242,10 +242,16 @@ export class Chart {
       ctx.lineTo(w - PAD.right, y);
       ctx.stroke();
       ctx.setLineDash([]);
-      ctx.fillStyle = this.paint.ink;
+      const below = y < PAD.top + 16;
+      const at = [`${word('level.', level)} ${t('chart.limit')} ${valueText(value, this.data.unit)}`, w - PAD.right - 4, y + (below ? 3 : -3)];
       ctx.textAlign = 'right';
-      ctx.textBaseline = y < PAD.top + 16 ? 'top' : 'bottom';
-      ctx.fillText(`${word('level.', level)} ${t('chart.limit')} ${valueText(value, this.data.unit)}`, w - PAD.right - 4, y + (y < PAD.top + 16 ? 3 : -3));
+      ctx.textBaseline = below ? 'top' : 'bottom';
+      ctx.strokeStyle = this.paint.panel;
+      ctx.lineWidth = 4;
+      ctx.lineJoin = 'round';
+      ctx.strokeText(...at);
+      ctx.fillStyle = this.paint.ink;
+      ctx.fillText(...at);
     }
   }
 

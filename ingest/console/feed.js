@@ -7,6 +7,8 @@ import { learnClock, now } from './time.js';
 import { freshen, isOpen, mark, state, takeAlarm, takeGateway } from './store.js';
 
 const STATS_EVERY_MS = 5000;
+const FIRST_RATE_MS = 2000;
+const STREAM_PATIENCE_MS = 3000;
 const RETRY_MS = [1000, 2000, 5000, 10000, 15000]; // between new streams, when the browser has given up on one
 const MAX_GATEWAY_PAGES = 40; // × 500 = 20 000 gateways: what one browser shows without pain
 const QUIET_MS = 60000; // no event for this long while counters move: the stream is stuck, not quiet
@@ -23,6 +25,8 @@ const gatewayWatchers = new Set();
 export function start() {
   openStream();
   pollStats();
+  // The picture does not wait for the stream for ever.
+  setTimeout(() => { if (!snapshotRun) loadSnapshot(); }, STREAM_PATIENCE_MS);
   document.addEventListener('visibilitychange', () => { if (!document.hidden && state.stream.state === 'broken') openStream(); });
   window.addEventListener('online', () => openStream());
 }
@@ -86,13 +90,13 @@ export async function loadSnapshot() {
   snapshotRun += 1;
   const run = snapshotRun;
   try {
-    const [quantities, active] = await Promise.all([api.quantities(), api.alarms('active')]);
+    const [quantities, active] = await Promise.all([api.quantities(), openAlarms()]);
     if (run !== snapshotRun) return;
     takeQuantities(quantities);
     // Alarms that ended while we were away are not in the list of active ones any more.
-    const still = new Set(active.items.map((a) => a.id));
+    const still = new Set(active.map((a) => a.id));
     for (const alarm of [...state.alarms.values()]) if (isOpen(alarm) && !still.has(alarm.id)) state.alarms.delete(alarm.id);
-    active.items.forEach(takeAlarm);
+    active.forEach(takeAlarm);
     const wasLoaded = state.alarmsLoaded;
     state.alarmsLoaded = true;
     mark('alarms');
@@ -106,6 +110,17 @@ export async function loadSnapshot() {
     setTimeout(() => { if (run === snapshotRun) loadSnapshot(); }, 5000);
   }
   mark('stream');
+}
+
+async function openAlarms() {
+  const all = [];
+  let cursor = null;
+  do {
+    const { items, next } = await api.alarms('active', cursor, api.PAGE);
+    all.push(...items);
+    cursor = items.length ? next ?? null : null;
+  } while (cursor);
+  return all;
 }
 
 function takeQuantities(items) {
@@ -240,5 +255,6 @@ async function pollStats() {
     state.rate = null;
   }
   mark('stats');
-  setTimeout(pollStats, STATS_EVERY_MS);
+  // The second answer comes soon: a rate needs two.
+  setTimeout(pollStats, state.stats && state.rate === null && !state.statsError ? FIRST_RATE_MS : STATS_EVERY_MS);
 }

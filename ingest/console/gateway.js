@@ -46,7 +46,7 @@ export function view(root, { id, map }) {
     root.dataset.key = key;
     fill(top, el('div', { class: `state-line ${s}` }, stateIcon(s), el('strong', { text: word('gateways.state.', s) }), heard));
     fill(facts,
-      fact(t('gateways.area'), g.area || '—'), fact(t('gateways.backlog'), backlogText(g) || '—'),
+      fact(t('gateways.area'), g.area || '—'), fact(t('gateways.backlog'), backlogText(g, true) || '—'),
       fact(t('gateways.clock'), word('clock.', g.clock)), fact(t('gateways.board'), g.board || '—'), fact(t('gateways.version'), g.version || '—'),
       fact(t('gateways.place'), Number.isFinite(g.lat) ? `${g.lat.toFixed(5)}, ${g.lon.toFixed(5)}` : '—'));
     fill(lanes, laneTable(g.lanes ?? []));

@@ -11,12 +11,13 @@ import { agoText } from './time.js';
 const ROW = 78;
 const STATES = ['live', 'late', 'silent'];
 
-/** What waits on a box, as text; empty when it did not say. */
-export function backlogText(gateway) {
+/** What waits on a box, as text (`bare`: the number only); empty when it did not say. */
+export function backlogText(gateway, bare = false) {
   const b = gateway.backlog;
   if (!b) return '';
   const total = (b.alarm ?? 0) + (b.reading ?? 0) + (b.health ?? 0);
-  return total ? `${t('gateways.backlog')} ${countText(total)}` : t('gateways.noBacklog');
+  if (!total) return t('gateways.noBacklog');
+  return bare ? countText(total) : `${t('gateways.backlog')} ${countText(total)}`;
 }
 
 /** The state of a lane with its count: complete, arriving n, lost n. */

@@ -15,7 +15,7 @@ const TEXT = {
   'error.timeout': ['服务器在 {n} 秒内没有应答', 'the server did not answer within {n} s'],
   'error.status': ['服务器应答 {status}', 'the server answered {status}'],
 
-  'time.s': ['{n} 秒', '{n} s'], 'time.min': ['{n} 分', '{n} min'], 'time.h': ['{n} 小时', '{n} h'], 'time.d': ['{n} 天', '{n} d'],
+  'time.s': ['{n} 秒', '{n} s'], 'time.min': ['{n} 分钟', '{n} min'], 'time.h': ['{n} 小时', '{n} h'], 'time.d': ['{n} 天', '{n} d'],
   'time.ago': ['{span}前', '{span} ago'], 'time.now': ['刚刚', 'just now'], 'time.never': ['从未', 'never'],
   'window.1m': ['1 分钟', '1 min'], 'window.1h': ['1 小时', '1 h'], 'window.1d': ['1 天', '1 day'],
 

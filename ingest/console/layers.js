@@ -8,6 +8,7 @@ import { drawTiles, tilesOn } from './tiles.js';
 import { now } from './time.js';
 
 const STALE_WINDOWS = 3; // a cell whose newest window is older than this many windows is stale
+const UNDER_ZOOM_PX = 180; // the zoom buttons cover the right edge down to here
 let paintCache = null;
 
 /** The colours of the theme in use, read from the style sheet. */
@@ -73,7 +74,7 @@ function graticule(ctx, map, p) {
   ctx.textAlign = 'left';
   for (const lon of lons) label(ctx, p, degreeText(lon, 'EW'), map.toPixel(0, lon)[0] + 4, map.height - 4);
   ctx.textAlign = 'right';
-  for (const lat of lats) label(ctx, p, degreeText(lat, 'NS'), map.width - 6, map.toPixel(lat, 0)[1] - 2);
+  for (const lat of lats) if (map.toPixel(lat, 0)[1] > UNDER_ZOOM_PX) label(ctx, p, degreeText(lat, 'NS'), map.width - 6, map.toPixel(lat, 0)[1] - 2);
 }
 
 function label(ctx, p, text, x, y) {
@@ -137,7 +138,8 @@ function hatch(ctx, map, p) {
   return ctx.createPattern(tile, 'repeat');
 }
 
-// Each state has a shape: live a full disc, late half a disc, silent a ring with a cross.
+// Each state has a shape: live a small full disc, late half a disc, silent a ring with a cross. Live ones are drawn in ink,
+// not in a colour of the value scale, and small: what is well should not hide what is measured.
 function gateways(ctx, map, p) {
   const size = map.view.zoom >= 13 ? 7 : map.view.zoom >= 10.5 ? 5.5 : 4;
   for (const g of state.gateways.values()) {
@@ -145,13 +147,13 @@ function gateways(ctx, map, p) {
     const [x, y] = map.toPixel(g.lat, g.lon);
     if (x < -20 || y < -20 || x > map.width + 20 || y > map.height + 20) continue;
     const heard = gatewayState(g);
-    const r = map.hover === `gateway/${g.id}` ? size + 2 : size;
+    const r = (heard === 'live' ? size - 2 : size) + (map.hover === `gateway/${g.id}` ? 2 : 0);
     ctx.beginPath();
     ctx.arc(x, y, r + 1.5, 0, Math.PI * 2);
     ctx.fillStyle = p.halo;
     ctx.fill();
     ctx.lineWidth = 1.6;
-    ctx.strokeStyle = p[heard];
+    ctx.strokeStyle = heard === 'live' ? p.ink : p[heard];
     ctx.fillStyle = ctx.strokeStyle;
     ctx.beginPath();
     if (heard === 'live') { ctx.arc(x, y, r, 0, Math.PI * 2); ctx.fill(); continue; }

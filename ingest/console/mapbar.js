@@ -3,7 +3,7 @@ import { el, fill, segmented, setText } from './dom.js';
 import { icon } from './icons.js';
 import { named, t } from './i18n.js';
 import { statName } from './layers.js';
-import { colourAt, countText, numberText, unitText } from './scale.js';
+import { colourAt, countText, scaleText, unitText } from './scale.js';
 import { choose, on, quantityOf, state } from './store.js';
 import { tileSettings, tilesOn } from './tiles.js';
 
@@ -41,7 +41,7 @@ export function mapBar(root, map) {
     legend.hidden = !range || !quantity;
     if (legend.hidden) return;
     const counted = state.stat === 'count';
-    const number = counted ? countText : numberText;
+    const number = counted ? countText : (value) => scaleText(value, range);
     const unit = counted ? '' : unitText(quantity.unit);
     const key = [range.map(number), unit, named(quantity), statName(), cells.items.size, cells.precision].join('|');
     if (key === shown) return;
@@ -49,19 +49,23 @@ export function mapBar(root, map) {
     fill(legend,
       el('div', { class: 'legend-head' }, el('span', { class: 'legend-name', text: `${named(quantity)} · ${statName()}` }), el('span', { class: 'unit', text: unit })),
       ramp(),
-      el('div', { class: 'legend-ends' }, el('span', { text: number(range[0]) }), el('span', { text: range[0] === range[1] ? '' : number(range[0] + (range[1] - range[0]) / 2) }), el('span', { text: number(range[1]) })),
+      el('div', { class: 'legend-ends' }, ends(range).map((value) => el('span', { text: value === null ? '' : number(value) }))),
       el('div', { class: 'legend-foot', title: t('map.staleHint') }, el('span', { class: 'swatch-stale' }), el('span', { text: t('map.stale') }),
         el('span', { class: 'push', text: t('map.cells', { n: countText(cells.items.size), p: cells.precision }) })));
   };
 
   controls();
   on(['lang', 'quantities'], () => { shown = ''; controls(); });
+  on(['choice'], () => { const select = bar.querySelector('.quantity'); if (select && select.value !== state.quantity) controls(); });
   on(['choice', 'cells', 'map', 'tick'], () => requestAnimationFrame(showLegend)); // after the map has set the domain
 }
 
 function button(name, label, act) {
   return el('button', { type: 'button', 'aria-label': label, title: label, on: { click: act } }, icon(name));
 }
+
+// Both ends and the middle; a scale of one value names it once.
+const ends = ([min, max]) => (min === max ? [null, min, null] : [min, (min + max) / 2, max]);
 
 function ramp() {
   const canvas = el('canvas', { class: 'ramp', width: 256, height: 1, 'aria-hidden': 'true' });

@@ -57,7 +57,14 @@ export function numberText(value) {
   const abs = Math.abs(value);
   if (abs !== 0 && (abs >= 1e9 || abs < 1e-4)) return value.toExponential(2);
   const digits = abs >= 1000 ? 0 : abs >= 100 ? 1 : abs >= 1 ? 2 : 3;
-  return Number(value.toFixed(digits)).toLocaleString('en-US', { maximumFractionDigits: digits }).replace(/,/g, '\u202f');
+  return Number(value.toFixed(digits)).toLocaleString('en-US', { maximumFractionDigits: digits }).replace(/,/g, '\u202f').replace('-', '\u2212');
+}
+
+/** Numbers of one scale, all with the digits that its span needs. */
+export function scaleText(value, [min, max]) {
+  const span = max - min;
+  if (!(span > 0) || span < 1e-4 || span >= 1e6) return numberText(value);
+  return value.toFixed(Math.max(0, Math.min(4, 2 - Math.floor(Math.log10(span))))).replace('-', '\u2212');
 }
 
 /** A value with its unit, joined so that a line break cannot part them. */

@@ -12,7 +12,7 @@ import { named, t, word } from './i18n.js';
 import { head, href, message } from './panel.js';
 import { numberText, unitText, valueText } from './scale.js';
 import { lastText, sensorName } from './sensors.js';
-import { isOpen, mark, recall, remember, state } from './store.js';
+import { choose, isOpen, mark, recall, remember, state } from './store.js';
 import { agoText, dateTimeText } from './time.js';
 
 const SPANS = { '10m': 600000, '1h': 3600000, '24h': 86400000 };
@@ -29,6 +29,7 @@ export function view(root, { id, map, alarm: alarmId }) {
   let sampledBefore = null;
   let loadedAt = 0;
   let abort = new AbortController();
+  const back = alarmId ? '#/alarms' : '#/sensors';
   const chart = new Chart();
   const hero = el('div', { class: 'hero' });
   const facts = el('dl', { class: 'facts' });
@@ -36,14 +37,15 @@ export function view(root, { id, map, alarm: alarmId }) {
   const alarms = el('div', { class: 'plain-list' });
   const alarmsHead = el('h2', { text: t('sensor.alarms'), hidden: true });
   const header = el('div');
+  const factsHead = el('h2', { text: t('sensor.facts') });
   const spans = segmented(t('chart.span'), Object.keys(SPANS).map((s) => [s, t(`chart.${s}`)]), span, (next) => {
     span = next;
     remember('chartSpan', next);
     readings = [];
     load();
   });
-  fill(root, header, el('div', { class: 'scroll' }, hero, el('div', { class: 'chart-head' }, spans), chart.node, note, alarmsHead, alarms, el('h2', { text: t('sensor.facts') }), facts));
-  fill(header, head(id, { back: '#/sensors' }));
+  fill(root, header, el('div', { class: 'scroll' }, hero, el('div', { class: 'chart-head' }, spans), chart.node, note, alarmsHead, alarms, factsHead, facts));
+  fill(header, head(id, { back }));
 
   const value = el('strong', { class: 'value' });
   const quality = el('span', { class: 'quality' });
@@ -54,12 +56,13 @@ export function view(root, { id, map, alarm: alarmId }) {
     try {
       sensor = await api.sensor(id);
     } catch (error) {
+      for (const node of [chart.node, spans, factsHead]) node.hidden = true;
       fill(hero, message(error.status === 404 ? t('sensors.unknown', { id }) : t('error.load', { detail: error.message }), 'bad'));
       return;
     }
     if (abort.signal.aborted) return;
     const q = sensor.quantity;
-    fill(header, head(sensor.label || named(q), { back: '#/sensors', sub: id }));
+    fill(header, head(sensor.label || named(q), { back, sub: id }));
     fill(hero, el('div', { class: 'value-line' }, value, quality, age),
       el('div', { class: 'range', title: t('sensor.range') }, el('span', { text: valueText(q.min, q.unit) }), el('span', { class: 'range-bar' }, needle), el('span', { text: valueText(q.max, q.unit) })));
     fill(facts,
@@ -68,7 +71,8 @@ export function view(root, { id, map, alarm: alarmId }) {
       fact(t('sensor.cell'), el('a', { href: `#/cell/${sensor.cell}`, class: 'mono', text: sensor.cell })), fact(t('sensor.chip'), sensor.chip || '—'),
       fact(t('gateways.place'), `${sensor.lat.toFixed(5)}, ${sensor.lon.toFixed(5)}`), fact(t('gateways.clock'), sensor.last ? word('clock.', sensor.last.clock) : '—'));
     state.selected = { kind: 'sensor', id, lat: sensor.lat, lon: sensor.lon };
-    map.flyTo(sensor.lat, sensor.lon, alarmId ? 15 : 14);
+    if (alarmId && state.quantity !== q.name) choose({ quantity: q.name }); // the map shows what the alarm is about
+    map.flyTo(sensor.lat, sensor.lon, alarmId ? 15.5 : 15);
     mark('map');
     showLast();
     update();
@@ -134,7 +138,8 @@ export function view(root, { id, map, alarm: alarmId }) {
 
   function show() {
     if (!sensor) return;
-    const limits = [...state.alarms.values()].filter((a) => sensorId(a) === id && Number.isFinite(a.threshold) && isOpen(a)).map((a) => ({ value: a.threshold, level: a.level }));
+    const open = [...state.alarms.values()].filter((a) => sensorId(a) === id && Number.isFinite(a.threshold) && isOpen(a));
+    const limits = [...new Map(open.map((a) => [`${a.threshold}/${a.level}`, { value: a.threshold, level: a.level }])).values()];
     chart.set({ readings, spanMs: SPANS[span], unit: sensor.quantity.unit, limits, sampledBefore });
     setAttr(chart.canvas, 'aria-label', t('chart.label', { name: sensorName(sensor), span: t(`chart.${span}`) }));
   }
