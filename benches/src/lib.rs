@@ -5,6 +5,9 @@
 //! # Layout
 //! - [`city`]: gateways, sensors and readings that look like a street's, the same for the same seed
 //! - [`street`]: the configuration files of a simulated street and of this machine
+//! - [`layout`]: the data folder of the one command
+//! - [`supervise`]: children: started, watched, restarted, stopped, never left behind
+//! - [`live`]: one line of live counters
 //! - [`mqtt`]: MQTT packets written by hand, for clients that break the rules
 //! - [`mutate`]: bytes that a careful server must survive
 //! - [`publisher`]: keeps what is not acknowledged and sends it again, as a gateway does
@@ -27,6 +30,8 @@
 
 pub mod city;
 pub mod http;
+pub mod layout;
+pub mod live;
 pub mod mqtt;
 pub mod mutate;
 pub mod pool;
@@ -36,5 +41,6 @@ pub mod segments;
 pub mod sequences;
 pub mod siege;
 pub mod street;
+pub mod supervise;
 pub mod table;
 pub mod witness;
