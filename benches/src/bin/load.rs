@@ -1,13 +1,13 @@
 //! Valid frames at a chosen rate, to fill an ingest or to find its limit.
 //!
-//! Each connection plays some gateways of the seeded city. Event times start in the past and run ahead faster
+//! Each thread plays some gateways of the seeded city. Event times start in the past and run ahead faster
 //! than the clock; nothing is ever sent from the future.
 
 use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use benches::city::{Gateway, Habits, SEED};
 use benches::publisher::Publisher;
 use clap::Parser;
@@ -31,10 +31,10 @@ struct Args {
     /// Readings in a frame.
     #[arg(long, default_value_t = 500)]
     batch: usize,
-    /// Connections, each a thread.
-    #[arg(long, default_value_t = 4)]
-    connections: usize,
-    /// Readings a second over all connections; 0 sends as fast as they are taken.
+    /// Threads that share the gateways.
+    #[arg(long, default_value_t = 2)]
+    threads: usize,
+    /// Readings a second in all; 0 sends as fast as they are taken.
     #[arg(long, default_value_t = 0)]
     rate: u64,
     /// Seconds to send.
@@ -58,23 +58,28 @@ fn instant() -> Instant {
     Instant::now()
 }
 
-/// One connection: frames of its gateways in turn until `end`; gives frames and readings taken.
-fn connection(args: &Args, number: usize, start: Instant) -> anyhow::Result<(u64, u64)> {
+/// One thread: frames of its gateways in turn until `end`; gives frames and readings taken.
+fn run(args: &Args, number: usize, start: Instant) -> anyhow::Result<(u64, u64)> {
     let epoch_ms = now_ms() - i64::from(args.start_hours_ago) * 3_600_000;
     let prefix = format!("load-{:08x}", args.seed as u32);
     let mut gateways = (0..args.gateways)
-        .filter(|gateway| gateway % args.connections == number)
-        .map(|gateway| Gateway::new(&prefix, gateway, args.sensors, args.seed, epoch_ms, Habits::default()))
-        .collect::<Result<Vec<_>, _>>()?;
-    let mut publisher = Publisher::new(args.mqtt, &format!("{prefix}-{number}"), ATTEMPTS);
-    for gateway in &mut gateways {
+        .filter(|gateway| gateway % args.threads == number)
+        .map(|gateway| {
+            let gateway =
+                Gateway::new(&prefix, gateway, args.sensors, args.seed, epoch_ms, Habits::default())?;
+            // A gateway may publish under its own name only, so each has its own connection.
+            let publisher = Publisher::new(args.mqtt, gateway.id.as_str(), ATTEMPTS);
+            Ok((gateway, publisher))
+        })
+        .collect::<Result<Vec<_>, wire::NameError>>()?;
+    for (gateway, publisher) in &mut gateways {
         let announcement = gateway.announcement()?;
         publisher.send(topic::up(&gateway.id, Lane::Health), announcement)?;
     }
     let end = start + Duration::from_secs(args.seconds);
     let mut sent = 0_u64;
     'sending: while !gateways.is_empty() {
-        for gateway in &mut gateways {
+        for (gateway, publisher) in &mut gateways {
             if instant() >= end {
                 break 'sending;
             }
@@ -86,35 +91,39 @@ fn connection(args: &Args, number: usize, start: Instant) -> anyhow::Result<(u64
             publisher.send(topic::up(&gateway.id, Lane::Reading), bytes)?;
             sent += args.batch as u64;
             if args.rate > 0 {
-                let due = Duration::from_secs_f64(sent as f64 * args.connections as f64 / args.rate as f64);
+                let due = Duration::from_secs_f64(sent as f64 * args.threads as f64 / args.rate as f64);
                 thread::sleep((start + due).saturating_duration_since(instant()));
             }
         }
     }
-    publisher.settle().context("the last frames were not acknowledged")?;
-    if publisher.refused.0 > 0 {
-        bail!(
-            "{} frames were refused, the last with reason {:#04x}",
-            publisher.refused.0,
-            publisher.refused.1
+    let mut taken = 0;
+    for (gateway, publisher) in &mut gateways {
+        publisher
+            .settle()
+            .with_context(|| format!("{}: the last frames were not acknowledged", gateway.id))?;
+        let (refused, reason) = publisher.refused;
+        ensure!(
+            refused == 0,
+            "{}: {refused} frames were refused, the last with reason {reason:#04x}",
+            gateway.id
         );
+        taken += publisher.taken;
     }
-    Ok((publisher.taken, sent))
+    Ok((taken, sent))
 }
 
 #[allow(clippy::print_stdout)] // the result
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     ensure!(args.mqtt.ip().is_loopback(), "--mqtt {}: this program only ever sends to loopback", args.mqtt);
-    ensure!(args.connections >= 1 && args.gateways >= args.connections, "each connection needs a gateway");
+    ensure!(args.threads >= 1 && args.gateways >= args.threads, "each thread needs a gateway");
     let start = instant();
     let totals = thread::scope(|scope| {
         let (args, start) = (&args, &start);
-        let threads: Vec<_> =
-            (0..args.connections).map(|n| scope.spawn(move || connection(args, n, *start))).collect();
+        let threads: Vec<_> = (0..args.threads).map(|n| scope.spawn(move || run(args, n, *start))).collect();
         threads
             .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a connection panicked"))))
+            .map(|thread| thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a thread panicked"))))
             .collect::<anyhow::Result<Vec<_>>>()
     })?;
     let seconds = start.elapsed().as_secs_f64();
