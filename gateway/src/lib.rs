@@ -1,1 +1,159 @@
-//! gateway
+//! The daemon on the box: sample → judge → buffer → ship.
+//!
+//! ```text
+//! bus threads ──samples──► pipeline thread ──payloads──► buffer thread (sled)
+//!                          judge, rules, batch              │ heads     ▲ forget, set aside
+//!                                                           ▼           │
+//!                          watch task ──health──►      courier task (ship) ◄──► mqtt (rumqttc) ──► broker
+//! ```
+//! Every arrow is a bounded queue. Decisions are made in pure modules that take `now` as an argument; threads and
+//! tasks only carry them out.
+//!
+//! # Layout
+//! - [`config`]: the file, read once into types that cannot be wrong
+//! - [`clock`]: boot, monotonic time, and what is known of the wall clock
+//! - [`sample`]: a thread for each bus
+//! - [`judge`]: quality and alarm rules (pure)
+//! - [`batch`]: readings gathered, payloads packed into frames (pure)
+//! - [`pipeline`]: the thread that owns judge, rules and batch
+//! - [`buffer`]: what survives a power cut; essay at its top; the only place that names sled
+//! - [`ship`]: what to send, when to give up, what to forget (pure)
+//! - [`courier`]: the task that carries out what `ship` says
+//! - [`mqtt`]: the client; the only place that names rumqttc
+//! - [`status`]: what `gateway status` shows
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch as watched};
+
+pub mod batch;
+pub mod buffer;
+pub mod clock;
+pub mod config;
+pub mod courier;
+mod discover;
+pub mod judge;
+pub mod mqtt;
+pub mod pipeline;
+pub mod sample;
+pub mod ship;
+pub mod status;
+#[cfg(test)]
+mod testing;
+mod watch;
+
+pub use config::Config;
+
+use batch::Batcher;
+use judge::{Judge, Rules};
+use pipeline::{Pipeline, PipelineFigures};
+
+/// How long a stop waits for the broker to take what is left, at most.
+pub const GRACE: Duration = Duration::from_secs(3);
+/// How long a stop waits for threads that may be stuck in a bus or on a disk.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why a gateway could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The board or its buses; each line says what to do.
+    #[error("the board cannot be opened:\n{}", lines(.0))]
+    Board(Vec<boards::OpenError>),
+    /// The buffer.
+    #[error(transparent)]
+    Buffer(#[from] buffer::OpenError),
+    /// The operating system has no room for a thread.
+    #[error("a thread cannot be started: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+fn lines(errors: &[boards::OpenError]) -> String {
+    errors.iter().map(|error| format!("  {error}")).collect::<Vec<_>>().join("\n")
+}
+
+/// Runs a gateway until `shutdown` is ready, then stops it: closes batches, commits, and gives the broker
+/// [`GRACE`] to take what is left. What it does not take waits for the next start.
+///
+/// # Errors
+/// [`RunError`] when it could not start. Once it runs, it goes on over every trouble.
+pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+    let time = clock::Timekeeper::start();
+    let buses = boards::open(&config.board, &config.devices).map_err(RunError::Board)?;
+    let stamp = time.clone();
+    let opened = buffer::open(&config.data, &config.id, config.quota_bytes, move || stamp.stamp())?;
+    let buffer = opened.buffer;
+
+    let mut rules = Rules::new(&config.rules, &config.sensors, time.boot());
+    let orphans = rules.restore(opened.rules, time.now_ms());
+    let speed = match config.board {
+        boards::Board::Simulated { speed, .. } => speed,
+        boards::Board::Linux | boards::Board::Raspberry => 1.0,
+    };
+    let stop_sampling = sample::Stop::default();
+    let figures = Arc::new(PipelineFigures::default());
+    let pipeline = Pipeline {
+        judge: Judge::new(&config.sensors, speed, time.now_ms()),
+        rules,
+        batcher: Batcher::new(config.batch, time.boot(), time.stamp().clock, &config.sensors),
+        buffer: buffer.clone(),
+        time: time.clone(),
+        stop: stop_sampling.clone(),
+        figures: Arc::clone(&figures),
+    };
+    if buffer.try_keep(watch::announcement(&config, &time)).is_err() {
+        tracing::warn!("the disk does not answer: the announcement is given up");
+    }
+    let (samples, polled) = sync_channel(sample::POLLS);
+    let buses = sample::start(buses, &time, &stop_sampling, &samples)?;
+    // Only the buses hold it now, so the pipeline sees their end.
+    drop(samples);
+    let (pipeline_ended, pipeline_end) = oneshot::channel();
+    std::thread::Builder::new().name("pipeline".into()).spawn(move || {
+        // The buffer may have stopped already; then there is nobody to tell.
+        let _ = pipeline.raise(orphans);
+        pipeline.run(&polled);
+        let _ = pipeline_ended.send(());
+    })?;
+
+    let (stop, stopping) = watched::channel(false);
+    let window = courier::Window::default();
+    let shipping = tokio::spawn(courier::ship(
+        config.clone(),
+        buffer.clone(),
+        time.clone(),
+        window.clone(),
+        stopping.clone(),
+        GRACE,
+    ));
+    let watcher = watch::Watch {
+        config: config.clone(),
+        time: time.clone(),
+        buffer: buffer.clone(),
+        shipping: window,
+        pipeline: figures,
+        buses,
+    };
+    let watching = tokio::spawn(watcher.run(stopping));
+    tracing::info!(gateway = %config.id, sensors = config.sensors.len(), rules = config.rules.len(), broker = %config.broker, "running");
+
+    shutdown.await;
+    tracing::info!(gateway = %config.id, "stopping");
+    stop_sampling.stop();
+    if tokio::time::timeout(PATIENCE, pipeline_end).await.is_err() {
+        tracing::warn!("the pipeline does not end: its last readings are lost");
+    }
+    // What the pipeline gave last becomes durable, and known to the shipper, before that looks whether it is done.
+    let _ = tokio::time::timeout(PATIENCE, buffer.flush()).await;
+    let _ = stop.send(true);
+    let _ = shipping.await;
+    let _ = watching.await;
+    buffer.stop().await;
+    let ended = tokio::task::spawn_blocking(move || opened.thread.join());
+    if tokio::time::timeout(PATIENCE, ended).await.is_err() {
+        tracing::warn!("the disk does not answer: the buffer is left as it is");
+    }
+    Ok(())
+}

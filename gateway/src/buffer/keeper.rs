@@ -1,0 +1,383 @@
+//! The thread that owns the store: groups commands into commits, writes loss records, keeps the quota, and begins a
+//! fresh store when the old one is damaged. See [`super`] for the why.
+
+use std::fs::{self, File, TryLockError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+use wire::status::MAX_LOSSES;
+use wire::{AlarmEvent, GatewayId, Lane, Loss, LossReason, Losses, Payload};
+
+use super::store::{Gap, Store, StoreError};
+use super::{Buffer, COMMANDS, Command, Gauges, Heads, OpenError, Opened, RuleMemory};
+use crate::batch::{Packed, pack};
+use crate::clock::Stamp;
+
+/// Most commands in one commit: bounds what a failed commit must do again.
+const MAX_GROUP: usize = 64;
+/// Disk use is looked at this often, in ms…
+const USAGE_EVERY_MS: u64 = 5_000;
+/// …and after this many bytes written.
+const USAGE_EVERY_BYTES: u64 = 4 << 20;
+/// Part of the waiting reading frames dropped when the quota is full: few large losses explain better than many.
+const DROP_PART: u64 = 8;
+/// Fewer waiting reading frames than this are never dropped: the disk is then full of something else, or of space
+/// that sled has not given back yet.
+const DROP_FLOOR: u64 = 64;
+/// Damaged stores kept for a look, so that a dying disk does not fill itself with them.
+const KEEP_DAMAGED: usize = 2;
+/// Pause before the disk is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Tells the time for loss records.
+type Clockwork = Box<dyn Fn() -> Stamp + Send>;
+
+struct Keeper {
+    dir: PathBuf,
+    gateway: GatewayId,
+    quota_bytes: u64,
+    stamp: Clockwork,
+    gauges: Arc<Gauges>,
+    heads: watch::Sender<Heads>,
+    stopping: Arc<AtomicBool>,
+    /// `None` while the disk refuses to open it.
+    store: Option<Store>,
+    /// Gaps without a loss record yet.
+    gaps: Vec<Gap>,
+    usage_ms: u64,
+    written_since_usage: u64,
+    written_since_drop: u64,
+    /// Frames of readings to drop with the next commit.
+    drop_frames: u64,
+    /// Held while the thread lives: another process on the same folder is refused.
+    _lock: File,
+}
+
+/// The parts of a group of commands that change the store.
+#[derive(Default)]
+struct Work {
+    keeps: Vec<(Payload, Vec<RuleMemory>)>,
+    forgets: Vec<(u64, Lane, u64)>,
+    asides: Vec<(u64, Lane, u64, u8)>,
+}
+
+/// Runs what may panic on a damaged store.
+fn guarded<T>(run: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
+        Err(StoreError::Damaged(text.unwrap_or_else(|| "sled panicked".into())))
+    })
+}
+
+pub(super) fn start(
+    data: &Path,
+    gateway: &GatewayId,
+    quota_bytes: u64,
+    stamp: Clockwork,
+) -> Result<Opened, OpenError> {
+    let dir = data.join("buffer");
+    let refuse = |why: String| OpenError::Store { dir: dir.display().to_string(), why };
+    fs::create_dir_all(data).map_err(|error| refuse(error.to_string()))?;
+    let lock = File::create(data.join("lock")).map_err(|error| refuse(error.to_string()))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(data.display().to_string())),
+        Err(TryLockError::Error(error)) => return Err(refuse(error.to_string())),
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .map_err(|error| refuse(error.to_string()))?;
+    let gauges = Arc::new(Gauges::default());
+    let (store, gaps) = open_or_begin(&dir, &stamp, &gauges).map_err(|error| refuse(error.to_string()))?;
+    let rules: Vec<AlarmEvent> = guarded(|| store.remembered_rules()).unwrap_or_default();
+    let (heads, watcher) = watch::channel(store.heads());
+    let (commands, queue) = mpsc::channel(COMMANDS);
+    let stopping = Arc::new(AtomicBool::new(false));
+    let keeper = Keeper {
+        dir: dir.clone(),
+        gateway: gateway.clone(),
+        quota_bytes,
+        stamp,
+        gauges: Arc::clone(&gauges),
+        heads,
+        stopping: Arc::clone(&stopping),
+        store: Some(store),
+        gaps,
+        usage_ms: 0,
+        written_since_usage: 0,
+        written_since_drop: 0,
+        drop_frames: 0,
+        _lock: lock,
+    };
+    let thread = std::thread::Builder::new()
+        .name("buffer".into())
+        .spawn(move || keeper.run(&runtime, queue))
+        .map_err(|error| refuse(error.to_string()))?;
+    Ok(Opened { buffer: Buffer { commands, heads: watcher, gauges, stopping }, rules, thread })
+}
+
+/// Opens the store; renames a damaged one aside and begins a fresh one.
+fn open_or_begin(dir: &Path, stamp: &Clockwork, gauges: &Gauges) -> Result<(Store, Vec<Gap>), StoreError> {
+    match guarded(|| Store::open(dir)) {
+        Err(StoreError::Damaged(why)) => {
+            rename_aside(dir, stamp().clock.wall_ms(stamp().mono_ms), &why, gauges)?;
+            guarded(|| Store::open(dir))
+        }
+        other => other,
+    }
+}
+
+/// Renames a damaged store to `buffer.damaged-<utc>` and removes the oldest of too many.
+fn rename_aside(dir: &Path, wall_ms: i64, why: &str, gauges: &Gauges) -> Result<(), StoreError> {
+    let utc = jiff::Timestamp::from_millisecond(wall_ms).unwrap_or_default();
+    let name = format!("buffer.damaged-{}", utc.strftime("%Y%m%dT%H%M%SZ"));
+    let mut aside = dir.with_file_name(&name);
+    let mut count = 1;
+    while aside.exists() {
+        count += 1;
+        aside = dir.with_file_name(format!("{name}-{count}"));
+    }
+    tracing::error!(why, aside = %aside.display(), "the store is damaged: it is set aside and a fresh one is begun");
+    fs::rename(dir, &aside)?;
+    gauges.damaged.fetch_add(1, Ordering::Relaxed);
+    let Some(parent) = dir.parent() else { return Ok(()) };
+    let mut old: Vec<PathBuf> = fs::read_dir(parent)?
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("buffer.damaged-")))
+        .collect();
+    old.sort();
+    for path in old.iter().rev().skip(KEEP_DAMAGED) {
+        fs::remove_dir_all(path)?;
+    }
+    Ok(())
+}
+
+impl Keeper {
+    fn run(mut self, runtime: &tokio::runtime::Runtime, mut queue: mpsc::Receiver<Command>) {
+        let wait = Duration::from_millis(USAGE_EVERY_MS);
+        loop {
+            let mut group = Vec::new();
+            // Gaps found by the scan want their loss records before anything else.
+            if self.gaps.is_empty() {
+                match runtime.block_on(async { timeout(wait, queue.recv()).await }) {
+                    Ok(Some(command)) => group.push(command),
+                    Ok(None) => group.push(Command::Stop),
+                    Err(_) => {}
+                }
+            }
+            while group.len() < MAX_GROUP {
+                let Ok(command) = queue.try_recv() else { break };
+                group.push(command);
+            }
+            if self.serve(group) {
+                break;
+            }
+        }
+    }
+
+    /// Carries out a group of commands; whether it was the last.
+    fn serve(&mut self, group: Vec<Command>) -> bool {
+        let mut work = Work::default();
+        let mut flushed = Vec::new();
+        let mut stop = false;
+        for command in group {
+            match command {
+                Command::Keep { payload, rules } => work.keeps.push((payload, rules)),
+                Command::Forget { store, lane, below } => work.forgets.push((store, lane, below)),
+                Command::SetAside { store, lane, sequence, reason } => {
+                    work.asides.push((store, lane, sequence, reason));
+                }
+                // Whatever may be asked for is durable already, so it need not wait for this commit.
+                Command::Read { wanted, reply } => {
+                    // The shipper has stopped waiting: nothing to do about that here.
+                    let _ = reply.send(self.read(&wanted));
+                }
+                Command::Flush { reply } => flushed.push(reply),
+                Command::Stop => stop = true,
+            }
+        }
+        self.look_at_usage();
+        self.carry_out(&work, stop || !flushed.is_empty());
+        for reply in flushed {
+            // Whoever asked may have given up waiting.
+            let _ = reply.send(());
+        }
+        stop
+    }
+
+    fn read(&mut self, wanted: &[(Lane, u64)]) -> Vec<Option<Vec<u8>>> {
+        let Some(store) = &self.store else { return vec![None; wanted.len()] };
+        let mut frames = Vec::with_capacity(wanted.len());
+        for &(lane, sequence) in wanted {
+            let frame = match guarded(|| store.read(lane, sequence)) {
+                Ok(frame) => frame,
+                Err(error) => {
+                    // The next commit fails too, and sees to it.
+                    tracing::warn!(%error, lane = lane.as_str(), sequence, "a frame could not be read");
+                    None
+                }
+            };
+            let gap = (lane, sequence, sequence);
+            let expected = store.range(lane).contains(&sequence) && !store.is_explained(lane, sequence);
+            if frame.is_none() && expected && !self.gaps.contains(&gap) {
+                self.gaps.push(gap);
+            }
+            frames.push(frame);
+        }
+        frames
+    }
+
+    /// Does the work until it is done: over a disk that refuses, over a store that breaks.
+    fn carry_out(&mut self, work: &Work, sync: bool) {
+        let mut staged: (u64, Vec<Packed>) = (0, Vec::new());
+        loop {
+            match self.attempt(work, &mut staged, sync) {
+                Ok(()) => break,
+                Err(StoreError::Damaged(why)) => {
+                    // Dropping it could hang on locks that the panic left behind: it is leaked instead.
+                    std::mem::forget(self.store.take());
+                    let now = (self.stamp)();
+                    if let Err(error) = rename_aside(&self.dir, now.clock.wall_ms(now.mono_ms), &why, &self.gauges) {
+                        tracing::error!(%error, "the damaged store cannot be renamed");
+                        std::thread::sleep(RETRY);
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(%error, waiting = work.keeps.len(), "the buffer cannot be written: trying again");
+                    if let Some(old) = self.store.take() {
+                        // It must give its file lock back before it can be opened again.
+                        let _ = catch_unwind(AssertUnwindSafe(move || drop(old)));
+                    }
+                    if self.stopping.load(Ordering::Relaxed) {
+                        tracing::error!(lost = work.keeps.len(), "stopping: what could not be written is lost");
+                        return;
+                    }
+                    std::thread::sleep(RETRY);
+                }
+            }
+        }
+        if let Some(store) = &self.store {
+            let heads = store.heads();
+            self.heads.send_if_modified(|old| std::mem::replace(old, heads) != heads);
+        }
+    }
+
+    fn attempt(&mut self, work: &Work, staged: &mut (u64, Vec<Packed>), sync: bool) -> Result<(), StoreError> {
+        let now = (self.stamp)();
+        if self.store.is_none() {
+            let (store, gaps) = open_or_begin(&self.dir, &self.stamp, &self.gauges)?;
+            self.store = Some(store);
+            self.gaps.extend(gaps);
+        }
+        let Some(store) = &mut self.store else { return Ok(()) };
+        let (gateway, gauges, gaps, drop_frames) = (&self.gateway, &self.gauges, &mut self.gaps, &mut self.drop_frames);
+        let written: u64 = guarded(|| {
+            // A commit is all or nothing: after a failed one, its first frame tells whether it came through.
+            if let (id, [first, ..]) = (staged.0, staged.1.as_slice())
+                && id == store.id()
+                && store.next(first.lane) > first.sequence
+            {
+                gaps.retain(|(lane, from, _)| !store.is_explained(*lane, *from));
+                *drop_frames = 0;
+                return store.commit().map(|()| 0);
+            }
+            staged.1.clear();
+            let id = store.id();
+            let mut losses: Vec<Loss> = Vec::new();
+            for &(lane, from, to) in gaps.iter() {
+                store.explain(lane, from, to);
+                losses.push(Loss { lane, from, to, count: 0, reason: LossReason::Corrupt, mono_ms: now.mono_ms });
+            }
+            for &(_, lane, sequence, reason) in work.asides.iter().filter(|(of, ..)| *of == id) {
+                losses.extend(store.put_aside(lane, sequence, reason, now)?);
+            }
+            for &(_, lane, below) in work.forgets.iter().filter(|(of, ..)| *of == id) {
+                store.forget(lane, below);
+            }
+            if *drop_frames > 0 {
+                losses.extend(store.drop_oldest_readings(*drop_frames, now)?);
+            }
+            let lost: u64 = losses.iter().filter(|l| l.reason != LossReason::Refused).map(|l| l.to - l.from + 1).sum();
+            for (payload, rules) in &work.keeps {
+                stage(store, gateway, gauges, payload.clone(), &mut staged.1);
+                for memory in rules {
+                    store.remember_rule(gateway, &memory.rule, memory.events.clone(), now);
+                }
+            }
+            for losses in losses.chunks(MAX_LOSSES) {
+                let losses = Losses { boot: now.boot, clock: now.clock, losses: losses.to_vec() };
+                stage(store, gateway, gauges, Payload::Losses(losses), &mut staged.1);
+            }
+            staged.0 = id;
+            if staged.1.is_empty() && !sync {
+                // Removals alone may be lost in a power cut: they cost a repeat, which ingest recognises.
+                store.apply()?;
+            } else {
+                store.commit()?;
+                gauges.commits.fetch_add(1, Ordering::Relaxed);
+            }
+            gauges.lost_frames.fetch_add(lost, Ordering::Relaxed);
+            gaps.clear();
+            *drop_frames = 0;
+            Ok(staged.1.iter().map(|frame| frame.bytes.len() as u64).sum())
+        })?;
+        self.written_since_usage += written;
+        self.written_since_drop += written;
+        self.gauges.set_aside.store(store.set_aside_frames() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Looks at the disk now and then, and decides whether readings must make room.
+    fn look_at_usage(&mut self) {
+        let now_ms = (self.stamp)().mono_ms;
+        let due = self.usage_ms == 0
+            || now_ms.saturating_sub(self.usage_ms) >= USAGE_EVERY_MS
+            || self.written_since_usage >= USAGE_EVERY_BYTES;
+        let Some(store) = self.store.as_ref().filter(|_| due) else { return };
+        let (bytes, blobs) = store.usage();
+        set(&self.gauges.store_bytes, bytes);
+        set(&self.gauges.blob_files, blobs);
+        if blobs > 0 {
+            tracing::error!(blobs, "files in blobs/: a power cut can lose them; please report this");
+        }
+        self.usage_ms = now_ms.max(1);
+        self.written_since_usage = 0;
+        let range = store.range(Lane::Reading);
+        let waiting = range.end - range.start;
+        // After a drop, sled needs some writing before it gives the space back: wait for that before the next one.
+        if bytes > self.quota_bytes && waiting > DROP_FLOOR && self.written_since_drop >= self.quota_bytes / 16 {
+            self.drop_frames = waiting / DROP_PART;
+            self.written_since_drop = 0;
+            tracing::warn!(bytes, quota = self.quota_bytes, frames = self.drop_frames, "the quota is full: the oldest readings make room");
+        }
+    }
+}
+
+fn set(gauge: &AtomicU64, value: u64) {
+    gauge.store(value, Ordering::Relaxed);
+}
+
+/// Numbers and packs a payload and stages its frames.
+fn stage(store: &mut Store, gateway: &GatewayId, gauges: &Gauges, payload: Payload, staged: &mut Vec<Packed>) {
+    let lane = payload.lane();
+    match pack(gateway, store.id(), store.next(lane), payload) {
+        Ok(frames) => {
+            for frame in frames {
+                store.put(&frame);
+                staged.push(frame);
+            }
+        }
+        Err(error) => {
+            gauges.unpackable.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(lane = lane.as_str(), %error, "a payload breaks the rules of the wire and is lost; please report this");
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! `gateway`: run, check, status.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use gateway::Config;
+use gateway::status::{Status, Words};
+
+mod summary;
+
+/// The configuration is wrong (`EX_USAGE` of sysexits.h): starting again does not help.
+const WRONG_CONFIG: u8 = 64;
+/// The machine refused: starting again may help.
+const COULD_NOT_START: u8 = 1;
+
+/// The Watchfire gateway: reads sensors, judges them, keeps every reading through power cuts and dead networks,
+/// and ships it to ingest over MQTT 5.
+#[derive(Parser)]
+#[command(version, after_help = "\
+First steps:
+  gateway check --config configs/gateway.toml    every mistake of the file at once, or what it would do
+  gateway run --config configs/gateway.toml      until Ctrl-C; what is not shipped waits for the next start
+  gateway status --config configs/gateway.toml   how the running one is
+
+Exit codes: 0 fine, 64 the configuration is wrong, 1 could not start or is not running.
+Logs go to stderr; RUST_LOG=gateway=debug says more.")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run until SIGINT or SIGTERM.
+    Run(File),
+    /// Read the file, report every mistake, say what it would do. Touches no bus and no network.
+    Check(File),
+    /// Show how the gateway with this file is doing.
+    Status(File),
+}
+
+#[derive(clap::Args)]
+struct File {
+    /// The configuration file, as in configs/gateway.toml.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let (Command::Run(file) | Command::Check(file) | Command::Status(file)) = &arguments.command;
+    let config = match Config::load(&file.config) {
+        Ok(config) => config,
+        Err(problems) => {
+            complain(&format!("配置有 {n} 处错误 {n} mistakes in the configuration:\n{problems}", n = problems.0.len()));
+            return ExitCode::from(WRONG_CONFIG);
+        }
+    };
+    match arguments.command {
+        Command::Run(_) => run(config),
+        Command::Check(_) => check(&config),
+        Command::Status(_) => status(&config),
+    }
+}
+
+fn run(config: Config) -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // One thread carries the network and the timers of a box with one core; buses and disk have their own.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(&format!("无法启动 could not start: {error}"));
+            return ExitCode::from(COULD_NOT_START);
+        }
+    };
+    match runtime.block_on(gateway::run(config, signalled())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("无法启动 could not start: {error}"));
+            ExitCode::from(COULD_NOT_START)
+        }
+    }
+}
+
+/// Ready at SIGINT or SIGTERM.
+async fn signalled() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
+        (Ok(mut interrupt), Ok(mut terminate)) => {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        (Err(error), _) | (_, Err(error)) => {
+            // Without handlers the signals end the process at once, which the buffer is made for.
+            tracing::warn!(%error, "signals cannot be watched: a stop will not be clean");
+            std::future::pending().await
+        }
+    }
+}
+
+fn check(config: &Config) -> ExitCode {
+    let mut problems = Vec::new();
+    if let Err(errors) = boards::plan::plan(&config.devices) {
+        problems.extend(errors.iter().map(ToString::to_string));
+    }
+    if !problems.is_empty() {
+        complain(&format!("配置有 {n} 处错误 {n} mistakes in the configuration:\n{}", problems.join("\n"), n = problems.len()));
+        return ExitCode::from(WRONG_CONFIG);
+    }
+    answer(&summary::of(config));
+    ExitCode::SUCCESS
+}
+
+fn status(config: &Config) -> ExitCode {
+    match Status::read(&config.data) {
+        Ok(status) => {
+            let now_ms = jiff::Timestamp::now().as_millisecond();
+            answer(&Words(&status, now_ms).to_string());
+            if status.is_live(now_ms) { ExitCode::SUCCESS } else { ExitCode::from(COULD_NOT_START) }
+        }
+        Err(error) => {
+            complain(&error.to_string());
+            ExitCode::from(COULD_NOT_START)
+        }
+    }
+}
+
+/// Prints the result a person asked for.
+#[allow(clippy::print_stdout, reason = "the command line's answer belongs on stdout")]
+fn answer(text: &str) {
+    print!("{text}");
+}
+
+/// Says what is wrong.
+#[allow(clippy::print_stderr, reason = "before logging is set up, and for people")]
+fn complain(text: &str) {
+    eprintln!("{}", text.trim_end());
+}

@@ -1,0 +1,162 @@
+//! The task that looks after everything else: announcement, health frames, the status file.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use wire::{Announcement, Health, Lane, Payload, SensorInfo};
+
+use crate::buffer::{Buffer, Heads};
+use crate::clock::Timekeeper;
+use crate::config::Config;
+use crate::courier::{Report, Window};
+use crate::pipeline::PipelineFigures;
+use crate::sample::BusFigures;
+use crate::status::{BusStatus, Status};
+
+/// First health frame after the start, in ms: soon enough for a person who waits for it.
+const FIRST_HEALTH_MS: u64 = 2_000;
+/// Health frames from then on, in ms.
+const HEALTH_EVERY_MS: u64 = 30_000;
+/// The status file, in ms.
+const STATUS_EVERY: Duration = Duration::from_secs(1);
+/// Most buses with a gauge of their own: the rest of [`wire::status::MAX_GAUGES`] is for the box.
+const MAX_BUS_GAUGES: usize = 64;
+
+/// Everything worth looking at.
+pub(crate) struct Watch {
+    pub(crate) config: Config,
+    pub(crate) time: Timekeeper,
+    pub(crate) buffer: Buffer,
+    pub(crate) shipping: Window,
+    pub(crate) pipeline: Arc<PipelineFigures>,
+    pub(crate) buses: Vec<Arc<BusFigures>>,
+}
+
+/// What the gateway says of itself at its start.
+pub(crate) fn announcement(config: &Config, time: &Timekeeper) -> Payload {
+    let stamp = time.stamp();
+    let sensors = config.sensors.iter().map(|sensor| SensorInfo {
+        sensor: sensor.name.clone(),
+        quantity: sensor.quantity.code,
+        place: sensor.place.clone(),
+        chip: sensor.chip.to_owned(),
+        label: sensor.label.clone(),
+        every_ms: u32::try_from(sensor.every_ms).unwrap_or(u32::MAX),
+    });
+    Payload::Announcement(Announcement {
+        boot: stamp.boot,
+        clock: stamp.clock,
+        mono_ms: stamp.mono_ms,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        board: config.board_word().to_owned(),
+        place: config.place.clone(),
+        sensors: sensors.collect(),
+    })
+}
+
+impl Watch {
+    /// Writes status and health until the stop.
+    pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) {
+        let mut health_ms = FIRST_HEALTH_MS;
+        let mut unwritable = false;
+        loop {
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => break,
+                () = tokio::time::sleep(STATUS_EVERY) => {}
+            }
+            let now_ms = self.time.now_ms();
+            if now_ms >= health_ms {
+                health_ms = now_ms.saturating_add(HEALTH_EVERY_MS);
+                if self.buffer.try_keep(self.health()).is_err() {
+                    tracing::warn!("the disk does not answer: a health frame is given up");
+                }
+            }
+            let written = self.status().write(&self.config.data);
+            if let (Err(error), false) = (&written, unwritable) {
+                tracing::warn!(%error, "the status file cannot be written");
+            }
+            unwritable = written.is_err();
+        }
+    }
+
+    fn health(&self) -> Payload {
+        let stamp = self.time.stamp();
+        let heads: Heads = *self.buffer.heads().borrow();
+        let report = self.shipping.look();
+        let store = self.buffer.gauges();
+        let mut gauges: Vec<(String, f64)> = Vec::new();
+        let mut add = |name: &str, value: f64| gauges.push((name.to_owned(), value));
+        for lane in [Lane::Alarm, Lane::Reading, Lane::Health] {
+            add(&format!("backlog.{}", lane.as_str()), heads.backlog(lane) as f64);
+        }
+        add("store.bytes", count(&store.store_bytes) as f64);
+        add("store.lost_frames", count(&store.lost_frames) as f64);
+        add("store.damaged", count(&store.damaged) as f64);
+        add("store.commits", count(&store.commits) as f64);
+        add("blobs.files", count(&store.blob_files) as f64);
+        add("set_aside.frames", count(&store.set_aside) as f64);
+        add("oldest_unacked.s", report.oldest_unacked_ms as f64 / 1e3);
+        add("readings.total", count(&self.pipeline.readings) as f64);
+        add("readings.faults", count(&self.pipeline.faults) as f64);
+        add("readings.dropped", count(&self.pipeline.dropped) as f64);
+        add("alarms.active", count(&self.pipeline.active) as f64);
+        add("alarms.blind", count(&self.pipeline.blind) as f64);
+        add("ship.connects", report.figures.connects as f64);
+        add("ship.durable", report.figures.durable as f64);
+        add("ship.refused", report.figures.refused as f64);
+        add("uptime.s", stamp.mono_ms as f64 / 1e3);
+        for bus in self.buses.iter().take(MAX_BUS_GAUGES) {
+            add(&format!("bus.{}.errors", bus.name), count(&bus.errors) as f64);
+        }
+        Payload::Health(Health { boot: stamp.boot, clock: stamp.clock, mono_ms: stamp.mono_ms, gauges })
+    }
+
+    fn status(&self) -> Status {
+        let stamp = self.time.stamp();
+        let heads: Heads = *self.buffer.heads().borrow();
+        let Report { figures, oldest_unacked_ms, trouble } = self.shipping.look();
+        let store = self.buffer.gauges();
+        Status {
+            gateway: self.config.id.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            written_ms: stamp.clock.wall_ms(stamp.mono_ms),
+            uptime_ms: stamp.mono_ms,
+            broker: self.config.broker.to_string(),
+            online: figures.online,
+            trouble,
+            clock: stamp.clock.state,
+            sensors: self.config.sensors.len(),
+            readings: count(&self.pipeline.readings),
+            faults: count(&self.pipeline.faults),
+            dropped: count(&self.pipeline.dropped),
+            alarms_active: count(&self.pipeline.active),
+            rules_blind: count(&self.pipeline.blind),
+            durable: figures.durable,
+            refused: figures.refused,
+            backlog: Lane::ALL.into_iter().map(|lane| (lane, heads.backlog(lane))).collect(),
+            oldest_unacked_ms,
+            store_bytes: count(&store.store_bytes),
+            quota_bytes: self.config.quota_bytes,
+            blob_files: count(&store.blob_files),
+            set_aside: count(&store.set_aside),
+            lost_frames: count(&store.lost_frames),
+            damaged_stores: count(&store.damaged),
+            buses: self
+                .buses
+                .iter()
+                .map(|bus| BusStatus {
+                    name: bus.name.clone(),
+                    samples: count(&bus.samples),
+                    errors: count(&bus.errors),
+                })
+                .collect(),
+        }
+    }
+}
+
+fn count(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
