@@ -22,13 +22,8 @@ use crate::clock::Stamp;
 const MAX_GROUP: usize = 64;
 /// Disk use is looked at this often, in ms…
 const USAGE_EVERY_MS: u64 = 5_000;
-/// …and after this many bytes written.
+/// …and after this many bytes written. The witness of how far the numbers have come is written then as well.
 const USAGE_EVERY_BYTES: u64 = 4 << 20;
-/// Part of the waiting reading frames dropped when the quota is full: few large losses explain better than many.
-const DROP_PART: u64 = 8;
-/// Fewer waiting reading frames than this are never dropped: the disk is then full of something else, or of space
-/// that sled has not given back yet.
-const DROP_FLOOR: u64 = 64;
 /// Damaged stores kept for a look, so that a dying disk does not fill itself with them.
 const KEEP_DAMAGED: usize = 2;
 /// Pause before the disk is tried again.
@@ -51,9 +46,6 @@ struct Keeper {
     gaps: Vec<Gap>,
     usage_ms: u64,
     written_since_usage: u64,
-    written_since_drop: u64,
-    /// Frames of readings to drop with the next commit.
-    drop_frames: u64,
     /// Held while the thread lives: another process on the same folder is refused.
     _lock: File,
 }
@@ -112,8 +104,6 @@ pub(super) fn start(
         gaps,
         usage_ms: 0,
         written_since_usage: 0,
-        written_since_drop: 0,
-        drop_frames: 0,
         _lock: lock,
     };
     let thread = std::thread::Builder::new()
@@ -278,7 +268,7 @@ impl Keeper {
             self.gaps.extend(gaps);
         }
         let Some(store) = &mut self.store else { return Ok(()) };
-        let (gateway, gauges, gaps, drop_frames) = (&self.gateway, &self.gauges, &mut self.gaps, &mut self.drop_frames);
+        let (gateway, gauges, gaps) = (&self.gateway, &self.gauges, &mut self.gaps);
         let written: u64 = guarded(|| {
             // A commit is all or nothing: after a failed one, its first frame tells whether it came through.
             if let (id, [first, ..]) = (staged.0, staged.1.as_slice())
@@ -286,7 +276,6 @@ impl Keeper {
                 && store.next(first.lane) > first.sequence
             {
                 gaps.retain(|(lane, from, _)| !store.is_explained(*lane, *from));
-                *drop_frames = 0;
                 return store.commit().map(|()| 0);
             }
             staged.1.clear();
@@ -302,8 +291,9 @@ impl Keeper {
             for &(_, lane, below) in work.forgets.iter().filter(|(of, ..)| *of == id) {
                 store.forget(lane, below);
             }
-            if *drop_frames > 0 {
-                losses.extend(store.drop_oldest_readings(*drop_frames, now)?);
+            if let Some(loss) = store.make_room(self.quota_bytes, now)? {
+                tracing::warn!(readings = loss.count, from = loss.from, to = loss.to, "the quota is full: the oldest readings make room");
+                losses.push(loss);
             }
             let lost: u64 = losses.iter().filter(|l| l.reason != LossReason::Refused).map(|l| l.to - l.from + 1).sum();
             for (payload, rules) in &work.keeps {
@@ -323,41 +313,37 @@ impl Keeper {
             } else {
                 store.commit()?;
                 gauges.commits.fetch_add(1, Ordering::Relaxed);
+                if sync {
+                    store.write_witness()?;
+                }
             }
             gauges.lost_frames.fetch_add(lost, Ordering::Relaxed);
             gaps.clear();
-            *drop_frames = 0;
             Ok(staged.1.iter().map(|frame| frame.bytes.len() as u64).sum())
         })?;
         self.written_since_usage += written;
-        self.written_since_drop += written;
         self.gauges.set_aside.store(store.set_aside_frames() as u64, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Looks at the disk now and then, and decides whether readings must make room.
+    /// Looks at the disk now and then.
     fn look_at_usage(&mut self) {
         let now_ms = (self.stamp)().mono_ms;
         let due = self.usage_ms == 0
             || now_ms.saturating_sub(self.usage_ms) >= USAGE_EVERY_MS
             || self.written_since_usage >= USAGE_EVERY_BYTES;
-        let Some(store) = self.store.as_ref().filter(|_| due) else { return };
+        let Some(store) = self.store.as_mut().filter(|_| due) else { return };
         let (bytes, blobs) = store.usage();
         set(&self.gauges.store_bytes, bytes);
         set(&self.gauges.blob_files, blobs);
         if blobs > 0 {
             tracing::error!(blobs, "files in blobs/: a power cut can lose them; please report this");
         }
+        if let Err(error) = store.write_witness() {
+            tracing::warn!(%error, "the witness of the store cannot be written");
+        }
         self.usage_ms = now_ms.max(1);
         self.written_since_usage = 0;
-        let range = store.range(Lane::Reading);
-        let waiting = range.end - range.start;
-        // After a drop, sled needs some writing before it gives the space back: wait for that before the next one.
-        if bytes > self.quota_bytes && waiting > DROP_FLOOR && self.written_since_drop >= self.quota_bytes / 16 {
-            self.drop_frames = waiting / DROP_PART;
-            self.written_since_drop = 0;
-            tracing::warn!(bytes, quota = self.quota_bytes, frames = self.drop_frames, "the quota is full: the oldest readings make room");
-        }
     }
 }
 

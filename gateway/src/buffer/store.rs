@@ -2,9 +2,9 @@
 //!
 //! Any call may panic when the store is damaged: [`super::keeper`] makes them inside `catch_unwind`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -26,6 +26,16 @@ const CACHE_BYTES: u64 = 16 << 20;
 pub(super) const MAX_SET_ASIDE: usize = 256;
 /// Reason byte in front of a frame that was set aside.
 const SET_ASIDE_HEADER: usize = 1;
+
+/// Name of the witness file: see [`Store::write_witness`].
+const WITNESS: &str = "witness";
+/// What sled takes on disk whatever lies in it, in bytes.
+const FLOOR_BYTES: u64 = 12 << 20;
+/// Part of the quota above the floor that frames may fill, in percent: sled takes up to 2.6 bytes of disk for each
+/// byte of them.
+const FILL_PERCENT: u64 = 36;
+/// Part that remains after readings made room, in percent: few large losses explain better than many small ones.
+const AFTER_DROP_PERCENT: u64 = 32;
 
 /// Version of the keys and values below.
 const FORMAT: u8 = 1;
@@ -83,6 +93,12 @@ pub(super) struct Store {
     db_file: File,
     id: u64,
     lanes: [LaneHead; 5],
+    /// Bytes of each waiting frame, by lane; 0 for one that is gone.
+    sizes: [VecDeque<u16>; 5],
+    /// Bytes of all waiting frames.
+    live_bytes: u64,
+    /// The witness as last written.
+    witness: Vec<u8>,
     /// Gaps that a loss record explains: (lane, first) → last.
     explained: BTreeMap<(u8, u64), u64>,
     set_aside: usize,
@@ -99,6 +115,21 @@ fn frame_key(lane: Lane, sequence: u64) -> [u8; 9] {
     let mut key = [lane as u8; 9];
     key[1..].copy_from_slice(&sequence.to_be_bytes());
     key
+}
+
+/// Number of the store and next number of each lane, if the bytes are whole.
+fn read_witness(bytes: &[u8]) -> Option<(u64, [u64; 5])> {
+    let (body, checksum) = bytes.split_at_checked(48)?;
+    if *checksum != frame::crc32c(body).to_le_bytes() {
+        return None;
+    }
+    let mut numbers = body.chunks_exact(8).filter_map(|b| b.try_into().ok()).map(u64::from_le_bytes);
+    let id = numbers.next()?;
+    let mut next = [0; 5];
+    for (slot, number) in next.iter_mut().zip(numbers) {
+        *slot = number;
+    }
+    Some((id, next))
 }
 
 fn lane_key(lane: Lane) -> [u8; 3] {
@@ -138,23 +169,49 @@ impl Store {
             db_file,
             id: 0,
             lanes: [LaneHead { floor: 1, next: 1 }; 5],
+            sizes: Default::default(),
+            live_bytes: 0,
+            witness: Vec::new(),
             explained: BTreeMap::new(),
             set_aside: 0,
             batch: sled::Batch::default(),
             dirty: false,
         };
-        store.read_meta()?;
+        store.read_meta(&fs::read(dir.join(WITNESS)).unwrap_or_default())?;
         let gaps = store.scan()?;
+        store.write_witness()?;
         Ok((store, gaps))
     }
 
-    fn read_meta(&mut self) -> Result<(), StoreError> {
+    /// Writes down, outside of sled, which store this is and how far its numbers have come: sled opens a truncated
+    /// file as an older state, or an empty one, without a word, and numbers would be given away a second time.
+    pub(super) fn write_witness(&mut self) -> Result<(), StoreError> {
+        let mut bytes = self.id.to_le_bytes().to_vec();
+        for head in &self.lanes {
+            bytes.extend(head.next.to_le_bytes());
+        }
+        bytes.extend(frame::crc32c(&bytes).to_le_bytes());
+        if bytes == self.witness {
+            return Ok(());
+        }
+        let new = self.dir.join("witness.new");
+        let mut file = File::create(&new)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        fs::rename(new, self.dir.join(WITNESS))?;
+        File::open(&self.dir)?.sync_all()?;
+        self.witness = bytes;
+        Ok(())
+    }
+
+    fn read_meta(&mut self, witness: &[u8]) -> Result<(), StoreError> {
+        let witness = read_witness(witness);
         let format = self.db.get(KEY_FORMAT)?;
         let id = self.db.get(KEY_STORE)?.as_deref().and_then(tail_u64);
         match (format.as_deref(), id) {
             (Some(&[FORMAT]), Some(id)) => self.id = id,
             (Some(&[found]), _) if found > FORMAT => return Err(StoreError::Newer { found }),
-            (None, None) if self.db.is_empty() => {
+            (None, None) if self.db.is_empty() && witness.is_none() => {
                 // 53 bits, so that the number survives JSON and spreadsheets.
                 self.id = fastrand::u64(1..1 << 53);
                 self.batch.insert(&KEY_FORMAT, &[FORMAT]);
@@ -172,6 +229,11 @@ impl Store {
                 };
                 self.lanes[lane as usize] = LaneHead { floor, next };
             }
+        }
+        if let Some((id, next)) = witness
+            && (id != self.id || next.iter().zip(&self.lanes).any(|(next, head)| head.next < *next))
+        {
+            return Err(StoreError::Damaged("it has fallen back to an earlier state".into()));
         }
         for entry in self.db.scan_prefix([KEY_EXPLAINED]) {
             let (key, value) = entry?;
@@ -205,12 +267,19 @@ impl Store {
                 if sequence > expected {
                     gaps.push((lane, expected, sequence - 1));
                 }
+                for _ in expected..sequence {
+                    self.sizes[lane as usize].push_back(0);
+                }
+                self.grow(lane, value.len());
                 expected = sequence + 1;
                 // A head older than its frames would give their numbers away a second time.
                 head.next = head.next.max(expected);
             }
             if expected < head.next {
                 gaps.push((lane, expected, head.next - 1));
+            }
+            for _ in expected..head.next {
+                self.sizes[lane as usize].push_back(0);
             }
             self.lanes[lane as usize] = head;
         }
@@ -219,6 +288,13 @@ impl Store {
             !explained.iter().any(|((l, f), t)| *l == *lane as u8 && f <= from && to <= t)
         });
         Ok(gaps)
+    }
+
+    /// Accounts for one more frame at the end of a lane.
+    fn grow(&mut self, lane: Lane, bytes: usize) {
+        let bytes = u16::try_from(bytes).unwrap_or(u16::MAX);
+        self.sizes[lane as usize].push_back(bytes);
+        self.live_bytes += u64::from(bytes);
     }
 
     fn is_sound(&self, lane: Lane, sequence: u64, value: &[u8]) -> bool {
@@ -251,6 +327,7 @@ impl Store {
         self.batch.insert(&frame_key(frame.lane, frame.sequence), frame.bytes.as_slice());
         let head = &mut self.lanes[frame.lane as usize];
         head.next = head.next.max(frame.sequence + 1);
+        self.grow(frame.lane, frame.bytes.len());
         self.stage_head(frame.lane);
     }
 
@@ -272,6 +349,7 @@ impl Store {
         }
         for sequence in head.floor..below {
             self.batch.remove(&frame_key(lane, sequence));
+            self.live_bytes -= self.sizes[lane as usize].pop_front().map_or(0, u64::from);
         }
         head.floor = below;
         let passed: Vec<u64> = self
@@ -339,8 +417,21 @@ impl Store {
         Ok(Some(loss))
     }
 
-    /// Stages dropping the oldest `frames` of the reading lane; the loss to report.
-    pub(super) fn drop_oldest_readings(&mut self, frames: u64, stamp: Stamp) -> Result<Option<Loss>, StoreError> {
+    /// Stages dropping the oldest readings when frames fill their part of the quota; the loss to report.
+    pub(super) fn make_room(&mut self, quota_bytes: u64, stamp: Stamp) -> Result<Option<Loss>, StoreError> {
+        let percent = quota_bytes.saturating_sub(FLOOR_BYTES) / 100;
+        if self.live_bytes <= percent * FILL_PERCENT {
+            return Ok(None);
+        }
+        let mut surplus = self.live_bytes.saturating_sub(percent * AFTER_DROP_PERCENT);
+        let mut frames = 0;
+        for size in &self.sizes[Lane::Reading as usize] {
+            if surplus == 0 {
+                break;
+            }
+            surplus = surplus.saturating_sub(u64::from(*size));
+            frames += 1;
+        }
         let head = self.lanes[Lane::Reading as usize];
         let to = head.floor.saturating_add(frames).min(head.next);
         if to == head.floor {

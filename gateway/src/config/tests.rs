@@ -87,7 +87,7 @@ fn a_linux_board_finds_its_own_sensors_and_rules_may_name_them() {
 #[test]
 fn every_mistake_is_told_at_once_with_its_line() {
     let all = problems(
-        "spee = 3
+        "sead = 3
 [batch]
 age = '5'
 [buffer]
@@ -115,7 +115,7 @@ level = 'pink'
 ",
     );
     let expected = [
-        "f.toml:14: board.spee: unknown key: did you mean \"speed\"?",
+        "f.toml:14: board.sead: unknown key: did you mean \"seed\"?",
         "f.toml:16: batch.age: \"5\" is not a duration",
         "f.toml:18: buffer.quota: \"1 MiB\" is out of range",
         "f.toml:24: device[0].outputs.wind: sht4x has no output \"wind\": known are temperature, humidity",
@@ -142,7 +142,7 @@ fn one_mistake_one_message() {
         ("", "f.toml:1: device: missing: at least one [[device]]"),
         (
             &format!("{DEVICE}{}", DEVICE.replace("name = 'hall'", "name = 'b'")),
-            "f.toml:20: device[1].outputs.temperature.sensor: \"hall.t\" is taken by another sensor",
+            "f.toml:25: device[1].outputs.temperature.sensor: \"hall.t\" is taken by another sensor",
         ),
         (&DEVICE.replace("'1s'", "'1s'\nlat = 30"), "device[0].lon: missing"),
         (

@@ -1,0 +1,385 @@
+use std::fs;
+use std::sync::atomic::Ordering;
+
+use tempfile::TempDir;
+use wire::{BootId, Frame, Health, Loss, LossReason, Place, Quality, Reading, Series};
+
+use super::store::Store;
+use super::*;
+use crate::batch::pack;
+use crate::testing::{clock, place, sensors, stamp};
+
+fn gateway() -> GatewayId {
+    GatewayId::new("gw").expect("valid")
+}
+
+fn open_in(folder: &TempDir) -> Opened {
+    open_with(folder, 1 << 30)
+}
+
+fn open_with(folder: &TempDir, quota: u64) -> Opened {
+    open(folder.path(), &gateway(), quota, || stamp(77)).expect("opens")
+}
+
+/// Ends the thread as a clean stop does.
+fn close(opened: Opened) {
+    block_on(opened.buffer.stop());
+    opened.thread.join().expect("the thread ends");
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime").block_on(future)
+}
+
+fn gauge(n: f64) -> Payload {
+    Payload::Health(Health { boot: BootId(1), clock: clock(0), mono_ms: 1, gauges: vec![("n".into(), n)] })
+}
+
+/// Random readings that do not compress, about 20 KB.
+fn readings(seed: u64) -> Payload {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let sensor = sensors(1).remove(0);
+    Payload::Readings(wire::Batch {
+        boot: BootId(1),
+        clock: clock(0),
+        places: vec![place(0)],
+        series: vec![Series { sensor: sensor.name, quantity: sensor.quantity.code, place: 0 }],
+        readings: (0..2400)
+            .map(|n| Reading { series: 0, mono_ms: n, value: Some(random.f64()), quality: Quality::Good })
+            .collect(),
+    })
+}
+
+fn alarm(place: Place) -> Payload {
+    Payload::Alarms(wire::Alarms { boot: BootId(1), clock: clock(0), events: vec![event(place)] })
+}
+
+fn event(place: Place) -> AlarmEvent {
+    let sensor = sensors(1).remove(0);
+    AlarmEvent {
+        episode: 9,
+        rule: "hot".into(),
+        rule_version: 1,
+        kind: wire::AlarmKind::Raised,
+        level: wire::Level::Red,
+        sensor: sensor.name,
+        quantity: sensor.quantity.code,
+        place,
+        mono_ms: 5,
+        value: Some(80.0),
+        quality: Quality::Good,
+        threshold: 60.0,
+    }
+}
+
+fn keep(opened: &Opened, payload: Payload) {
+    opened.buffer.keep_blocking(payload, Vec::new()).expect("the thread lives");
+}
+
+fn flush(opened: &Opened) {
+    block_on(opened.buffer.flush()).expect("the thread lives");
+}
+
+fn heads(opened: &Opened) -> Heads {
+    *opened.buffer.heads().borrow()
+}
+
+fn head(opened: &Opened, lane: Lane) -> (u64, u64) {
+    let head = heads(opened).lanes[lane as usize];
+    (head.floor, head.next)
+}
+
+fn read(opened: &Opened, lane: Lane, sequence: u64) -> Option<Frame> {
+    let mut frames = block_on(opened.buffer.read(vec![(lane, sequence)])).expect("the thread lives");
+    frames.remove(0).map(|bytes| Frame::decode(&bytes).expect("our own frame"))
+}
+
+fn losses(opened: &Opened, sequence: u64) -> Vec<(Lane, u64, u64, u64, LossReason)> {
+    let Some(Frame { payload: Payload::Losses(losses), .. }) = read(opened, Lane::Health, sequence) else {
+        panic!("health {sequence} is a loss record");
+    };
+    losses.losses.into_iter().map(|Loss { lane, from, to, count, reason, .. }| (lane, from, to, count, reason)).collect()
+}
+
+#[test]
+fn numbers_go_on_after_a_restart_even_over_an_empty_queue() {
+    let folder = TempDir::new().expect("a folder");
+    let opened = open_in(&folder);
+    let store = heads(&opened).store;
+    for n in 0..3 {
+        keep(&opened, gauge(f64::from(n)));
+    }
+    flush(&opened);
+    assert_eq!(head(&opened, Lane::Health), (1, 4));
+    let kept = read(&opened, Lane::Health, 2).expect("kept");
+    assert_eq!((kept.store, kept.sequence, &kept.payload), (store, 2, &gauge(1.0)));
+    block_on(opened.buffer.forget(store, Lane::Health, 4)).expect("the thread lives");
+    flush(&opened);
+    assert!(heads(&opened).is_empty());
+    close(opened);
+
+    let opened = open_in(&folder);
+    assert_eq!((heads(&opened).store, head(&opened, Lane::Health)), (store, (4, 4)));
+    keep(&opened, gauge(9.0));
+    flush(&opened);
+    assert_eq!(read(&opened, Lane::Health, 4).map(|f| f.sequence), Some(4), "no number is used twice");
+    assert_eq!(opened.buffer.gauges().blob_files.load(Ordering::Relaxed), 0);
+    close(opened);
+}
+
+#[test]
+fn a_forget_for_another_store_is_ignored() {
+    let folder = TempDir::new().expect("a folder");
+    let opened = open_in(&folder);
+    keep(&opened, gauge(1.0));
+    flush(&opened);
+    let other = heads(&opened).store + 1;
+    block_on(opened.buffer.forget(other, Lane::Health, 2)).expect("the thread lives");
+    block_on(opened.buffer.set_aside(other, Lane::Health, 1, 0x99)).expect("the thread lives");
+    flush(&opened);
+    assert_eq!(head(&opened, Lane::Health), (1, 2));
+    close(opened);
+}
+
+#[test]
+fn the_folder_of_a_running_gateway_is_refused() {
+    let folder = TempDir::new().expect("a folder");
+    let opened = open_in(&folder);
+    let second = open(folder.path(), &gateway(), 1 << 30, || stamp(0));
+    assert!(matches!(second, Err(OpenError::InUse(_))));
+    close(opened);
+    close(open_in(&folder));
+}
+
+#[test]
+fn what_the_disk_spoiled_becomes_a_loss_record_told_once() {
+    let folder = TempDir::new().expect("a folder");
+    let opened = open_in(&folder);
+    for n in 0..6 {
+        keep(&opened, readings(n));
+    }
+    flush(&opened);
+    let per_frame = head(&opened, Lane::Reading).1 - 1;
+    assert_eq!(per_frame, 6, "one frame each");
+    close(opened);
+
+    let (mut store, gaps) = Store::open(&folder.path().join("buffer")).expect("sound");
+    assert_eq!(gaps, []);
+    let mut spoiled = store.read(Lane::Reading, 2).expect("sound").expect("there");
+    spoiled[100] ^= 1;
+    store.damage(Lane::Reading, 2, Some(&spoiled)); // a flipped bit
+    store.damage(Lane::Reading, 3, None); // a hole
+    let fourth = store.read(Lane::Reading, 4).expect("sound").expect("there");
+    store.damage(Lane::Reading, 5, Some(&fourth)); // a sound frame under the wrong number
+    drop(store);
+
+    let opened = open_in(&folder);
+    flush(&opened);
+    let expected = [(Lane::Reading, 2, 3, 0, LossReason::Corrupt), (Lane::Reading, 5, 5, 0, LossReason::Corrupt)];
+    assert_eq!(losses(&opened, 1), expected);
+    assert_eq!(opened.buffer.gauges().lost_frames.load(Ordering::Relaxed), 3);
+    assert!(read(&opened, Lane::Reading, 1).is_some() && read(&opened, Lane::Reading, 6).is_some());
+    assert!(read(&opened, Lane::Reading, 5).is_none());
+    assert_eq!(head(&opened, Lane::Reading), (1, 7), "the numbers stay");
+    close(opened);
+
+    let opened = open_in(&folder);
+    flush(&opened);
+    assert_eq!(head(&opened, Lane::Health), (1, 2), "the same gap is not told twice");
+    let store = heads(&opened).store;
+    block_on(opened.buffer.forget(store, Lane::Reading, 7)).expect("the thread lives");
+    close(opened);
+    let opened = open_in(&folder);
+    flush(&opened);
+    assert_eq!((head(&opened, Lane::Reading), head(&opened, Lane::Health)), ((7, 7), (1, 2)));
+    close(opened);
+}
+
+#[test]
+fn a_lost_tail_is_noticed_because_the_next_number_is_known() {
+    let folder = TempDir::new().expect("a folder");
+    let opened = open_in(&folder);
+    keep(&opened, gauge(1.0));
+    keep(&opened, readings(1));
+    close(opened);
+    let (mut store, _) = Store::open(&folder.path().join("buffer")).expect("sound");
+    store.damage(Lane::Reading, 1, None);
+    drop(store);
+    let opened = open_in(&folder);
+    flush(&opened);
+    assert_eq!(losses(&opened, 2), [(Lane::Reading, 1, 1, 0, LossReason::Corrupt)]);
+    close(opened);
+}
+
+#[test]
+fn a_damaged_store_is_set_aside_and_the_box_starts() {
+    let folder = TempDir::new().expect("a folder");
+    let opened = open_in(&folder);
+    for n in 0..200 {
+        keep(&opened, readings(n));
+    }
+    flush(&opened);
+    let old = heads(&opened).store;
+    close(opened);
+
+    // Every way a file can be spoiled, at random: the box starts, and either every frame is right or it is explained.
+    let dir = folder.path().join("buffer");
+    let mut damaged = 0;
+    for seed in 0..12 {
+        let copy = TempDir::new().expect("a folder");
+        copy_folder(&dir, &copy.path().join("buffer"));
+        spoil(&copy.path().join("buffer"), seed);
+        let opened = open_in(&copy);
+        flush(&opened);
+        if heads(&opened).store == old {
+            let (floor, next) = head(&opened, Lane::Reading);
+            let explained: u64 = (1..head(&opened, Lane::Health).1)
+                .flat_map(|n| losses(&opened, n))
+                .map(|(_, from, to, ..)| to - from + 1)
+                .sum();
+            let sound = (floor..next).filter(|s| read(&opened, Lane::Reading, *s).is_some()).count() as u64;
+            assert_eq!(sound + explained, next - floor, "seed {seed}");
+        } else {
+            damaged += 1;
+            assert_eq!(opened.buffer.gauges().damaged.load(Ordering::Relaxed), 1, "seed {seed}");
+            let aside = fs::read_dir(copy.path()).expect("readable").flatten();
+            let aside = aside.filter(|e| e.file_name().to_string_lossy().starts_with("buffer.damaged-19700101T000000Z"));
+            assert_eq!(aside.count(), 1, "seed {seed}");
+        }
+        keep(&opened, gauge(1.0));
+        flush(&opened);
+        assert!(heads(&opened).backlog(Lane::Health) > 0, "seed {seed}: it works");
+        close(opened);
+    }
+    assert!(damaged > 0, "at least one way was beyond repair");
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("creates");
+    for entry in fs::read_dir(from).expect("readable").flatten() {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("copies");
+        }
+    }
+}
+
+fn spoil(dir: &Path, seed: u64) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let db = dir.join("db");
+    let mut bytes = fs::read(&db).expect("readable");
+    match seed % 4 {
+        0 => {
+            for _ in 0..20 {
+                let at = random.usize(..bytes.len());
+                bytes[at] ^= 1 << random.u8(..8);
+            }
+        }
+        1 => {
+            let at = random.usize(..bytes.len() / 2);
+            let to = (at + (2 << 20)).min(bytes.len());
+            bytes[at..to].fill(0);
+        }
+        2 => bytes.truncate(random.usize(1..bytes.len())),
+        _ => {
+            fs::write(dir.join("conf"), b"nonsense").expect("writes");
+        }
+    }
+    fs::write(&db, bytes).expect("writes");
+}
+
+#[test]
+fn a_refused_frame_is_set_aside_once_with_its_reason() {
+    let folder = TempDir::new().expect("a folder");
+    let opened = open_in(&folder);
+    keep(&opened, readings(1));
+    keep(&opened, readings(2));
+    flush(&opened);
+    let store = heads(&opened).store;
+    for _ in 0..2 {
+        // Refused again after a reconnect: the same frame, the same record.
+        block_on(opened.buffer.set_aside(store, Lane::Reading, 1, 0x99)).expect("the thread lives");
+        flush(&opened);
+    }
+    assert_eq!(losses(&opened, 1), [(Lane::Reading, 1, 1, 2400, LossReason::Refused)]);
+    assert_eq!(head(&opened, Lane::Health), (1, 2));
+    assert_eq!(opened.buffer.gauges().set_aside.load(Ordering::Relaxed), 1);
+    assert_eq!(opened.buffer.gauges().lost_frames.load(Ordering::Relaxed), 0, "it lies on the box");
+    block_on(opened.buffer.forget(store, Lane::Reading, 2)).expect("the thread lives");
+    close(opened);
+    let (store, gaps) = Store::open(&folder.path().join("buffer")).expect("sound");
+    assert_eq!(gaps, []);
+    let aside = store.list_aside();
+    let packed = pack(&gateway(), store.id(), 1, readings(1)).expect("packs");
+    assert_eq!(aside, [(0x99, packed[0].bytes.clone())]);
+}
+
+#[test]
+fn what_is_set_aside_has_a_bound() {
+    let folder = TempDir::new().expect("a folder");
+    let opened = open_in(&folder);
+    for _ in 0..store::MAX_SET_ASIDE + 10 {
+        keep(&opened, gauge(1.0));
+    }
+    flush(&opened);
+    let id = heads(&opened).store;
+    for sequence in 1..=store::MAX_SET_ASIDE as u64 + 10 {
+        block_on(opened.buffer.set_aside(id, Lane::Health, sequence, 0x87)).expect("the thread lives");
+        flush(&opened);
+    }
+    assert_eq!(opened.buffer.gauges().set_aside.load(Ordering::Relaxed), store::MAX_SET_ASIDE as u64);
+    close(opened);
+}
+
+#[test]
+fn alarm_rules_are_remembered_with_their_event() {
+    let folder = TempDir::new().expect("a folder");
+    let opened = open_in(&folder);
+    assert!(opened.rules.is_empty());
+    let memory = |events| vec![RuleMemory { rule: "hot".into(), events }];
+    let raised = event(place(1));
+    opened.buffer.keep_blocking(alarm(place(1)), memory(vec![raised.clone()])).expect("the thread lives");
+    close(opened);
+    let opened = open_in(&folder);
+    assert_eq!(opened.rules, [raised]);
+    opened.buffer.keep_blocking(alarm(place(1)), memory(vec![])).expect("the thread lives");
+    close(opened);
+    assert!(open_in(&folder).rules.is_empty());
+}
+
+#[test]
+fn the_quota_drops_the_oldest_readings_says_so_and_spares_alarms() {
+    const QUOTA: u64 = 32 << 20;
+    let folder = TempDir::new().expect("a folder");
+    let opened = open_with(&folder, QUOTA);
+    keep(&opened, alarm(place(1)));
+    let mut most = 0;
+    for n in 0..4_000 {
+        keep(&opened, readings(n % 50));
+        if n % 64 == 0 {
+            flush(&opened);
+            most = most.max(opened.buffer.gauges().store_bytes.load(Ordering::Relaxed));
+        }
+    }
+    flush(&opened);
+    // 78 MB went in.
+    assert!(most < QUOTA, "{} MiB", most >> 20);
+    let (floor, next) = head(&opened, Lane::Reading);
+    assert_eq!(next, 4_001);
+    assert!(next - floor > 250, "most of the quota is used: {floor}..{next}");
+    assert_eq!(head(&opened, Lane::Alarm), (1, 2));
+    assert!(read(&opened, Lane::Alarm, 1).is_some());
+    let mut expected = 1;
+    for sequence in 1..head(&opened, Lane::Health).1 {
+        for (lane, from, to, count, reason) in losses(&opened, sequence) {
+            assert_eq!((lane, reason, from), (Lane::Reading, LossReason::Quota, expected), "gap after gap");
+            assert_eq!(count, (to - from + 1) * 2400, "every reading is accounted for");
+            expected = to + 1;
+        }
+    }
+    assert_eq!(expected, floor, "everything below the floor is explained");
+    assert_eq!(opened.buffer.gauges().blob_files.load(Ordering::Relaxed), 0);
+    close(opened);
+}
