@@ -41,8 +41,16 @@ function must(condition, what) {
   if (!condition) throw new CheckFailed(what);
 }
 
+async function get(pathname) {
+  try {
+    return await fetch(options.base + pathname);
+  } catch (error) {
+    throw new CheckFailed(`${options.base} cannot be reached (${error.cause?.code ?? error.message}); is ingest running?`);
+  }
+}
+
 async function api(pathname) {
-  const response = await fetch(`${options.base}/api/v1${pathname}`);
+  const response = await get(`/api/v1${pathname}`);
   must(response.ok, `GET /api/v1${pathname} answered ${response.status}, expected 200`);
   return response.json();
 }
@@ -112,7 +120,7 @@ async function findSensor() {
 }
 
 async function checkPolicy() {
-  const response = await fetch(`${options.base}/`);
+  const response = await get('/');
   must(response.ok, `GET / answered ${response.status}`);
   const policy = response.headers.get('content-security-policy') ?? '';
   must(/default-src 'self'/.test(policy) && !/unsafe-inline|unsafe-eval/.test(policy), `the page's Content-Security-Policy is ${JSON.stringify(policy)}, expected default-src 'self' and nothing unsafe`);

@@ -24,7 +24,7 @@ export const sensorId = (alarm) => (alarm.sensor.startsWith(`${alarm.gateway}:`)
 
 /** Announces a new alarm, or one that went blind. */
 export function announce(alarm) {
-  const params = { level: word('level.', alarm.level), what: alarmWhat(alarm), where: alarmWhere(alarm) };
+  const params = { level: word('level.', alarm.level).toLowerCase(), what: alarmWhat(alarm), where: alarmWhere(alarm) };
   const text = t(alarm.state === 'blind' ? 'alarms.announceBlind' : 'alarms.announce', params);
   document.getElementById('announcer').textContent = text;
   const toasts = document.getElementById('toasts');

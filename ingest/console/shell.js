@@ -61,7 +61,7 @@ function counts() {
   if (byId('levels').dataset.key === key) return;
   byId('levels').dataset.key = key;
   fill(byId('levels'), [...LEVELS].reverse().map((l) => {
-    const text = t('alarms.count', { n: open[l], level: word('level.', l) });
+    const text = t('alarms.count', { n: open[l], level: word('level.', l).toLowerCase() });
     return el('a', { class: `level-chip ${l}${open[l] ? '' : ' zero'}`, href: '#/alarms', title: text, 'aria-label': text }, levelIcon(l), el('span', { text: countText(open[l]) }));
   }));
 }
