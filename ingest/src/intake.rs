@@ -3,7 +3,7 @@
 use wire::topic::{self, Uplink};
 
 use crate::admit::RefusalClass;
-use crate::engine::{Engine, SenmlTaken, Taken};
+use crate::engine::{Engine, SenmlTaken, Taken, unknown_topic};
 use crate::senml::SenmlFormat;
 
 /// What becomes of a publish.
@@ -46,14 +46,17 @@ pub enum Why {
 /// broker knows it; behind a foreign broker its access rules vouch for the topic.
 pub async fn take(engine: &Engine, sender: Option<&str>, topic: &str, payload: Vec<u8>, received_ms: i64) -> Verdict {
     match topic::parse_uplink(topic) {
-        None => Verdict::Refused {
-            why: Why::Topic,
-            detail: format!(
+        None => {
+            let held = engine.refuse(sender.unwrap_or("unknown"), None, unknown_topic(topic), payload, received_ms).await;
+            if let Taken::Unavailable { detail } = held {
+                return Verdict::Later { detail };
+            }
+            let detail = format!(
                 "topic {:?} is none of ours: wf/1/{{gateway}}/up/{{alarm|seal|reading|frame|health}} or senml/{{source}} expected",
                 cut(topic, 80)
-            ),
-            held: false,
-        },
+            );
+            Verdict::Refused { why: Why::Topic, detail, held: true }
+        }
         Some(Uplink::Frame { gateway, lane }) => {
             if let Some(client) = sender
                 && client != gateway.as_str()

@@ -1,0 +1,142 @@
+//! `ingest`: the service that takes the city's frames in.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use configs::Problems;
+use ingest::config::{BrokerUrl, Config, Overrides, address};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Exit code of a configuration that cannot be used (sysexits.h EX_USAGE).
+const BAD_CONFIG: u8 = 64;
+/// Where data goes when nobody says.
+const DEFAULT_DATA: &str = "data/ingest";
+
+/// Takes in what gateways and third-party sensors say, keeps it, and shows it.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "\
+Try it on this machine / 在本机试用:
+  ingest serve --data /tmp/city
+  then open http://127.0.0.1:8080 and publish a reading:
+  mosquitto_pub -V 5 -q 1 -p 1883 -t senml/river-works \\
+    -m '[{\"n\":\"station/jinjiang-2/level\",\"u\":\"m\",\"v\":3.42}]'
+
+An acknowledgement (MQTT PUBACK, HTTP 202) leaves when the message is on stable storage.
+Without TLS, which is not built yet, only loopback addresses are served.
+RUST_LOG sets what is logged to stderr, e.g. RUST_LOG=ingest=debug."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve until SIGINT or SIGTERM. Works without a file: every setting has a default.
+    Serve(ServeArgs),
+    /// Read the configuration and the mapping files it names, report every mistake at once, start nothing.
+    /// Exit code 64 when there is one.
+    Check {
+        /// The file, such as configs/ingest.toml
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+}
+
+#[derive(Args)]
+struct ServeArgs {
+    /// Settings; see configs/ingest.toml for the commented list
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the embedded MQTT broker listens [default: 127.0.0.1:1883]; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", value_parser = address, conflicts_with = "broker")]
+    mqtt: Option<std::net::SocketAddr>,
+    /// Where API and console listen [default: 127.0.0.1:8080]; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    http: Option<std::net::SocketAddr>,
+    /// Folder of the log, the pool and the registry [default: data/ingest]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Use an external MQTT 5 broker instead of the embedded one: mqtt://host:port. Gateways then need receipts = true
+    #[arg(long, value_name = "URL", value_parser = BrokerUrl::parse)]
+    broker: Option<BrokerUrl>,
+}
+
+fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,sqlx=warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match Cli::parse().command {
+        Command::Check { config } => check(&config),
+        Command::Serve(args) => serve(args),
+    }
+}
+
+#[allow(clippy::print_stdout)] // the answer of a command
+fn check(path: &std::path::Path) -> ExitCode {
+    match Config::load(path, &Overrides::default()) {
+        Ok(config) => {
+            println!("{}: 正确 good; {} mapped sources", path.display(), config.engine.mappings.len());
+            ExitCode::SUCCESS
+        }
+        Err(problems) => refuse(&problems),
+    }
+}
+
+fn refuse(problems: &Problems) -> ExitCode {
+    use std::io::Write as _;
+    let count = problems.0.len();
+    // Nobody is left to tell when stderr is gone.
+    let _ = write!(std::io::stderr(), "{problems}配置有误 configuration refused: {count} mistakes\n");
+    ExitCode::from(BAD_CONFIG)
+}
+
+fn serve(args: ServeArgs) -> ExitCode {
+    let overrides = Overrides { mqtt: args.mqtt, broker: args.broker, http: args.http, data: args.data };
+    let config = match &args.config {
+        Some(path) => Config::load(path, &overrides),
+        None => Config::with_data(DEFAULT_DATA.into()).and_then(|config| config.apply(&overrides)),
+    };
+    let config = match config {
+        Ok(config) => config,
+        Err(problems) => return refuse(&problems),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "无法启动 cannot start");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(ingest::serve(config, told_to_stop()));
+    // Whatever still runs is not ours to wait for.
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("无法服务 {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Comes with SIGINT or SIGTERM.
+async fn told_to_stop() {
+    let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    match (interrupt, terminate) {
+        (Ok(mut interrupt), Ok(mut terminate)) => {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        // Without handlers the signals end the process at once, which the log is made for.
+        (Err(error), _) | (_, Err(error)) => {
+            tracing::warn!(%error, "无法处理信号 signals cannot be handled");
+            std::future::pending().await
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! All parts of ingest, started and stopped in order.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::{fmt, io};
+
+use crate::broker::{self, Broker};
+use crate::config::{Config, Intake};
+use crate::console::Console;
+use crate::engine::{Engine, EngineThreads, StartError};
+use crate::external::External;
+use crate::feeds::Feed;
+use crate::http::{Http, Parts};
+
+/// Why ingest could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The data folder, the checkpoint, the database.
+    #[error(transparent)]
+    Engine(#[from] StartError),
+    /// An address that cannot be listened on.
+    #[error("cannot listen on {addr} for {what}: {error}; is another ingest running, or is the port taken?")]
+    Listen {
+        /// For what: MQTT or HTTP.
+        what: &'static str,
+        /// Where.
+        addr: SocketAddr,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// A thread of ours ended while starting or stopping.
+    #[error("a thread of ingest ended unexpectedly: {0}")]
+    Thread(String),
+}
+
+/// A running ingest.
+pub struct Server {
+    /// Where the embedded broker listens; `None` with an external broker.
+    pub mqtt_addr: Option<SocketAddr>,
+    /// Where HTTP listens.
+    pub http_addr: SocketAddr,
+    engine: Engine,
+    threads: EngineThreads,
+    mqtt: Mqtt,
+    http: Http,
+}
+
+/// Where publishes come from.
+enum Mqtt {
+    Embedded(Broker),
+    External(External),
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("mqtt_addr", &self.mqtt_addr).field("http_addr", &self.http_addr).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// Recovers the data folder, then opens the doors. Needs a multi-threaded tokio runtime.
+    ///
+    /// # Errors
+    /// [`ServeError`]; whatever was started by then is stopped again.
+    pub async fn start(config: Config) -> Result<Self, ServeError> {
+        let feed = Arc::new(Feed::new(fastrand::u64(..)));
+        let (of_engine, its_feed) = (config.engine.clone(), feed.clone());
+        let (engine, threads) = blocking(move || Engine::start(of_engine, its_feed)).await??;
+        let counts = Arc::new(broker::Counts::default());
+        let mqtt = match &config.intake {
+            Intake::External(url) => Mqtt::External(External::start(url, engine.clone())),
+            Intake::Embedded(addr) => {
+                let started = Broker::start(*addr, config.mqtt_threads, config.mqtt_connections, engine.clone(), counts.clone());
+                match started {
+                    Ok(broker) => Mqtt::Embedded(broker),
+                    Err(error) => {
+                        blocking(move || threads.stop()).await?;
+                        return Err(ServeError::Listen { what: "MQTT", addr: *addr, error });
+                    }
+                }
+            }
+        };
+        let parts = Parts {
+            engine: engine.clone(),
+            feed,
+            console: Console::new(config.tiles.as_deref()),
+            broker: counts,
+            link: match &mqtt {
+                Mqtt::External(external) => Some(external.link()),
+                Mqtt::Embedded(_) => None,
+            },
+            connections: config.http_connections,
+            streams: config.streams,
+        };
+        let http = match Http::start(config.http, parts).await {
+            Ok(http) => http,
+            Err(error) => {
+                mqtt.stop().await?;
+                blocking(move || threads.stop()).await?;
+                return Err(ServeError::Listen { what: "HTTP", addr: config.http, error });
+            }
+        };
+        let mqtt_addr = match &mqtt {
+            Mqtt::Embedded(broker) => Some(broker.addr()),
+            Mqtt::External(_) => None,
+        };
+        Ok(Self { mqtt_addr, http_addr: http.addr(), engine, threads, mqtt, http })
+    }
+
+    /// The engine inside, for those who start ingest in their own process.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Closes the doors, then writes what is still in memory. Bounded, but for the last write to a slow disk.
+    ///
+    /// # Errors
+    /// [`ServeError::Thread`] when something had ended before; the log holds everything all the same.
+    pub async fn stop(self) -> Result<(), ServeError> {
+        let Self { threads, mqtt, http, .. } = self;
+        mqtt.stop().await?;
+        http.stop().await;
+        blocking(move || threads.stop()).await
+    }
+}
+
+impl Mqtt {
+    async fn stop(self) -> Result<(), ServeError> {
+        match self {
+            Mqtt::Embedded(broker) => blocking(move || broker.stop()).await,
+            Mqtt::External(external) => {
+                external.stop().await;
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Starting and stopping threads takes a while: not on the runtime's own.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ServeError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| ServeError::Thread(error.to_string()))
+}
+
+/// Serves until `shutdown` comes, then stops in order.
+///
+/// # Errors
+/// As [`Server::start`] and [`Server::stop`].
+pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
+    let data = config.engine.data.display().to_string();
+    let server = Server::start(config).await?;
+    let mqtt = server.mqtt_addr.map_or_else(|| "external".to_owned(), |addr| addr.to_string());
+    tracing::info!(mqtt, http = %server.http_addr, data, "接入服务已启动 ingest is serving");
+    shutdown.await;
+    tracing::info!("正在停止 stopping");
+    server.stop().await?;
+    tracing::info!("已停止 stopped");
+    Ok(())
+}
