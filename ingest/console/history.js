@@ -1,8 +1,8 @@
 // Reads a sensor's past for the chart: pages backwards from now; where there is too much to read, samples evenly.
 import * as api from './api.js';
 
-const LIMIT = 5000; // per question; a server that allows less answers less and says `truncated`
-const MAX_PAGES = 6;
+const LIMIT = 10000; // the most that one answer holds
+const MAX_PAGES = 9; // a day of one reading a second fits
 const SLOTS = 48; // samples over the rest of the span
 const SLOT_LIMIT = 40;
 const PARALLEL = 3; // questions at once: a chart must not crowd out the rest of the console

@@ -48,6 +48,7 @@ export function view(root) {
       label.textContent = t('quarantine.replaying');
       try {
         const after = { ...item, ...(await api.replay(item.id)) };
+        if (after.state === item.state && item.state === 'held') after.state = (await api.quarantine(null)).items.find((i) => i.id === item.id)?.state ?? item.state;
         items[items.indexOf(item)] = after;
         node.replaceWith(card(after));
         notify(t(after.state === 'replayed' ? 'quarantine.replayed' : 'quarantine.again', { source: item.source }), after.state === 'replayed' ? 'good' : 'bad');

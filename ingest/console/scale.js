@@ -38,7 +38,7 @@ export function ticks(min, max, count) {
   const power = 10 ** Math.floor(Math.log10(raw));
   const step = power * ([1, 2, 5, 10].find((m) => m * power >= raw) ?? 10);
   const out = [];
-  for (let i = Math.ceil(min / step - 1e-9); i * step <= max + step * 1e-9; i += 1) out.push(i * step);
+  for (let i = Math.ceil(min / step - 1e-9); i * step <= max + step * 1e-9; i += 1) out.push(i * step + 0);
   return out;
 }
 
@@ -51,20 +51,22 @@ const UNITS = {
 /** A UCUM unit as shown to people; unknown ones as they are. */
 export const unitText = (unit) => (unit == null ? '' : UNITS[unit] ?? unit);
 
+// `+ 0` below turns −0 into 0: nobody reads a negative zero.
+
 /** A number with sensible digits: four significant, no exponent in the usual range, `—` for none. */
 export function numberText(value) {
   if (value === null || value === undefined || !Number.isFinite(value)) return '—';
   const abs = Math.abs(value);
   if (abs !== 0 && (abs >= 1e9 || abs < 1e-4)) return value.toExponential(2);
   const digits = abs >= 1000 ? 0 : abs >= 100 ? 1 : abs >= 1 ? 2 : 3;
-  return Number(value.toFixed(digits)).toLocaleString('en-US', { maximumFractionDigits: digits }).replace(/,/g, '\u202f').replace('-', '\u2212');
+  return (Number(value.toFixed(digits)) + 0).toLocaleString('en-US', { maximumFractionDigits: digits }).replace(/,/g, '\u202f').replace('-', '\u2212');
 }
 
 /** Numbers of one scale, all with the digits that its span needs. */
 export function scaleText(value, [min, max]) {
   const span = max - min;
   if (!(span > 0) || span < 1e-4 || span >= 1e6) return numberText(value);
-  return value.toFixed(Math.max(0, Math.min(4, 2 - Math.floor(Math.log10(span))))).replace('-', '\u2212');
+  return value.toFixed(Math.max(0, Math.min(4, 2 - Math.floor(Math.log10(span))))).replace(/^-(0\.?0*)$/, '$1').replace('-', '\u2212');
 }
 
 /** A value with its unit, joined so that a line break cannot part them. */
