@@ -68,6 +68,8 @@ pub enum Reason {
     SenmlRefused = 13,
     /// The topic is none of ours.
     UnknownTopic = 14,
+    /// Readings of more sensors than one gateway may have; the other readings were taken.
+    TooManySensors = 15,
 }
 
 /// What a sender can do about a refusal, for the code that answers it.
@@ -83,7 +85,7 @@ pub enum RefusalClass {
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Reason; 14] = [
+    pub const ALL: [Reason; 15] = [
         Reason::NotAFrame,
         Reason::Version,
         Reason::Damaged,
@@ -98,6 +100,7 @@ impl Reason {
         Reason::UnknownQuantity,
         Reason::SenmlRefused,
         Reason::UnknownTopic,
+        Reason::TooManySensors,
     ];
 
     /// The reason with this number, if there is one.
@@ -122,6 +125,7 @@ impl Reason {
             Reason::UnknownQuantity => "unknown_quantity",
             Reason::SenmlRefused => "senml_refused",
             Reason::UnknownTopic => "unknown_topic",
+            Reason::TooManySensors => "too_many_sensors",
         }
     }
 
@@ -144,9 +148,16 @@ impl Reason {
             Reason::Sequence => "序号不可能存在：请检查网关软件。",
             Reason::ClockBehind => "网关称时钟已同步，时间却早于 2020 年：请检查网关的时间源，改正后可重放。",
             Reason::ClockAhead => "网关称时钟已同步，时间却比收到时刻超前一天以上：请检查网关的时间源。",
-            Reason::UnknownQuantity => "部分读数的物理量不在目录中：请把该物理量加入目录，再重放；其余读数已入库。",
-            Reason::SenmlRefused => "SenML 内容无效，或部分记录没有映射、单位或数值不符：请按详情改正或补充映射后重放；其余记录已入库。",
+            Reason::UnknownQuantity => {
+                "部分读数的物理量不在目录中：请把该物理量加入目录，再重放；其余读数已入库。"
+            }
+            Reason::SenmlRefused => {
+                "SenML 内容无效，或部分记录没有映射、单位或数值不符：请按详情改正或补充映射后重放；其余记录已入库。"
+            }
             Reason::UnknownTopic => "主题不属于本系统：请按 wf/1/网关/up/通道 或 senml/来源 发送。",
+            Reason::TooManySensors => {
+                "该网关的传感器名称超过 4096 个：多半是程序出错，请检查网关配置；其余读数已入库。"
+            }
         }
     }
 
@@ -169,9 +180,7 @@ impl Reason {
             Reason::OtherGateway => {
                 "The topic names another gateway than the frame: a gateway may send in its own name only."
             }
-            Reason::OtherLane => {
-                "The topic names another lane than the frame: check the gateway's software."
-            }
+            Reason::OtherLane => "The topic names another lane than the frame: check the gateway's software.",
             Reason::UnknownGateway => {
                 "The gateway is not registered: verify it, add it to the list, then replay."
             }
@@ -190,6 +199,9 @@ impl Reason {
             }
             Reason::UnknownTopic => {
                 "The topic is none of ours: send to wf/1/{gateway}/up/{lane} or senml/{source}."
+            }
+            Reason::TooManySensors => {
+                "The gateway has named more than 4096 sensors: probably a program gone wrong, check its configuration. The other readings were taken."
             }
         }
     }
@@ -247,7 +259,8 @@ pub fn header(
         return Err(Refusal::new(Reason::OtherGateway, detail));
     }
     if header.lane != topic_lane {
-        let detail = format!("the topic says {}, the frame says {}", topic_lane.as_str(), header.lane.as_str());
+        let detail =
+            format!("the topic says {}, the frame says {}", topic_lane.as_str(), header.lane.as_str());
         return Err(Refusal::new(Reason::OtherLane, detail));
     }
     if !registration.knows(&header.gateway) {
@@ -268,8 +281,7 @@ pub fn header(
 /// # Errors
 /// The [`Refusal`].
 pub fn content(header: &Header, bytes: &[u8], received_ms: i64) -> Result<Frame, Refusal> {
-    let frame =
-        header.unpack(bytes).map_err(|error| Refusal::new(Reason::of(&error), error.to_string()))?;
+    let frame = header.unpack(bytes).map_err(|error| Refusal::new(Reason::of(&error), error.to_string()))?;
     if let Payload::Readings(batch) = &frame.payload
         && batch.clock.state == ClockState::Synchronised
     {

@@ -27,6 +27,7 @@ pub struct Counters {
     sensors: AtomicU64,
     gateways: AtomicU64,
     hot_windows: AtomicU64,
+    quarantine_dropped: AtomicU64,
     troubles: [Trouble; 4],
 }
 
@@ -117,6 +118,11 @@ impl Counters {
         }
     }
 
+    /// Entries of the quarantine that were dropped because it was full, since the start.
+    pub fn quarantine_drops(&self) -> u64 {
+        self.quarantine_dropped.load(Relaxed)
+    }
+
     /// Everything the pool counted, over the life of the data folder.
     pub fn totals(&self) -> Totals {
         *self.totals.lock().unwrap_or_else(PoisonError::into_inner)
@@ -153,10 +159,19 @@ impl Counters {
         }
     }
 
+    pub(crate) fn pack_at_door(&self, readings: usize) {
+        self.door_frames[SENML].fetch_add(1, Relaxed);
+        self.door_readings.fetch_add(readings as u64, Relaxed);
+    }
+
     pub(crate) fn committed(&self, position: u64, bytes: u64) {
         self.log_position.store(position, Relaxed);
         self.log_bytes.fetch_add(bytes, Relaxed);
         self.log_commits.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn quarantine_dropped(&self, entries: u64) {
+        self.quarantine_dropped.fetch_add(entries, Relaxed);
     }
 
     pub(crate) fn set_position(&self, position: u64) {

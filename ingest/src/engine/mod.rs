@@ -15,11 +15,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use configs::Catalogue;
-use wire::{GatewayId, Lane};
 
 use crate::admit::{Reason, Registration};
-use crate::counters::Counters;
-use crate::senml::{Mappings, SenmlFormat};
+use crate::senml::Mappings;
+
+mod apply_loop;
+mod checkpoint;
+mod handle;
+mod keeper;
+mod recover;
+
+#[cfg(test)]
+mod tests;
+
+pub use handle::{Engine, EngineThreads, MAX_GATEWAYS, unknown_topic};
 
 /// How the engine is to work. Durations in milliseconds, sizes in bytes.
 #[derive(Debug, Clone)]
@@ -132,7 +141,9 @@ pub enum StartError {
         error: std::io::Error,
     },
     /// The checkpoint is damaged or of another version.
-    #[error("checkpoint {path}: {why}. The log it belongs to is complete only from that checkpoint on: restore the file, or start with another data folder")]
+    #[error(
+        "checkpoint {path}: {why}. The log it belongs to is complete only from that checkpoint on: restore the file, or start with another data folder"
+    )]
     Checkpoint {
         /// The file.
         path: PathBuf,

@@ -54,6 +54,7 @@ mod crash_tests;
 pub use open::{OpenError, Opened};
 pub use record::MAX_PAYLOAD;
 pub use storage::{Folder, SegmentFile, Storage};
+pub(crate) use storage::{make_folder, sync_folder};
 pub(crate) use thread::{Append, Command, Committed, LogThread, QUEUE};
 pub use writer::{Entry, Log};
 

@@ -75,7 +75,8 @@ impl<S: Storage> Log<S> {
             let length = file.length()?;
             let bytes = file.read(0, usize::try_from(length).unwrap_or(usize::MAX))?;
             let start = from.max(base + HEADER);
-            let scan = scan(&bytes, base, start, next, &mut opened, &mut visit).map_err(OpenError::Visitor)?;
+            let scan =
+                scan(&bytes, base, start, next, &mut opened, &mut visit).map_err(OpenError::Visitor)?;
             position = scan.end;
             if next.is_none() {
                 if scan.used > scan.end {

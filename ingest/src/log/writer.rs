@@ -76,7 +76,9 @@ impl<S: Storage> Log<S> {
     /// disk is unknown until it is opened again.
     pub fn append(&mut self, entries: &[Entry<'_>]) -> io::Result<Vec<u64>> {
         if let Some(why) = &self.poisoned {
-            return Err(io::Error::other(format!("the log failed earlier ({why}): fix the disk and restart")));
+            return Err(io::Error::other(format!(
+                "the log failed earlier ({why}): fix the disk and restart"
+            )));
         }
         self.try_append(entries).inspect_err(|error| self.poisoned = Some(error.to_string()))
     }
@@ -97,15 +99,7 @@ impl<S: Storage> Log<S> {
                 start = self.position;
             }
             let position = start + buffer.len() as u64;
-            write(
-                &mut buffer,
-                position,
-                start,
-                entry.received_ms,
-                entry.kind,
-                entry.source,
-                entry.payload,
-            );
+            write(&mut buffer, position, start, entry.received_ms, entry.kind, entry.source, entry.payload);
             ends.push(start + buffer.len() as u64);
         }
         self.commit(start, &buffer)?;

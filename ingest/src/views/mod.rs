@@ -9,8 +9,11 @@ mod cells;
 mod lists;
 mod readings;
 
-pub use cells::{CellQuery, MAX_CELLS};
-pub use readings::MAX_READINGS;
+pub(crate) use cells::changed_cells;
+pub use cells::{CellQuery, MAX_CELLS, WINDOWS_MS, cells};
+pub(crate) use lists::{alarm, gateway_brief};
+pub use lists::{alarms, gateways, health, quantities, quarantine, replay, sensor, sensors, stats};
+pub use readings::{MAX_READINGS, readings};
 
 /// Longest page of a list.
 pub const MAX_PAGE: usize = 1000;
@@ -436,4 +439,21 @@ pub struct QuarantineView {
     pub bytes: u64,
     /// `held`, `replayed` or `refused_again`.
     pub state: String,
+}
+
+/// What became of a quarantined message that was judged again.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct ReplayView {
+    /// The message.
+    pub id: u64,
+    /// `replayed` or `refused_again`.
+    pub state: &'static str,
+    /// Why it was refused again, as a word.
+    pub reason: Option<&'static str>,
+    /// Why, in Chinese.
+    pub zh: Option<&'static str>,
+    /// Why, in English.
+    pub en: Option<&'static str>,
+    /// The particulars.
+    pub detail: Option<String>,
 }

@@ -1,0 +1,222 @@
+//! Readings and windows as Parquet files that any engine can read. The only folder that names the `parquet` crate.
+//!
+//! ```text
+//! pool/readings/day=2026-11-22/district=qingyang/{from:020}-{to:020}.parquet
+//! pool/windows/day=2026-11-22/{from:020}-{to:020}.parquet
+//! ```
+//!
+//! `from` and `to` are positions of the log: a file holds exactly what that stretch of the log gave. The checkpoint
+//! names the position up to which files count; those beyond it were written by a run that ended before its commit
+//! point, and are removed at the next start. Nothing is ever rewritten: late data is another partial of its window,
+//! and readers fold partials (sums add, minima are minima of minima).
+//!
+//! A day is the UTC day of the reading's own time, not of its receipt.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::log::make_folder;
+
+mod read;
+mod schema;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+pub use read::{ReadingFilter, WindowFilter, read_readings, read_windows};
+pub use write::{Names, write_readings, write_windows};
+
+/// Why files could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// The system.
+    #[error("{path}: {error}")]
+    Io {
+        /// With what.
+        path: PathBuf,
+        /// What it said.
+        error: io::Error,
+    },
+    /// The format.
+    #[error("{path}: {error}")]
+    Format {
+        /// With what.
+        path: PathBuf,
+        /// What is wrong.
+        error: parquet::errors::ParquetError,
+    },
+}
+
+impl FileError {
+    pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> FileError {
+        let path = path.to_owned();
+        move |error| FileError::Io { path, error }
+    }
+
+    fn format(path: &Path) -> impl FnOnce(parquet::errors::ParquetError) -> FileError {
+        let path = path.to_owned();
+        move |error| FileError::Format { path, error }
+    }
+}
+
+/// A stretch of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stretch {
+    /// First position.
+    pub from: u64,
+    /// One past the last.
+    pub to: u64,
+}
+
+impl Stretch {
+    fn file_name(self) -> String {
+        format!("{:020}-{:020}.parquet", self.from, self.to)
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        let (from, to) = name.strip_suffix(".parquet")?.split_once('-')?;
+        Some(Self { from: from.parse().ok()?, to: to.parse().ok()? })
+    }
+}
+
+/// The folder of all files.
+#[derive(Debug, Clone)]
+pub struct PoolFolder {
+    path: PathBuf,
+}
+
+/// Days that a query may look at: bounds what one question can cost.
+pub const MAX_DAYS: i64 = 400;
+
+impl PoolFolder {
+    /// Opens or makes it.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn open(path: &Path) -> Result<Self, FileError> {
+        for folder in [path.to_owned(), path.join("readings"), path.join("windows")] {
+            make_folder(&folder).map_err(FileError::io(&folder))?;
+        }
+        Ok(Self { path: path.to_owned() })
+    }
+
+    fn readings_folder(&self, day: &str, district: &str) -> PathBuf {
+        self.path.join("readings").join(format!("day={day}")).join(format!("district={district}"))
+    }
+
+    fn windows_folder(&self, day: &str) -> PathBuf {
+        self.path.join("windows").join(format!("day={day}"))
+    }
+
+    /// Removes what a run wrote that ended before its commit point: files beyond `checkpoint`, and unfinished ones.
+    /// Returns how many.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn remove_beyond(&self, checkpoint: u64) -> Result<usize, FileError> {
+        let mut removed = 0;
+        for file in files_below(&self.path)? {
+            let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let beyond = Stretch::parse(name).is_some_and(|stretch| stretch.to > checkpoint);
+            if beyond || name.ends_with(".new") {
+                fs::remove_file(&file).map_err(FileError::io(&file))?;
+                if let Some(folder) = file.parent() {
+                    crate::log::sync_folder(folder).map_err(FileError::io(folder))?;
+                }
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Files of windows that may begin in `from_ms..to_ms` and that the checkpoint covers, oldest stretch first.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn window_files(&self, from_ms: i64, to_ms: i64, checkpoint: u64) -> Result<Vec<PathBuf>, FileError> {
+        let mut files = Vec::new();
+        for day in days(&self.path.join("windows"), from_ms, to_ms)? {
+            files.extend(files_below(&day)?);
+        }
+        Ok(covered(files, checkpoint))
+    }
+
+    /// Files of readings of one district, as [`PoolFolder::window_files`]; all districts without one.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn reading_files(
+        &self,
+        district: Option<&str>,
+        from_ms: i64,
+        to_ms: i64,
+        checkpoint: u64,
+    ) -> Result<Vec<PathBuf>, FileError> {
+        let mut files = Vec::new();
+        for day in days(&self.path.join("readings"), from_ms, to_ms)? {
+            files.extend(files_below(&match district {
+                Some(district) => day.join(format!("district={district}")),
+                None => day,
+            })?);
+        }
+        Ok(covered(files, checkpoint))
+    }
+}
+
+/// The UTC day of a time, as in folder names.
+pub fn day_of(at_ms: i64) -> String {
+    let timestamp = jiff::Timestamp::from_millisecond(at_ms).unwrap_or_default();
+    timestamp.strftime("%Y-%m-%d").to_string()
+}
+
+fn days(folder: &Path, from_ms: i64, to_ms: i64) -> Result<Vec<PathBuf>, FileError> {
+    let (first, last) = (day_of(from_ms), day_of(to_ms.saturating_sub(1).max(from_ms)));
+    let mut days = Vec::new();
+    for entry in entries(folder)? {
+        let name = entry.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let day = name.strip_prefix("day=");
+        // Years have four digits, so the order of text is the order of time.
+        if day.is_some_and(|day| (first.as_str()..=last.as_str()).contains(&day)) {
+            days.push(entry);
+        }
+    }
+    days.sort();
+    Ok(days)
+}
+
+fn covered(files: Vec<PathBuf>, checkpoint: u64) -> Vec<PathBuf> {
+    let mut by_stretch: BTreeMap<(Stretch, PathBuf), ()> = BTreeMap::new();
+    for file in files {
+        let stretch = file.file_name().and_then(|name| name.to_str()).and_then(Stretch::parse);
+        if let Some(stretch) = stretch.filter(|stretch| stretch.to <= checkpoint) {
+            by_stretch.insert((stretch, file), ());
+        }
+    }
+    by_stretch.into_keys().map(|(_, file)| file).collect()
+}
+
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
+    match fs::read_dir(folder) {
+        Ok(entries) => {
+            entries.map(|entry| entry.map(|entry| entry.path()).map_err(FileError::io(folder))).collect()
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(FileError::io(folder)(error)),
+    }
+}
+
+/// All files below a folder; our own tree is three levels deep.
+fn files_below(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let mut files = Vec::new();
+    for entry in entries(folder)? {
+        if entry.is_dir() {
+            files.extend(files_below(&entry)?);
+        } else {
+            files.push(entry);
+        }
+    }
+    Ok(files)
+}

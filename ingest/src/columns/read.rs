@@ -1,0 +1,292 @@
+//! Reading back: one sensor's readings, or the windows of one quantity. Row groups that cannot hold what is wanted
+//! are skipped by their statistics, and only one row group is in memory at a time.
+
+use std::fs::File;
+use std::path::Path;
+
+use parquet::basic::Type;
+use parquet::column::reader::get_typed_column_reader;
+use parquet::data_type::{ByteArrayType, DataType, DoubleType, FixedLenByteArrayType, Int32Type, Int64Type};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
+use parquet::file::statistics::Statistics;
+use wire::Quality;
+
+use super::{FileError, schema};
+use crate::cell::{Bbox, Cell};
+use crate::pool::aggregate::{Aggregate, End};
+use crate::pool::sketch::Sketch;
+use crate::pool::windows::WindowKey;
+
+/// Which readings.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadingFilter {
+    /// Number of the sensor.
+    pub sensor: u32,
+    /// From here, inclusive, in milliseconds since 1970 UTC.
+    pub from_ms: i64,
+    /// To here, exclusive.
+    pub to_ms: i64,
+}
+
+/// Which windows.
+#[derive(Debug, Clone, Copy)]
+pub struct WindowFilter {
+    /// Of which quantity; `None` for all.
+    pub quantity: Option<u16>,
+    /// Of which precision.
+    pub precision: u8,
+    /// Beginning from here, inclusive, in milliseconds since 1970 UTC.
+    pub from_ms: i64,
+    /// To here, exclusive.
+    pub to_ms: i64,
+    /// Touching this rectangle.
+    pub bbox: Option<Bbox>,
+}
+
+impl WindowFilter {
+    /// Whether a window is wanted; its precision is the caller's business.
+    pub fn wants(&self, key: &WindowKey) -> bool {
+        self.quantity.is_none_or(|quantity| quantity == key.quantity)
+            && (self.from_ms..self.to_ms).contains(&key.start_ms)
+            && self.bbox.is_none_or(|bbox| key.cell.bbox().touches(&bbox))
+    }
+}
+
+/// Hands the wanted readings of a file to `visit`: time, value, quality; ascending by time.
+///
+/// # Errors
+/// [`FileError`] when the file is not there or not one of ours.
+pub fn read_readings(
+    path: &Path,
+    filter: &ReadingFilter,
+    mut visit: impl FnMut(i64, Option<f64>, Quality),
+) -> Result<(), FileError> {
+    let file = File::open(path).map_err(FileError::io(path))?;
+    let read = || -> Result<(), ParquetError> {
+        let reader = SerializedFileReader::new(file)?;
+        for index in 0..reader.num_row_groups() {
+            let meta = reader.metadata().row_group(index);
+            let sensor = i64::from(filter.sensor as i32);
+            if !may_hold(meta, schema::reading::SENSOR_NO, sensor, sensor)
+                || !may_hold(meta, schema::reading::AT_MS, filter.from_ms, filter.to_ms.saturating_sub(1))
+            {
+                continue;
+            }
+            let group = reader.get_row_group(index)?;
+            let rows = rows_of(meta)?;
+            let sensors = plain::<Int32Type>(&*group, schema::reading::SENSOR_NO, rows)?;
+            // Sorted by sensor: its rows are one run.
+            let start = sensors.partition_point(|&number| i64::from(number) < sensor);
+            let end = sensors.partition_point(|&number| i64::from(number) <= sensor);
+            if start == end {
+                continue;
+            }
+            let times = plain::<Int64Type>(&*group, schema::reading::AT_MS, rows)?;
+            let (values, there, _) = levelled::<DoubleType>(&*group, schema::reading::VALUE, rows)?;
+            let qualities = plain::<Int32Type>(&*group, schema::reading::QUALITY, rows)?;
+            let mut next = there[..start].iter().filter(|&&level| level > 0).count();
+            for row in start..end {
+                let value = if there[row] > 0 {
+                    next += 1;
+                    values.get(next - 1).copied()
+                } else {
+                    None
+                };
+                if (filter.from_ms..filter.to_ms).contains(&times[row]) {
+                    let quality =
+                        Quality::ALL.get(qualities[row] as usize).copied().unwrap_or(Quality::Fault);
+                    visit(times[row], value, quality);
+                }
+            }
+        }
+        Ok(())
+    };
+    read().map_err(FileError::format(path))
+}
+
+/// Hands the wanted partials of a file to `visit`.
+///
+/// # Errors
+/// As [`read_readings`].
+pub fn read_windows(
+    path: &Path,
+    filter: &WindowFilter,
+    mut visit: impl FnMut(WindowKey, Aggregate),
+) -> Result<(), FileError> {
+    let file = File::open(path).map_err(FileError::io(path))?;
+    let read = || -> Result<(), ParquetError> {
+        let reader = SerializedFileReader::new(file)?;
+        for index in 0..reader.num_row_groups() {
+            let meta = reader.metadata().row_group(index);
+            let precision = i64::from(filter.precision);
+            let quantity = filter.quantity.map(i64::from);
+            if !may_hold(meta, schema::window::PRECISION, precision, precision)
+                || !may_hold(meta, schema::window::START_MS, filter.from_ms, filter.to_ms.saturating_sub(1))
+                || quantity.is_some_and(|q| !may_hold(meta, schema::window::QUANTITY, q, q))
+            {
+                continue;
+            }
+            window_group(&*reader.get_row_group(index)?, rows_of(meta)?, filter, &mut visit)?;
+        }
+        Ok(())
+    };
+    read().map_err(FileError::format(path))
+}
+
+fn window_group(
+    group: &dyn RowGroupReader,
+    rows: usize,
+    filter: &WindowFilter,
+    visit: &mut impl FnMut(WindowKey, Aggregate),
+) -> Result<(), ParquetError> {
+    let quantities = plain::<Int32Type>(group, 0, rows)?;
+    let precisions = plain::<Int32Type>(group, 1, rows)?;
+    let cells = plain::<ByteArrayType>(group, 2, rows)?;
+    let starts = plain::<Int64Type>(group, 3, rows)?;
+    let keys: Vec<Option<WindowKey>> = (0..rows)
+        .map(|row| {
+            let cell = Cell::parse(cells[row].as_utf8().ok()?)?;
+            let key =
+                WindowKey { quantity: u16::try_from(quantities[row]).ok()?, cell, start_ms: starts[row] };
+            (precisions[row] == i32::from(filter.precision) && filter.wants(&key)).then_some(key)
+        })
+        .collect();
+    if keys.iter().all(Option::is_none) {
+        return Ok(());
+    }
+    let counts = plain::<Int64Type>(group, 5, rows)?;
+    let sums = plain::<FixedLenByteArrayType>(group, 6, rows)?;
+    let minima = plain::<DoubleType>(group, 7, rows)?;
+    let maxima = plain::<DoubleType>(group, 8, rows)?;
+    let first_times = plain::<Int64Type>(group, 9, rows)?;
+    let firsts = plain::<DoubleType>(group, 10, rows)?;
+    let last_times = plain::<Int64Type>(group, 11, rows)?;
+    let lasts = plain::<DoubleType>(group, 12, rows)?;
+    let first_sensors = plain::<Int32Type>(group, 13, rows)?;
+    let last_sensors = plain::<Int32Type>(group, 14, rows)?;
+    let sensors = lists::<Int32Type>(group, 15, rows)?;
+    let buckets = lists::<Int32Type>(group, 16, rows)?;
+    let bucket_counts = lists::<Int64Type>(group, 17, rows)?;
+    for (row, key) in keys.into_iter().enumerate() {
+        let Some(key) = key else { continue };
+        let mut sketch = Sketch::default();
+        for (&bucket, &count) in buckets[row].iter().zip(&bucket_counts[row]) {
+            sketch.add_bucket(bucket, count as u64);
+        }
+        let mut sum = [0; 16];
+        let bytes = sums[row].data();
+        if bytes.len() != 16 {
+            return Err(ParquetError::General(format!("a sum of {} bytes, 16 expected", bytes.len())));
+        }
+        sum.copy_from_slice(bytes);
+        visit(
+            key,
+            Aggregate {
+                count: counts[row] as u64,
+                sum_micro: i128::from_be_bytes(sum),
+                min: minima[row],
+                max: maxima[row],
+                first: End { at_ms: first_times[row], sensor: first_sensors[row] as u32, value: firsts[row] },
+                last: End { at_ms: last_times[row], sensor: last_sensors[row] as u32, value: lasts[row] },
+                sketch,
+                sensors: sensors[row].iter().map(|&sensor| sensor as u32).collect(),
+            },
+        );
+    }
+    Ok(())
+}
+
+fn rows_of(meta: &RowGroupMetaData) -> Result<usize, ParquetError> {
+    usize::try_from(meta.num_rows()).map_err(|_| ParquetError::General("a negative number of rows".into()))
+}
+
+/// Whether a row group may hold a value in `from..=to`; yes when nothing is known.
+fn may_hold(meta: &RowGroupMetaData, column: usize, from: i64, to: i64) -> bool {
+    if column >= meta.num_columns() {
+        return true;
+    }
+    let bounds = match meta.column(column).statistics() {
+        Some(Statistics::Int32(bounds)) => {
+            bounds.min_opt().zip(bounds.max_opt()).map(|(&low, &high)| (i64::from(low), i64::from(high)))
+        }
+        Some(Statistics::Int64(bounds)) => {
+            bounds.min_opt().zip(bounds.max_opt()).map(|(&low, &high)| (low, high))
+        }
+        _ => None,
+    };
+    bounds.is_none_or(|(low, high)| low <= to && from <= high)
+}
+
+type Levelled<T> = (Vec<T>, Vec<i16>, Vec<i16>);
+
+/// All values of a column with definition and repetition levels.
+fn levelled<T: DataType>(
+    group: &dyn RowGroupReader,
+    column: usize,
+    rows: usize,
+) -> Result<Levelled<T::T>, ParquetError> {
+    if column >= group.num_columns() {
+        return Err(ParquetError::General(format!("column {column} is missing: not one of our files")));
+    }
+    let descriptor = group.metadata().column(column).column_descr_ptr();
+    if descriptor.physical_type() != T::get_physical_type() {
+        let (found, wanted): (Type, Type) = (descriptor.physical_type(), T::get_physical_type());
+        return Err(ParquetError::General(format!("column {column} holds {found}, {wanted} expected")));
+    }
+    let mut reader = get_typed_column_reader::<T>(group.get_column_reader(column)?);
+    let (mut values, mut definition, mut repetition) = (Vec::with_capacity(rows), Vec::new(), Vec::new());
+    let mut have = 0;
+    while have < rows {
+        let (records, ..) = reader.read_records(
+            rows - have,
+            (descriptor.max_def_level() > 0).then_some(&mut definition),
+            (descriptor.max_rep_level() > 0).then_some(&mut repetition),
+            &mut values,
+        )?;
+        if records == 0 {
+            return Err(ParquetError::General(format!("column {column} ends early")));
+        }
+        have += records;
+    }
+    Ok((values, definition, repetition))
+}
+
+fn plain<T: DataType>(
+    group: &dyn RowGroupReader,
+    column: usize,
+    rows: usize,
+) -> Result<Vec<T::T>, ParquetError> {
+    let (values, ..) = levelled::<T>(group, column, rows)?;
+    if values.len() == rows {
+        Ok(values)
+    } else {
+        Err(ParquetError::General(format!("column {column} has {} values for {rows} rows", values.len())))
+    }
+}
+
+fn lists<T: DataType>(
+    group: &dyn RowGroupReader,
+    column: usize,
+    rows: usize,
+) -> Result<Vec<Vec<T::T>>, ParquetError> {
+    let (values, definition, repetition) = levelled::<T>(group, column, rows)?;
+    let mut lists: Vec<Vec<T::T>> = Vec::with_capacity(rows);
+    let mut values = values.into_iter();
+    for (defined, repeated) in definition.into_iter().zip(repetition) {
+        if repeated == 0 {
+            lists.push(Vec::new());
+        }
+        if defined > 0
+            && let (Some(list), Some(value)) = (lists.last_mut(), values.next())
+        {
+            list.push(value);
+        }
+    }
+    if lists.len() == rows {
+        Ok(lists)
+    } else {
+        Err(ParquetError::General(format!("column {column} has {} lists for {rows} rows", lists.len())))
+    }
+}

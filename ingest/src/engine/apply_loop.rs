@@ -1,0 +1,181 @@
+//! The thread that owns the state.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::keeper::{Cut, descriptions};
+use super::recover::writes_of;
+use crate::clock::now_ms;
+use crate::counters::Counters;
+use crate::feeds::Feed;
+use crate::log::{Command, Committed};
+use crate::pool::apply::{Incoming, Known};
+use crate::pool::windows::{BASE_PRECISION, WindowKey};
+use crate::pool::{Effect, State};
+use crate::registry::Registry;
+use crate::views;
+
+/// Most group commits that wait to be applied. Then the log waits.
+pub(super) const QUEUE: usize = 64;
+/// Most questions that wait.
+pub(super) const QUESTIONS: usize = 64;
+/// How often listeners and the database are told what changed.
+const TICK: Duration = Duration::from_secs(1);
+/// Most cells in one event; the rest shows with the next reading.
+const MAX_CELLS: usize = 1000;
+
+/// A question that runs on the thread.
+pub(super) type Question = Box<dyn FnOnce(&State) + Send>;
+
+pub(super) struct ApplyLoop {
+    pub(super) state: State,
+    pub(super) committed: mpsc::Receiver<Vec<Committed<Known>>>,
+    pub(super) questions: mpsc::Receiver<Question>,
+    pub(super) cuts: SyncSender<Cut>,
+    pub(super) kept: mpsc::Receiver<(u64, u64)>,
+    pub(super) log: mpsc::Sender<Command<Known>>,
+    pub(super) registry: Registry,
+    pub(super) feed: Arc<Feed>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) parquet_every_ms: i64,
+    pub(super) parquet_rows: usize,
+    pub(super) last_cut_ms: i64,
+}
+
+impl ApplyLoop {
+    /// Runs until the log has ended and everything is kept.
+    pub(super) async fn run(mut self) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        self.publish_counts();
+        loop {
+            // While files are written two stretches may wait in memory, not more.
+            let room = self.state.in_flight.is_none() || self.state.current.rows.len() < self.parquet_rows;
+            tokio::select! {
+                biased;
+                Some(question) = self.questions.recv() => question(&self.state),
+                Some((position, files)) = self.kept.recv() => self.kept(position, files),
+                _ = tick.tick() => self.tick(),
+                group = self.committed.recv(), if room => match group {
+                    Some(group) => self.apply(group),
+                    None => break,
+                },
+            }
+        }
+        self.finish().await;
+    }
+
+    fn apply(&mut self, group: Vec<Committed<Known>>) {
+        for record in group {
+            self.state.apply(Incoming {
+                end: record.end,
+                received_ms: record.received_ms,
+                kind: record.kind,
+                source: &record.source,
+                payload: &record.payload,
+                known: record.known,
+            });
+        }
+        let effects = self.state.take_effects();
+        if self.registry.write(writes_of(&effects)).is_err() {
+            tracing::error!("the registry has ended: records are kept by the log until the next start");
+        }
+        for effect in &effects {
+            if let Effect::Alarm(alarm) = effect {
+                self.publish("alarm", &views::alarm(&self.state, alarm));
+            }
+        }
+        self.publish_counts();
+        if self.state.current.rows.len() >= self.parquet_rows {
+            self.cut();
+        }
+    }
+
+    fn tick(&mut self) {
+        let now_ms = now_ms();
+        self.publish_cells();
+        for gateway in self.state.take_touched_gateways() {
+            if let Some(view) = views::gateway_brief(&self.state, &gateway, now_ms) {
+                self.publish("gateway", &view);
+            }
+        }
+        let descriptions = descriptions(&mut self.state);
+        if self.registry.write(descriptions).is_err() {
+            tracing::error!("the registry has ended: descriptions are kept by the log until the next start");
+        }
+        if now_ms.saturating_sub(self.last_cut_ms) >= self.parquet_every_ms {
+            self.cut();
+        }
+    }
+
+    /// Hands a stretch to the keeper, unless the last one is still there.
+    fn cut(&mut self) {
+        if self.state.in_flight.is_some() {
+            return;
+        }
+        self.last_cut_ms = now_ms();
+        let descriptions = descriptions(&mut self.state);
+        let written = self.registry.write(descriptions);
+        if written.is_ok()
+            && let Some(cut) = Cut::of(&mut self.state)
+            && let Err(TrySendError::Disconnected(_) | TrySendError::Full(_)) = self.cuts.try_send(cut)
+        {
+            // One is in flight at most, and the queue holds one: only an ended keeper refuses.
+            tracing::error!("the keeper has ended: readings are kept by the log until the next start");
+        }
+    }
+
+    fn kept(&mut self, position: u64, files: u64) {
+        let now_ms = now_ms();
+        self.state.written(position, files, now_ms);
+        // Never waited for: the log may itself wait for this thread. The next checkpoint says it again.
+        let _ = self.log.try_send(Command::Checkpointed { position, now_ms });
+        self.publish_counts();
+    }
+
+    fn publish_counts(&self) {
+        let State { totals, sensors, gateways, hot, current, .. } = &self.state;
+        let hot_windows = hot.len() + current.windows.len();
+        self.counters.pooled(*totals, sensors.len() as u64, gateways.len() as u64, hot_windows as u64);
+    }
+
+    fn publish(&self, kind: &'static str, view: &impl serde::Serialize) {
+        match serde_json::to_value(view) {
+            Ok(value) => self.feed.publish(kind, value),
+            Err(error) => tracing::error!(%error, kind, "an event could not be written as JSON"),
+        }
+    }
+
+    fn publish_cells(&mut self) {
+        let mut by_quantity: BTreeMap<u16, Vec<WindowKey>> = BTreeMap::new();
+        for key in self.state.take_changed_cells().into_iter().take(MAX_CELLS) {
+            by_quantity.entry(key.quantity).or_default().push(key);
+        }
+        for (quantity, mut keys) in by_quantity {
+            keys.sort();
+            if let Some(view) = views::changed_cells(&self.state, quantity, BASE_PRECISION, &keys) {
+                self.publish("cells", &view);
+            }
+        }
+    }
+
+    /// The log has ended: everything is applied. Keep it.
+    async fn finish(mut self) {
+        while self.state.in_flight.is_some() {
+            match self.kept.recv().await {
+                Some((position, files)) => self.kept(position, files),
+                None => return,
+            }
+        }
+        self.cut();
+        if self.state.in_flight.is_some()
+            && let Some((position, files)) = self.kept.recv().await
+        {
+            self.kept(position, files);
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The keeper: makes a stretch of the log last outside the log.
+//!
+//! The order is the promise. Parquet files first, synced; then SQL; then the checkpoint, which is the commit point.
+//! A crash before it leaves files that the next start removes by their names, and SQL rows that the replay writes
+//! again as they are. A crash after it has nothing to repeat.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::checkpoint::Checkpoint;
+use crate::columns::{FileError, Names, PoolFolder, Stretch, write_readings, write_windows};
+use crate::counters::{Counters, Part};
+use crate::pool::{Span, State};
+use crate::registry::{Ended, GatewayRow, Registry, SensorRow, Write};
+
+/// Pause before a failed attempt is repeated.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Everything a checkpoint needs of the state, taken at one position.
+pub(super) struct Cut {
+    pub(super) span: Arc<Span>,
+    pub(super) position: u64,
+    names: Names,
+    snapshot: Vec<u8>,
+    files: u64,
+    rows: u64,
+}
+
+impl Cut {
+    /// Cuts the state here; `None` while the last cut is still being written, or when nothing happened since.
+    pub(super) fn of(state: &mut State) -> Option<Self> {
+        if state.position == state.current.from {
+            return None;
+        }
+        let span = state.cut()?;
+        let mut names = Names::default();
+        for row in &span.rows {
+            if !names.sensors.contains_key(&row.sensor)
+                && let Some(sensor) = state.sensors.get(row.sensor)
+            {
+                names.sensors.insert(row.sensor, (sensor.gateway.clone(), sensor.name.clone()));
+            }
+            names.districts.entry(row.area).or_insert_with(|| state.sensors.district(row.area).to_owned());
+        }
+        Some(Self {
+            position: state.position,
+            names,
+            snapshot: state.snapshot(),
+            files: state.totals.parquet_files,
+            rows: state.totals.parquet_rows + span.rows.len() as u64,
+            span,
+        })
+    }
+}
+
+/// Descriptions of gateways and sensors that SQL does not have yet.
+pub(super) fn descriptions(state: &mut State) -> Vec<Write> {
+    let degrees = |(lat, lon): (i32, i32)| (f64::from(lat) / 1e7, f64::from(lon) / 1e7);
+    let (gateways, sensors) = state.take_unsaved();
+    let gateways = gateways.into_iter().filter_map(|id| {
+        let gateway = state.gateways.get(&id)?;
+        Some(Write::Gateway(GatewayRow {
+            id: id.to_string(),
+            area: gateway.area.clone(),
+            board: gateway.board.clone(),
+            version: gateway.version.clone(),
+            place: gateway.place.map(degrees),
+            first_heard_ms: gateway.first_heard_ms,
+            last_heard_ms: gateway.last_heard_ms,
+        }))
+    });
+    let sensors = sensors.into_iter().filter_map(|number| {
+        let sensor = state.sensors.get(number)?;
+        Some(Write::Sensor(SensorRow {
+            number,
+            gateway: sensor.gateway.to_string(),
+            sensor: sensor.name.to_string(),
+            quantity: sensor.quantity.0,
+            label: sensor.label.clone(),
+            chip: sensor.chip.clone(),
+            place: degrees((sensor.lat_e7, sensor.lon_e7)),
+            area: state.sensors.area(sensor.area).to_owned(),
+        }))
+    });
+    gateways.chain(sensors).collect()
+}
+
+/// The steps of keeping, for tests that end in between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    Started,
+    Readings,
+    Windows,
+    Registry,
+    Checkpoint,
+}
+
+/// Why a stretch could not be kept.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum KeepError {
+    #[error("{0}")]
+    File(#[from] FileError),
+    #[error("checkpoint: {0}")]
+    Checkpoint(std::io::Error),
+    #[error("the registry has ended")]
+    Registry,
+    /// A test said so.
+    #[error("killed after {0:?}")]
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests kill"))]
+    Killed(Step),
+}
+
+impl From<Ended> for KeepError {
+    fn from(_: Ended) -> Self {
+        KeepError::Registry
+    }
+}
+
+/// Writes what was cut.
+pub(super) struct Keeper {
+    pub(super) data: PathBuf,
+    pub(super) folder: PoolFolder,
+    pub(super) registry: Registry,
+}
+
+impl Keeper {
+    /// Makes a cut last and returns how many files that took. `after` is called after each step and may end it.
+    pub(super) fn keep(
+        &self,
+        cut: &Cut,
+        mut after: impl FnMut(Step) -> Result<(), KeepError>,
+    ) -> Result<u64, KeepError> {
+        after(Step::Started)?;
+        let stretch = Stretch { from: cut.span.from, to: cut.position };
+        let mut files = write_readings(&self.folder, stretch, &cut.span.rows, &cut.names)?;
+        after(Step::Readings)?;
+        files += write_windows(&self.folder, stretch, &cut.span.windows)?;
+        after(Step::Windows)?;
+        self.registry.flush()?;
+        after(Step::Registry)?;
+        let checkpoint = Checkpoint {
+            position: cut.position,
+            files: cut.files + files,
+            rows: cut.rows,
+            body: cut.snapshot.clone(),
+        };
+        checkpoint.write(&self.data).map_err(KeepError::Checkpoint)?;
+        after(Step::Checkpoint)?;
+        Ok(files)
+    }
+
+    /// Starts the thread: cuts come in, positions and numbers of files go out. A failure is repeated until it
+    /// succeeds; meanwhile the apply thread takes in as much as its bound allows.
+    pub(super) fn start(
+        self,
+        cuts: Receiver<Cut>,
+        kept: mpsc::Sender<(u64, u64)>,
+        counters: Arc<Counters>,
+    ) -> std::io::Result<JoinHandle<()>> {
+        std::thread::Builder::new().name("keeper".into()).spawn(move || {
+            while let Ok(cut) = cuts.recv() {
+                let files = loop {
+                    match self.keep(&cut, |_| Ok(())) {
+                        Ok(files) => break files,
+                        Err(error) => {
+                            tracing::error!(%error, "readings could not be written to the pool; trying again");
+                            counters.set_trouble(Part::Pool, Some(format!("{error}. Readings wait in the log and in memory; free or fix the disk")));
+                            if matches!(error, KeepError::Registry) || kept.is_closed() {
+                                return;
+                            }
+                            std::thread::sleep(RETRY);
+                        }
+                    }
+                };
+                counters.set_trouble(Part::Pool, None);
+                if kept.blocking_send((cut.position, files)).is_err() {
+                    return;
+                }
+            }
+        })
+    }
+}

@@ -1,0 +1,178 @@
+//! Starting from what is on disk: checkpoint, then the log behind it.
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::checkpoint::{self, Checkpoint};
+use super::keeper::{Cut, KeepError, Keeper, descriptions};
+use super::{EngineConfig, StartError};
+use crate::columns::{PoolFolder, WindowFilter, read_windows};
+use crate::counters::{Counters, Part};
+use crate::log::{Folder, Log, LogConfig, MIN_SEGMENT_BYTES, OpenError, Record, make_folder};
+use crate::pool::apply::{Incoming, Known};
+use crate::pool::windows::BASE_PRECISION;
+use crate::pool::{Effect, Rules, State};
+use crate::registry::{Registry, Write};
+
+/// The engine's parts before its threads start.
+pub(super) struct Recovered {
+    pub(super) state: State,
+    pub(super) log: Log<Folder>,
+    pub(super) keeper: Keeper,
+    /// Held while the engine lives: two engines in one folder would ruin it.
+    pub(super) lock: File,
+}
+
+/// What must reach SQL of what applying a record gave.
+pub(super) fn writes_of(effects: &[Effect]) -> Vec<Write> {
+    effects
+        .iter()
+        .map(|effect| match effect {
+            Effect::Alarm(alarm) => Write::Alarm(alarm.clone()),
+            Effect::Held(held) => Write::Held(held.clone()),
+            Effect::Replayed { id } => Write::HeldState(*id, "replayed"),
+        })
+        .collect()
+}
+
+fn io<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) -> StartError + 'a {
+    move |error| StartError::Io { what, path: path.to_owned(), error }
+}
+
+/// Locks the data folder against a second engine.
+pub(super) fn lock(data: &Path) -> Result<File, StartError> {
+    make_folder(data).map_err(io("make the data folder", data))?;
+    let path = data.join("lock");
+    let file = File::create(&path).map_err(io("create", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            let error = std::io::Error::other("another ingest is running in this folder: stop it first");
+            Err(io("lock", &path)(error))
+        }
+        Err(TryLockError::Error(error)) => Err(io("lock", &path)(error)),
+    }
+}
+
+/// Brings the state to the end of the log. With `lock` held.
+pub(super) fn recover(
+    config: &EngineConfig,
+    lock: File,
+    registry: Registry,
+    counters: &Arc<Counters>,
+    now_ms: i64,
+) -> Result<Recovered, StartError> {
+    let data = &config.data;
+    let rules = Rules {
+        catalogue: Arc::clone(&config.catalogue),
+        mappings: Arc::clone(&config.mappings),
+        hot_ms: config.hot_ms,
+        hot_windows: config.hot_windows,
+    };
+    let broken = |why: String| StartError::Checkpoint { path: checkpoint::path(data), why };
+    let mut state = match Checkpoint::read(data).map_err(broken)? {
+        None => State::new(rules),
+        Some(Checkpoint { position, files, rows, body }) => {
+            State::restore(rules, position, files, rows, &body)
+                .ok_or_else(|| broken("its body is of another version".into()))?
+        }
+    };
+    let pool = |error: crate::columns::FileError| StartError::Pool(error.to_string());
+    let folder = PoolFolder::open(&data.join("pool")).map_err(pool)?;
+    let removed = folder.remove_beyond(state.checkpoint).map_err(pool)?;
+    if removed > 0 {
+        tracing::info!(
+            removed,
+            "removed files of a run that ended before its checkpoint; the log gives them again"
+        );
+    }
+    warm(&mut state, &folder, now_ms).map_err(pool)?;
+
+    let keeper = Keeper { data: data.clone(), folder, registry };
+    let log_path = data.join("log");
+    let storage = Folder::open(&log_path).map_err(io("open the log folder", &log_path))?;
+    let log_config = LogConfig {
+        segment_bytes: config.segment_bytes.max(MIN_SEGMENT_BYTES),
+        keep_ms: config.keep_log_ms,
+        keep_bytes: config.keep_log_bytes,
+    };
+    let from = state.checkpoint;
+    let opened = Log::open(storage, log_config, from, now_ms, |record| {
+        replay(&mut state, &keeper, record, config.parquet_rows, now_ms)
+    });
+    let (log, opened) = opened.map_err(|error| match error {
+        OpenError::Io(error) => io("read the log in", &log_path)(error),
+        OpenError::Visitor(error) => StartError::Pool(error.to_string()),
+    })?;
+    if opened.cut_bytes > 0 {
+        tracing::warn!(
+            bytes = opened.cut_bytes,
+            "cut an unfinished commit off the log; nobody had been told it was durable"
+        );
+    }
+    if !opened.damaged.is_empty() {
+        let ranges: Vec<String> =
+            opened.damaged.iter().map(|range| format!("{}..{}", range.start, range.end)).collect();
+        let detail = format!(
+            "the log is damaged at {}: messages there were acknowledged and are lost here. Check the disk; the gateways' own counts show what is missing",
+            ranges.join(", ")
+        );
+        tracing::error!("{detail}");
+        counters.set_trouble(Part::LogHistory, Some(detail));
+    }
+    tracing::info!(records = opened.records, position = log.position(), "log replayed");
+    counters.set_position(log.position());
+    Ok(Recovered { state, log, keeper, lock })
+}
+
+fn replay(
+    state: &mut State,
+    keeper: &Keeper,
+    record: Record,
+    parquet_rows: usize,
+    now_ms: i64,
+) -> Result<(), KeepError> {
+    state.apply(Incoming {
+        end: record.end,
+        received_ms: record.received_ms,
+        kind: record.kind,
+        source: &record.source,
+        payload: &record.payload,
+        known: Known::Nothing,
+    });
+    let effects = state.take_effects();
+    keeper.registry.write(writes_of(&effects))?;
+    if state.current.rows.len() >= parquet_rows {
+        keep_now(state, keeper, now_ms, |_| Ok(()))?;
+    }
+    Ok(())
+}
+
+/// Makes everything applied so far last, and waits for it. No cut may be in flight.
+pub(super) fn keep_now(
+    state: &mut State,
+    keeper: &Keeper,
+    now_ms: i64,
+    after: impl FnMut(super::keeper::Step) -> Result<(), KeepError>,
+) -> Result<(), KeepError> {
+    keeper.registry.write(descriptions(state))?;
+    if let Some(cut) = Cut::of(state) {
+        let files = keeper.keep(&cut, after)?;
+        state.written(cut.position, files, now_ms);
+    }
+    Ok(())
+}
+
+/// Fills the hot windows from the newest files.
+fn warm(state: &mut State, folder: &PoolFolder, now_ms: i64) -> Result<(), crate::columns::FileError> {
+    let from_ms = now_ms - state.rules.hot_ms;
+    // A gateway may be ahead of us by as much as `admit` lets pass.
+    let to_ms = now_ms + crate::admit::MAX_AHEAD_MS;
+    let filter = WindowFilter { quantity: None, precision: BASE_PRECISION, from_ms, to_ms, bbox: None };
+    for file in folder.window_files(from_ms, to_ms, state.checkpoint)? {
+        read_windows(&file, &filter, |key, aggregate| state.hot.merge(key, &aggregate))?;
+    }
+    state.hot_from_ms = state.hot.keep(from_ms, state.rules.hot_windows);
+    Ok(())
+}

@@ -1,0 +1,305 @@
+//! The pool: what the city knows right now, and the rows that wait for their Parquet file.
+//!
+//! One thread owns a [`State`] and applies the log to it, record by record. The state is a function of the log:
+//! it reads no clock, and everything that must leave it (SQL, live feed) is collected as [`Effect`]s.
+//!
+//! # Layout
+//! - [`apply`]: one log record → the state
+//! - [`readings`]: the readings of a frame or a pack → rows, last values, windows
+//! - [`ledger`]: which frames were taken, per gateway, store and lane
+//! - [`sensors`], [`gateways`], [`alarms`]: the tables
+//! - [`windows`], [`aggregate`], [`sketch`]: mergeable aggregates
+//! - [`snapshot`]: the state as a checkpoint
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bincode::{Decode, Encode};
+use configs::Catalogue;
+use foldhash::fast::RandomState;
+use wire::GatewayId;
+
+pub mod aggregate;
+pub mod alarms;
+pub mod apply;
+pub mod gateways;
+pub mod ledger;
+pub mod readings;
+pub mod sensors;
+pub mod sketch;
+pub mod snapshot;
+pub mod windows;
+
+#[cfg(test)]
+mod tests;
+
+use crate::cell::Cell;
+use crate::counters::LANES;
+use crate::quarantine::Held;
+use crate::senml::Mappings;
+use alarms::{Alarm, Alarms};
+use gateways::Gateways;
+use ledger::Ledger;
+use sensors::Sensors;
+use windows::{WindowKey, Windows};
+
+/// Most changed cells remembered until listeners are told; the rest shows with the next reading.
+const MAX_CHANGED: usize = 5000;
+/// Most packs of a source whose repeat is recognised.
+const MAX_PACKS: usize = 1024;
+/// Most replays remembered; a quarantined message is replayed once.
+const MAX_REPLAYED: usize = 65_536;
+
+/// Frames of one lane.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
+pub struct LaneTotal {
+    /// Frames taken.
+    pub frames: u64,
+    /// Repeats, dropped.
+    pub duplicate: u64,
+    /// Refused for good.
+    pub refused: u64,
+    /// Readings, events or losses inside the frames taken.
+    pub items: u64,
+    /// Readings or events reported as lost.
+    pub lost: u64,
+}
+
+/// Everything counted, over the life of the data folder.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Totals {
+    /// Readings taken into the pool.
+    pub accepted: u64,
+    /// Readings that came again.
+    pub duplicate: u64,
+    /// Readings held with a reason.
+    pub quarantined: u64,
+    /// Readings reported as lost.
+    pub lost: u64,
+    /// Readings accepted late.
+    pub late: u64,
+    /// By lane, in the order of [`LANES`].
+    pub lanes: [LaneTotal; LANES.len()],
+    /// Parquet files written.
+    pub parquet_files: u64,
+    /// Readings in them.
+    pub parquet_rows: u64,
+}
+
+/// One reading on its way to Parquet.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Row {
+    /// Number of the sensor.
+    pub sensor: u32,
+    /// Number of the area it was in.
+    pub area: u32,
+    /// What was measured.
+    pub quantity: u16,
+    /// How far to trust it, as [`wire::Quality`] is numbered.
+    pub quality: u8,
+    /// What was known of the time: 0 unset, 1 held over, 2 synchronised.
+    pub clock: u8,
+    /// Lane of the frame.
+    pub lane: u8,
+    /// When it was taken, in milliseconds since 1970 UTC.
+    pub at_ms: i64,
+    /// When it was received.
+    pub received_ms: i64,
+    /// The value; `None` for a fault.
+    pub value: Option<f64>,
+    /// Latitude, WGS-84, in 1e-7 degrees.
+    pub lat_e7: i32,
+    /// Longitude, WGS-84, in 1e-7 degrees.
+    pub lon_e7: i32,
+    /// Store of the frame; 0 for SenML.
+    pub store: u64,
+    /// Sequence of the frame; 0 for SenML.
+    pub sequence: u64,
+}
+
+/// What a stretch of the log gave: the content of one set of Parquet files.
+#[derive(Debug, Clone, Default)]
+pub struct Span {
+    /// Log position it begins at.
+    pub from: u64,
+    /// Its readings, in the order of the log.
+    pub rows: Vec<Row>,
+    /// Windows of exactly these readings.
+    pub windows: Windows,
+}
+
+/// What has to leave the state.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// An alarm as it now is.
+    Alarm(Box<Alarm>),
+    /// Something to be held in the quarantine.
+    Held(Box<Held>),
+    /// A replay succeeded.
+    Replayed {
+        /// Which entry of the quarantine.
+        id: u64,
+    },
+}
+
+/// What the door needs to recognise repeats before they cost anything. Shared with the tasks that take messages in.
+#[derive(Debug, Clone, Default)]
+pub struct Door {
+    /// Frames taken.
+    pub ledger: Ledger,
+    packs: HashMap<GatewayId, VecDeque<u128>>,
+}
+
+impl Door {
+    /// Whether a pack with this fingerprint came from `source` before.
+    pub fn knows_pack(&self, source: &GatewayId, fingerprint: u128) -> bool {
+        self.packs.get(source).is_some_and(|packs| packs.contains(&fingerprint))
+    }
+
+    fn remember_pack(&mut self, source: &GatewayId, fingerprint: u128) {
+        let packs = self.packs.entry(source.clone()).or_default();
+        if packs.len() >= MAX_PACKS {
+            packs.pop_front();
+        }
+        packs.push_back(fingerprint);
+    }
+}
+
+/// A handle to the door.
+#[derive(Debug, Clone, Default)]
+pub struct SharedDoor(Arc<Mutex<Door>>);
+
+impl SharedDoor {
+    /// Locks it; held for one look-up only.
+    pub fn lock(&self) -> MutexGuard<'_, Door> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How the state works; the same rules must be given when a log is replayed.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// What is measured.
+    pub catalogue: Arc<Catalogue>,
+    /// What third-party names mean.
+    pub mappings: Arc<Mappings>,
+    /// How far back windows stay in memory, in milliseconds.
+    pub hot_ms: i64,
+    /// How many windows stay in memory at most.
+    pub hot_windows: usize,
+}
+
+/// What the city knows.
+#[derive(Debug)]
+pub struct State {
+    /// How it works.
+    pub rules: Rules,
+    /// Log position up to which records were applied.
+    pub position: u64,
+    /// Counts.
+    pub totals: Totals,
+    /// Sensors with their last values.
+    pub sensors: Sensors,
+    /// Gateways.
+    pub gateways: Gateways,
+    /// Alarms.
+    pub alarms: Alarms,
+    /// Repeats.
+    pub door: SharedDoor,
+    /// What is not on its way to Parquet yet.
+    pub current: Span,
+    /// What is being written to Parquet.
+    pub in_flight: Option<Arc<Span>>,
+    /// Windows in Parquet that begin at `hot_from_ms` or later.
+    pub hot: Windows,
+    /// From here on `hot` is complete.
+    pub hot_from_ms: i64,
+    /// Log position up to which readings are in Parquet.
+    pub checkpoint: u64,
+    replayed: BTreeSet<u64>,
+    changed: HashMap<(u16, Cell), i64, RandomState>,
+    effects: Vec<Effect>,
+}
+
+impl State {
+    /// The state before the first record.
+    pub fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            position: 0,
+            totals: Totals::default(),
+            sensors: Sensors::default(),
+            gateways: Gateways::default(),
+            alarms: Alarms::default(),
+            door: SharedDoor::default(),
+            current: Span::default(),
+            in_flight: None,
+            hot: Windows::default(),
+            hot_from_ms: i64::MIN,
+            checkpoint: 0,
+            replayed: BTreeSet::new(),
+            changed: HashMap::default(),
+            effects: Vec::new(),
+        }
+    }
+
+    /// What has to leave the state since this was last asked.
+    pub fn take_effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Cells that changed since this was last asked, each with its newest changed minute.
+    pub fn take_changed_cells(&mut self) -> Vec<WindowKey> {
+        let changed = std::mem::take(&mut self.changed);
+        changed
+            .into_iter()
+            .map(|((quantity, cell), start_ms)| WindowKey { quantity, cell, start_ms })
+            .collect()
+    }
+
+    /// Gateways heard of since this was last asked.
+    pub fn take_touched_gateways(&mut self) -> BTreeSet<GatewayId> {
+        self.gateways.take_touched()
+    }
+
+    /// Hands over what waits for Parquet: it stays visible as `in_flight` until [`State::written`]. `None` while a
+    /// span is still being written.
+    pub fn cut(&mut self) -> Option<Arc<Span>> {
+        if self.in_flight.is_some() {
+            return None;
+        }
+        let next = Span { from: self.position, ..Span::default() };
+        let span = Arc::new(std::mem::replace(&mut self.current, next));
+        self.in_flight = Some(Arc::clone(&span));
+        Some(span)
+    }
+
+    /// Notes that the span in flight is in Parquet and in a checkpoint at `position`.
+    pub fn written(&mut self, position: u64, files: u64, now_ms: i64) {
+        if let Some(span) = self.in_flight.take() {
+            self.totals.parquet_files += files;
+            self.totals.parquet_rows += span.rows.len() as u64;
+            self.hot_from_ms = self.hot_from_ms.max(now_ms - self.rules.hot_ms);
+            for (key, aggregate) in span.windows.iter() {
+                if key.start_ms >= self.hot_from_ms {
+                    self.hot.merge(*key, aggregate);
+                }
+            }
+            self.hot_from_ms = self.hot.keep(self.hot_from_ms, self.rules.hot_windows);
+        }
+        self.checkpoint = position;
+    }
+
+    /// Descriptions that changed since this was last asked, for the database.
+    pub(crate) fn take_unsaved(&mut self) -> (BTreeSet<GatewayId>, Vec<u32>) {
+        (self.gateways.take_unsaved(), self.sensors.take_changed())
+    }
+
+    fn note_change(&mut self, quantity: u16, cell: Cell, minute_ms: i64) {
+        if let Some(newest) = self.changed.get_mut(&(quantity, cell)) {
+            *newest = (*newest).max(minute_ms);
+        } else if self.changed.len() < MAX_CHANGED {
+            self.changed.insert((quantity, cell), minute_ms);
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! Readings into rows, last values and windows.
+
+use wire::{Batch, ClockState, Quality, QuantityCode};
+
+use super::State;
+use super::sensors::{Last, Sighting};
+use super::windows::{BASE_MS, BASE_PRECISION, WindowKey, minute_of};
+use super::{Row, Span};
+use crate::admit::is_plausible;
+use crate::cell::Cell;
+use crate::normalise::wgs84_e7;
+use crate::senml::MappedReading;
+
+/// A reading is late when its minute ended longer than this before its receipt, in milliseconds.
+pub const LATE_MS: i64 = 120_000;
+
+/// What the readings of a run have in common.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    sensor: u32,
+    area: u32,
+    quantity: QuantityCode,
+    min: f64,
+    max: f64,
+    lat_e7: i32,
+    lon_e7: i32,
+    cell: Cell,
+    clock: ClockState,
+    received_ms: i64,
+    lane: u8,
+    store: u64,
+    sequence: u64,
+}
+
+/// Identity of the frame that readings came in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Origin<'a> {
+    pub(super) gateway: &'a wire::GatewayId,
+    pub(super) store: u64,
+    pub(super) sequence: u64,
+    pub(super) received_ms: i64,
+}
+
+/// How times of a batch become wall times.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Dating {
+    /// The box knew, or learned later in the same start.
+    Clock(wire::Clock),
+    /// It did not, or cannot be believed: the newest was taken when the batch was received, the others before it.
+    Receipt { newest_mono_ms: u64, received_ms: i64 },
+}
+
+impl Dating {
+    pub(super) fn of(clock: wire::Clock, monos: impl Iterator<Item = u64> + Clone, received_ms: i64) -> Self {
+        let newest_mono_ms = monos.clone().max().unwrap_or(0);
+        let believable = clock.state != ClockState::Unset
+            && monos.clone().all(|mono| is_plausible(clock.wall_ms(mono), received_ms));
+        if believable { Dating::Clock(clock) } else { Dating::Receipt { newest_mono_ms, received_ms } }
+    }
+
+    pub(super) fn at_ms(self, mono_ms: u64) -> i64 {
+        match self {
+            Dating::Clock(clock) => clock.wall_ms(mono_ms),
+            Dating::Receipt { newest_mono_ms, received_ms } => {
+                let age = i64::try_from(newest_mono_ms.saturating_sub(mono_ms)).unwrap_or(i64::MAX);
+                let at_ms = received_ms.saturating_sub(age);
+                if is_plausible(at_ms, received_ms) { at_ms } else { received_ms }
+            }
+        }
+    }
+
+    pub(super) fn state(self) -> ClockState {
+        match self {
+            Dating::Clock(clock) => clock.state,
+            Dating::Receipt { .. } => ClockState::Unset,
+        }
+    }
+}
+
+/// Readings that could not be taken.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Leftover {
+    /// Numbers of quantities that the catalogue does not hold.
+    pub unknown: Vec<u16>,
+    /// How many readings are of such a quantity.
+    pub unknown_readings: u64,
+    /// How many are of sensors beyond what one gateway may have.
+    pub crowded_readings: u64,
+}
+
+impl Leftover {
+    /// How many readings there are.
+    pub fn readings(&self) -> u64 {
+        self.unknown_readings + self.crowded_readings
+    }
+}
+
+fn clock_number(clock: ClockState) -> u8 {
+    match clock {
+        ClockState::Unset => 0,
+        ClockState::HeldOver => 1,
+        ClockState::Synchronised => 2,
+    }
+}
+
+impl State {
+    /// Takes the readings of a batch. With `only`, those of other quantities are passed over: they were taken before.
+    pub(super) fn take_batch(&mut self, origin: Origin<'_>, batch: &Batch, only: Option<&[u16]>) -> Leftover {
+        let known = self.gateways.get(origin.gateway);
+        let clock = known.map_or(batch.clock, |gateway| gateway.better_clock(batch.boot, batch.clock));
+        let monos = batch.readings.iter().map(|reading| reading.mono_ms);
+        let dating = Dating::of(clock, monos, origin.received_ms);
+        let places: Vec<(i32, i32, Cell)> = (batch.places.iter())
+            .map(|place| {
+                let (lat, lon) = wgs84_e7(place);
+                (lat, lon, Cell::at_e7(lat, lon, BASE_PRECISION))
+            })
+            .collect();
+        self.current.rows.reserve(batch.readings.len());
+        let mut leftover = Leftover::default();
+        for readings in batch.readings.chunk_by(|a, b| a.series == b.series) {
+            let Some(series) = readings.first().and_then(|first| batch.series.get(usize::from(first.series)))
+            else {
+                continue;
+            };
+            if only.is_some_and(|only| !only.contains(&series.quantity.0)) {
+                continue;
+            }
+            let place = usize::from(series.place);
+            let (Some(&(lat_e7, lon_e7, cell)), Some(area)) =
+                (places.get(place), batch.places.get(place).map(|place| &place.area))
+            else {
+                continue;
+            };
+            let Some(quantity) = self.rules.catalogue.get(series.quantity) else {
+                leftover.unknown_readings += readings.len() as u64;
+                if !leftover.unknown.contains(&series.quantity.0) {
+                    leftover.unknown.push(series.quantity.0);
+                }
+                continue;
+            };
+            let seen = Sighting { quantity: series.quantity, lat_e7, lon_e7, area };
+            let Some(sensor) = self.sensors.see(origin.gateway, &series.sensor, &seen) else {
+                leftover.crowded_readings += readings.len() as u64;
+                continue;
+            };
+            let run = Run {
+                sensor,
+                area: self.sensors.area_number(area),
+                quantity: series.quantity,
+                min: quantity.min,
+                max: quantity.max,
+                lat_e7,
+                lon_e7,
+                cell,
+                clock: dating.state(),
+                received_ms: origin.received_ms,
+                lane: wire::Lane::Reading as u8,
+                store: origin.store,
+                sequence: origin.sequence,
+            };
+            self.take_run(&run, readings.iter().map(|r| (dating.at_ms(r.mono_ms), r.value, r.quality)));
+        }
+        leftover
+    }
+
+    /// Takes readings of a pack.
+    pub(super) fn take_mapped(&mut self, origin: Origin<'_>, readings: &[MappedReading]) -> Leftover {
+        let mut leftover = Leftover::default();
+        for reading in readings {
+            let Some(quantity) = self.rules.catalogue.get(reading.quantity) else {
+                leftover.unknown_readings += 1;
+                leftover.unknown.push(reading.quantity.0);
+                continue;
+            };
+            let (min, max) = (quantity.min, quantity.max);
+            let (lat_e7, lon_e7) = wgs84_e7(&reading.place);
+            let area = &reading.place.area;
+            let seen = Sighting { quantity: reading.quantity, lat_e7, lon_e7, area };
+            let Some(sensor) = self.sensors.see(origin.gateway, &reading.sensor, &seen) else {
+                leftover.crowded_readings += 1;
+                continue;
+            };
+            // A sender that says when is believed as far as it is plausible; else the time of receipt counts.
+            let plausible = is_plausible(reading.at_ms, origin.received_ms);
+            let (at_ms, clock) = match (plausible, reading.timed) {
+                (true, true) => (reading.at_ms, ClockState::Synchronised),
+                (true, false) => (reading.at_ms, ClockState::HeldOver),
+                (false, _) => (origin.received_ms, ClockState::Unset),
+            };
+            let run = Run {
+                sensor,
+                area: self.sensors.area_number(area),
+                quantity: reading.quantity,
+                min,
+                max,
+                lat_e7,
+                lon_e7,
+                cell: Cell::at_e7(lat_e7, lon_e7, BASE_PRECISION),
+                clock,
+                received_ms: origin.received_ms,
+                lane: wire::Lane::Reading as u8,
+                store: 0,
+                sequence: 0,
+            };
+            self.take_run(&run, std::iter::once((at_ms, Some(reading.value), Quality::Good)));
+        }
+        leftover
+    }
+
+    fn take_run(&mut self, run: &Run, readings: impl Iterator<Item = (i64, Option<f64>, Quality)>) {
+        let Span { rows, windows, .. } = &mut self.current;
+        let (mut newest, mut newest_window): (Option<Last>, Option<i64>) = (None, None);
+        let (mut count, mut late) = (0, 0);
+        for (at_ms, value, quality) in readings {
+            // What cannot be must not enter a sum, whatever the box thinks of it.
+            let quality = match value {
+                Some(value) if quality.is_usable() && !(run.min..=run.max).contains(&value) => {
+                    Quality::OutOfRange
+                }
+                _ => quality,
+            };
+            rows.push(Row {
+                sensor: run.sensor,
+                area: run.area,
+                quantity: run.quantity.0,
+                quality: quality as u8,
+                clock: clock_number(run.clock),
+                lane: run.lane,
+                at_ms,
+                received_ms: run.received_ms,
+                value,
+                lat_e7: run.lat_e7,
+                lon_e7: run.lon_e7,
+                store: run.store,
+                sequence: run.sequence,
+            });
+            count += 1;
+            let start_ms = minute_of(at_ms);
+            late += u64::from(run.received_ms.saturating_sub(start_ms + BASE_MS) > LATE_MS);
+            if newest.is_none_or(|newest| at_ms >= newest.at_ms) {
+                newest = Some(Last { at_ms, value, quality, clock: run.clock });
+            }
+            if let Some(value) = value
+                && quality.is_usable()
+                && run.clock != ClockState::Unset
+            {
+                let key = WindowKey { quantity: run.quantity.0, cell: run.cell, start_ms };
+                windows.add(key, at_ms, run.sensor, value);
+                newest_window = newest_window.max(Some(start_ms));
+            }
+        }
+        self.totals.accepted += count;
+        self.totals.late += late;
+        if let Some(newest) = newest {
+            self.sensors.reading(run.sensor, newest);
+        }
+        if let Some(start_ms) = newest_window {
+            self.note_change(run.quantity.0, run.cell, start_ms);
+        }
+    }
+}

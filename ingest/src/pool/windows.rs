@@ -1,0 +1,185 @@
+//! Windows: one minute, one cell of precision 7, one quantity.
+//!
+//! Only the finest grain is kept in memory. Coarser cells and longer windows are merged from it when they are
+//! written or asked for, which costs far less than touching six windows per reading.
+
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+
+use super::aggregate::Aggregate;
+use crate::cell::Cell;
+
+/// Length of the base window in milliseconds.
+pub const BASE_MS: i64 = 60_000;
+/// Precision of the base cell.
+pub const BASE_PRECISION: u8 = 7;
+
+/// Names a window. Ordered by quantity, cell, start: neighbours in a file are neighbours in the city.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WindowKey {
+    /// What is measured.
+    pub quantity: u16,
+    /// Where.
+    pub cell: Cell,
+    /// Start of the window, in milliseconds since 1970 UTC.
+    pub start_ms: i64,
+}
+
+impl WindowKey {
+    /// The window that holds this one: `precision` not finer, `length_ms` a multiple of the base.
+    pub fn coarser(self, precision: u8, length_ms: i64) -> Self {
+        Self {
+            quantity: self.quantity,
+            cell: self.cell.parent(precision),
+            start_ms: self.start_ms.div_euclid(length_ms) * length_ms,
+        }
+    }
+}
+
+/// The start of the minute `at_ms` lies in.
+pub fn minute_of(at_ms: i64) -> i64 {
+    at_ms.div_euclid(BASE_MS) * BASE_MS
+}
+
+/// A table of windows.
+#[derive(Debug, Clone, Default)]
+pub struct Windows {
+    index: HashMap<WindowKey, u32, RandomState>,
+    slots: Vec<(WindowKey, Aggregate)>,
+    /// The slot touched last: readings of a batch come sorted by sensor and time, so most fall into it again.
+    last: usize,
+}
+
+impl Windows {
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Adds one reading. The value must be finite.
+    pub fn add(&mut self, key: WindowKey, at_ms: i64, sensor: u32, value: f64) {
+        if let Some((last, aggregate)) = self.slots.get_mut(self.last)
+            && *last == key
+        {
+            return aggregate.add(at_ms, sensor, value);
+        }
+        match self.index.get(&key) {
+            Some(&slot) => {
+                self.last = slot as usize;
+                self.slots[self.last].1.add(at_ms, sensor, value);
+            }
+            None => self.push(key, Aggregate::of(at_ms, sensor, value)),
+        }
+    }
+
+    /// Merges a part of a window.
+    pub fn merge(&mut self, key: WindowKey, part: &Aggregate) {
+        match self.index.get(&key) {
+            Some(&slot) => self.slots[slot as usize].1.merge(part),
+            None => self.push(key, part.clone()),
+        }
+    }
+
+    fn push(&mut self, key: WindowKey, aggregate: Aggregate) {
+        self.last = self.slots.len();
+        self.index.insert(key, self.last as u32);
+        self.slots.push((key, aggregate));
+    }
+
+    /// One window.
+    pub fn get(&self, key: &WindowKey) -> Option<&Aggregate> {
+        self.index.get(key).map(|&slot| &self.slots[slot as usize].1)
+    }
+
+    /// All windows, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &(WindowKey, Aggregate)> {
+        self.slots.iter()
+    }
+
+    /// Keeps the windows that begin at `from_ms` or later, and of these the newest `most`. Returns the start from
+    /// which on every window is still there.
+    pub fn keep(&mut self, from_ms: i64, most: usize) -> i64 {
+        let mut from_ms = from_ms;
+        if self.slots.len() > most {
+            let mut starts: Vec<i64> = self.slots.iter().map(|(key, _)| key.start_ms).collect();
+            let cut = starts.len() - most;
+            let (_, &mut oldest_kept, _) = starts.select_nth_unstable(cut);
+            // Windows of one minute go or stay together, or the minute would be incomplete.
+            if starts[..cut].iter().any(|&start| start == oldest_kept) {
+                from_ms = from_ms.max(oldest_kept + BASE_MS);
+            } else {
+                from_ms = from_ms.max(oldest_kept);
+            }
+        }
+        if self.slots.iter().any(|(key, _)| key.start_ms < from_ms) {
+            self.slots.retain(|(key, _)| key.start_ms >= from_ms);
+            self.index.clear();
+            self.index.extend(self.slots.iter().enumerate().map(|(slot, (key, _))| (*key, slot as u32)));
+            self.last = 0;
+        }
+        from_ms
+    }
+
+    /// All windows merged to `precision` and `length_ms`, in the order of their keys.
+    pub fn rolled_up(&self, precision: u8, length_ms: i64) -> Vec<(WindowKey, Aggregate)> {
+        let mut all = Windows::default();
+        for (key, aggregate) in &self.slots {
+            all.merge(key.coarser(precision, length_ms), aggregate);
+        }
+        all.slots.sort_by_key(|slot| slot.0);
+        all.slots
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(minute: i64, lat: f64) -> WindowKey {
+        WindowKey { quantity: 1, cell: Cell::at(lat, 104.06, BASE_PRECISION), start_ms: minute * BASE_MS }
+    }
+
+    #[test]
+    fn coarser_windows_are_the_sum_of_their_parts() {
+        let mut windows = Windows::default();
+        for minute in 0..120 {
+            for step in 0..20 {
+                windows.add(
+                    key(minute, 30.66 + f64::from(step) * 0.01),
+                    minute * BASE_MS + 1,
+                    step as u32,
+                    1.5,
+                );
+            }
+        }
+        assert_eq!(windows.len(), 120 * 20);
+        let hours = windows.rolled_up(5, 3_600_000);
+        assert!(hours.windows(2).all(|pair| pair[0].0 < pair[1].0), "sorted, each key once");
+        assert_eq!(hours.iter().map(|(_, a)| a.count).sum::<u64>(), 2400);
+        assert_eq!(hours.iter().map(|(_, a)| a.sum_micro).sum::<i128>(), 2400 * 1_500_000);
+        assert!(hours.iter().all(|(key, _)| key.start_ms % 3_600_000 == 0 && key.cell.precision() == 5));
+    }
+
+    #[test]
+    fn the_newest_whole_minutes_stay() {
+        let mut windows = Windows::default();
+        for minute in 0..10 {
+            for step in 0..4 {
+                windows.add(key(minute, 30.0 + f64::from(step)), minute * BASE_MS, 1, 1.0);
+            }
+        }
+        assert_eq!(windows.keep(2 * BASE_MS, 1000), 2 * BASE_MS);
+        assert_eq!(windows.len(), 32);
+        assert_eq!(windows.keep(0, 10), 8 * BASE_MS, "10 windows are two whole minutes of 4 and a part");
+        assert_eq!(windows.len(), 8);
+        assert!(windows.get(&key(9, 30.0)).is_some());
+        windows.add(key(9, 30.0), 9 * BASE_MS + 5, 2, 3.0);
+        assert_eq!(windows.get(&key(9, 30.0)).unwrap().count, 2);
+    }
+}

@@ -1,0 +1,145 @@
+//! The quarantine: what could not be taken, held with its reason, and how it is judged again.
+
+use bincode::{Decode, Encode};
+use configs::Catalogue;
+use wire::{Frame, GatewayId, Lane, Payload};
+
+use crate::admit::{self, Reason, Refusal, Registration};
+use crate::pool::apply::{decode, encode, remove_taken};
+use crate::senml::{Mappings, SenmlFormat};
+
+/// What is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum HeldKind {
+    /// A whole message that came under a frame's topic.
+    Frame,
+    /// Readings of a frame whose other readings were taken.
+    Readings,
+    /// Records of a SenML pack in JSON whose other records were taken, or all of them.
+    SenmlJson,
+    /// The same in CBOR.
+    SenmlCbor,
+}
+
+impl HeldKind {
+    /// The word used in JSON and SQL.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            HeldKind::Frame => "frame",
+            HeldKind::Readings => "readings",
+            HeldKind::SenmlJson => "senml+json",
+            HeldKind::SenmlCbor => "senml+cbor",
+        }
+    }
+
+    /// The kind with this word, if there is one.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [HeldKind::Frame, HeldKind::Readings, HeldKind::SenmlJson, HeldKind::SenmlCbor]
+            .into_iter()
+            .find(|kind| kind.as_str() == word)
+    }
+}
+
+/// Something held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Names it for ever: where its log record ends.
+    pub id: u64,
+    /// When it was received, in milliseconds since 1970 UTC.
+    pub received_ms: i64,
+    /// The gateway or source its topic names.
+    pub source: String,
+    /// What it is.
+    pub kind: HeldKind,
+    /// Why it is held.
+    pub reason: Reason,
+    /// The particulars.
+    pub detail: String,
+    /// The bytes as they came.
+    pub body: Vec<u8>,
+    /// What a replay must know. Frame: the lane of its topic. Readings: the quantities that were unknown, as a list.
+    /// SenML: prints of the records that were taken.
+    pub memo: Vec<u8>,
+}
+
+/// A log record: this passes now.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Replay {
+    /// Which entry of the quarantine.
+    pub id: u64,
+    /// What it is.
+    pub kind: HeldKind,
+    /// When it was first received: its readings are as late as they are.
+    pub received_ms: i64,
+    /// As in [`Held`]; for readings only the quantities that are known now.
+    pub memo: Vec<u8>,
+    /// The bytes as they came.
+    pub body: Vec<u8>,
+}
+
+/// Today's rules.
+#[derive(Debug, Clone, Copy)]
+pub struct Judge<'a> {
+    /// Which gateways may deliver.
+    pub registration: &'a Registration,
+    /// What is measured.
+    pub catalogue: &'a Catalogue,
+    /// What third-party names mean.
+    pub mappings: &'a Mappings,
+}
+
+impl Judge<'_> {
+    /// Judges something held by today's rules.
+    ///
+    /// # Errors
+    /// The [`Refusal`] when nothing of it passes.
+    pub fn again(&self, held: &Held) -> Result<Replay, Refusal> {
+        let refuse = |detail: String| Refusal { reason: held.reason, detail };
+        let source = GatewayId::new(&held.source).map_err(|error| refuse(error.to_string()))?;
+        let memo = match held.kind {
+            HeldKind::Frame => {
+                let lane = held.memo.first().copied().and_then(Lane::from_number);
+                let lane = lane.ok_or_else(|| refuse("its topic named no lane".into()))?;
+                let header = admit::header(&source, lane, &held.body, self.registration)?;
+                admit::content(&header, &held.body, held.received_ms)?;
+                held.memo.clone()
+            }
+            HeldKind::Readings => {
+                let unknown: Vec<u16> = decode(&held.memo).unwrap_or_default();
+                let known: Vec<u16> = (unknown.iter().copied())
+                    .filter(|&code| self.catalogue.get(wire::QuantityCode(code)).is_some())
+                    .collect();
+                if known.is_empty() {
+                    return Err(refuse(format!("the catalogue holds none of the quantities {unknown:?}")));
+                }
+                match Frame::decode(&held.body) {
+                    Ok(Frame { payload: Payload::Readings(_), .. }) => {}
+                    _ => return Err(refuse("the frame cannot be read".into())),
+                }
+                encode(&known)
+            }
+            HeldKind::SenmlJson | HeldKind::SenmlCbor => {
+                let format = match held.kind {
+                    HeldKind::SenmlCbor => SenmlFormat::Cbor,
+                    _ => SenmlFormat::Json,
+                };
+                let before: Vec<u128> = decode(&held.memo).unwrap_or_default();
+                let mut mapped =
+                    self.mappings.map(&source, format, &held.body, held.received_ms, self.catalogue);
+                remove_taken(&mut mapped, &before);
+                if mapped.readings.is_empty() {
+                    let why = mapped.refused.first().map_or("no record is left", |(_, why)| why.as_str());
+                    return Err(refuse(why.to_owned()));
+                }
+                held.memo.clone()
+            }
+        };
+        Ok(Replay {
+            id: held.id,
+            kind: held.kind,
+            received_ms: held.received_ms,
+            memo,
+            body: held.body.clone(),
+        })
+    }
+}

@@ -1,0 +1,238 @@
+//! Operational records in SQL: gateways, sensors, alarms, quarantine. The only folder that names sqlx.
+//!
+//! SQLite by default, PostgreSQL by URL, one set of statements. One thread owns one connection and works through a
+//! bounded queue. All writes are upserts that give the same row however often they are repeated, because the log
+//! is replayed after a crash. The keeper waits for [`Registry::flush`] before a checkpoint, so that what the
+//! checkpoint leaves behind is in SQL.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::counters::{Counters, Part};
+use crate::pool::alarms::Alarm;
+use crate::quarantine::Held;
+use crate::views::{Page, QuarantineView};
+
+mod rows;
+mod sql;
+
+use sql::Database;
+
+/// Most jobs that wait: a job is what one batch of the log gave. Then the apply thread waits, and the log behind it.
+const QUEUE: usize = 256;
+/// Pause before a failed transaction is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// A gateway as SQL keeps it.
+#[derive(Debug, Clone)]
+pub(crate) struct GatewayRow {
+    pub(crate) id: String,
+    pub(crate) area: String,
+    pub(crate) board: Option<String>,
+    pub(crate) version: Option<String>,
+    pub(crate) place: Option<(f64, f64)>,
+    pub(crate) first_heard_ms: i64,
+    pub(crate) last_heard_ms: i64,
+}
+
+/// A sensor as SQL keeps it.
+#[derive(Debug, Clone)]
+pub(crate) struct SensorRow {
+    pub(crate) number: u32,
+    pub(crate) gateway: String,
+    pub(crate) sensor: String,
+    pub(crate) quantity: u16,
+    pub(crate) label: String,
+    pub(crate) chip: String,
+    pub(crate) place: (f64, f64),
+    pub(crate) area: String,
+}
+
+/// What is to be written.
+#[derive(Debug, Clone)]
+pub(crate) enum Write {
+    Gateway(GatewayRow),
+    Sensor(SensorRow),
+    Alarm(Box<Alarm>),
+    Held(Box<Held>),
+    /// A new state of a quarantined message: `replayed` or `refused_again`.
+    HeldState(u64, &'static str),
+}
+
+/// What the thread is asked.
+enum Job {
+    Write(Vec<Write>),
+    Flush(SyncSender<()>),
+    List { before: Option<u64>, limit: usize, answer: oneshot::Sender<Result<Page<QuarantineView>, String>> },
+    Find { id: u64, answer: oneshot::Sender<Result<Option<Held>, String>> },
+    Stop,
+}
+
+/// A handle to the registry.
+#[derive(Debug, Clone)]
+pub(crate) struct Registry {
+    jobs: SyncSender<Job>,
+}
+
+/// The registry's thread has ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ended;
+
+/// Why a question has no answer.
+#[derive(Debug, Clone)]
+pub(crate) enum AskError {
+    /// Too many questions wait.
+    Busy,
+    /// The thread has ended.
+    Ended,
+    /// The database said no.
+    Database(String),
+}
+
+impl Registry {
+    /// Opens the database, brings its tables up to date and starts the thread. `limit_bytes` bounds what the
+    /// quarantine holds.
+    ///
+    /// # Errors
+    /// What is wrong with the database, for people.
+    pub(crate) fn start(
+        url: &str,
+        limit_bytes: u64,
+        counters: Arc<Counters>,
+    ) -> Result<(Self, JoinHandle<()>), String> {
+        let (jobs, queue) = sync_channel(QUEUE);
+        let (ready, opened) = sync_channel(1);
+        let url = url.to_owned();
+        let handle = std::thread::Builder::new()
+            .name("registry".into())
+            .spawn(move || {
+                let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                    Ok(runtime) => runtime,
+                    Err(error) => {
+                        let _ = ready.send(Err(error.to_string()));
+                        return;
+                    }
+                };
+                match runtime.block_on(Database::open(&url, limit_bytes)) {
+                    Ok(database) => {
+                        let _ = ready.send(Ok(()));
+                        Worker { runtime, database, counters, broken: false }.run(&queue);
+                    }
+                    Err(error) => {
+                        let _ = ready.send(Err(error.to_string()));
+                    }
+                }
+            })
+            .map_err(|error| error.to_string())?;
+        opened.recv().map_err(|_| "its thread ended at once".to_owned())??;
+        Ok((Self { jobs }, handle))
+    }
+
+    /// Queues writes; waits when the queue is full.
+    pub(crate) fn write(&self, writes: Vec<Write>) -> Result<(), Ended> {
+        if writes.is_empty() { Ok(()) } else { self.jobs.send(Job::Write(writes)).map_err(|_| Ended) }
+    }
+
+    /// Returns when everything queued before is in the database.
+    pub(crate) fn flush(&self) -> Result<(), Ended> {
+        let (done, wait) = sync_channel(1);
+        self.jobs.send(Job::Flush(done)).map_err(|_| Ended)?;
+        wait.recv().map_err(|_| Ended)
+    }
+
+    /// The quarantine, newest first, from below `before` on.
+    pub(crate) async fn list(
+        &self,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Page<QuarantineView>, AskError> {
+        let (answer, wait) = oneshot::channel();
+        self.ask(Job::List { before, limit, answer })?;
+        wait.await.map_err(|_| AskError::Ended)?.map_err(AskError::Database)
+    }
+
+    /// One entry of the quarantine with its bytes.
+    pub(crate) async fn find(&self, id: u64) -> Result<Option<Held>, AskError> {
+        let (answer, wait) = oneshot::channel();
+        self.ask(Job::Find { id, answer })?;
+        wait.await.map_err(|_| AskError::Ended)?.map_err(AskError::Database)
+    }
+
+    /// Queues a new state of an entry, if there is room.
+    pub(crate) fn mark(&self, id: u64, state: &'static str) -> Result<(), AskError> {
+        self.ask(Job::Write(vec![Write::HeldState(id, state)]))
+    }
+
+    fn ask(&self, job: Job) -> Result<(), AskError> {
+        self.jobs.try_send(job).map_err(|error| match error {
+            TrySendError::Full(_) => AskError::Busy,
+            TrySendError::Disconnected(_) => AskError::Ended,
+        })
+    }
+
+    /// Ends the thread after what is queued.
+    pub(crate) fn stop(&self) {
+        let _ = self.jobs.send(Job::Stop);
+    }
+}
+
+struct Worker {
+    runtime: tokio::runtime::Runtime,
+    database: Database,
+    counters: Arc<Counters>,
+    broken: bool,
+}
+
+impl Worker {
+    fn run(mut self, queue: &Receiver<Job>) {
+        while let Ok(job) = queue.recv() {
+            match job {
+                Job::Write(writes) => self.write(&writes),
+                Job::Flush(done) => {
+                    let _ = done.send(());
+                }
+                Job::List { before, limit, answer } => {
+                    let page = self.runtime.block_on(self.database.list(before, limit));
+                    let _ = answer.send(page.map_err(|error| error.to_string()));
+                }
+                Job::Find { id, answer } => {
+                    let held = self.runtime.block_on(self.database.find(id));
+                    let _ = answer.send(held.map_err(|error| error.to_string()));
+                }
+                Job::Stop => break,
+            }
+        }
+    }
+
+    /// Tries until it works: what is not written here would be missing after the next checkpoint. Meanwhile the queue
+    /// fills, and in the end nothing is acknowledged any more.
+    fn write(&mut self, writes: &[Write]) {
+        loop {
+            match self.runtime.block_on(self.database.write(writes)) {
+                Ok(dropped) => {
+                    if dropped > 0 {
+                        tracing::warn!(dropped, "the quarantine is full: its oldest entries were dropped");
+                        self.counters.quarantine_dropped(dropped);
+                    }
+                    if self.broken {
+                        self.broken = false;
+                        self.counters.set_trouble(Part::Registry, None);
+                    }
+                    return;
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the database does not take records; trying again");
+                    self.broken = true;
+                    let detail =
+                        format!("{error}. Records wait; when too many wait, nothing is acknowledged");
+                    self.counters.set_trouble(Part::Registry, Some(detail));
+                    std::thread::sleep(RETRY);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! One record ↔ one row.
+
+use sqlx::AnyConnection;
+use sqlx::any::AnyRow;
+use sqlx::{Error, Row};
+
+use super::{GatewayRow, SensorRow};
+use crate::admit::Reason;
+use crate::pool::alarms::{Alarm, level_word};
+use crate::quarantine::{Held, HeldKind};
+use crate::views::QuarantineView;
+
+pub(super) async fn gateway(connection: &mut AnyConnection, row: &GatewayRow) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO gateways (id, area, board, version, lat, lon, first_heard_ms, last_heard_ms) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
+         ON CONFLICT (id) DO UPDATE SET area = excluded.area, board = excluded.board, version = excluded.version, \
+         lat = excluded.lat, lon = excluded.lon, last_heard_ms = excluded.last_heard_ms",
+    )
+    .bind(row.id.as_str())
+    .bind(row.area.as_str())
+    .bind(row.board.as_deref())
+    .bind(row.version.as_deref())
+    .bind(row.place.map(|place| place.0))
+    .bind(row.place.map(|place| place.1))
+    .bind(row.first_heard_ms)
+    .bind(row.last_heard_ms)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn sensor(connection: &mut AnyConnection, row: &SensorRow) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO sensors (number, gateway, sensor, quantity, label, chip, lat, lon, area) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
+         ON CONFLICT (number) DO UPDATE SET gateway = excluded.gateway, sensor = excluded.sensor, \
+         quantity = excluded.quantity, label = excluded.label, chip = excluded.chip, lat = excluded.lat, \
+         lon = excluded.lon, area = excluded.area",
+    )
+    .bind(i64::from(row.number))
+    .bind(row.gateway.as_str())
+    .bind(row.sensor.as_str())
+    .bind(i64::from(row.quantity))
+    .bind(row.label.as_str())
+    .bind(row.chip.as_str())
+    .bind(row.place.0)
+    .bind(row.place.1)
+    .bind(row.area.as_str())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn alarm(connection: &mut AnyConnection, alarm: &Alarm) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO alarms (gateway, episode, rule, level, state, sensor, quantity, raised_ms, last_ms, cleared_ms, \
+         value, threshold, lat, lon, area) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
+         ON CONFLICT (gateway, episode) DO UPDATE SET level = excluded.level, state = excluded.state, \
+         raised_ms = excluded.raised_ms, last_ms = excluded.last_ms, cleared_ms = excluded.cleared_ms, \
+         value = excluded.value, threshold = excluded.threshold",
+    )
+    .bind(alarm.gateway.as_str())
+    .bind(format!("{:016x}", alarm.episode))
+    .bind(alarm.rule.as_str())
+    .bind(level_word(alarm.level))
+    .bind(alarm.state.as_str())
+    .bind(alarm.sensor.as_str())
+    .bind(i64::from(alarm.quantity.0))
+    .bind(alarm.raised_ms)
+    .bind(alarm.last_ms)
+    .bind(alarm.cleared_ms)
+    .bind(alarm.value)
+    .bind(alarm.threshold)
+    .bind(f64::from(alarm.lat_e7) / 1e7)
+    .bind(f64::from(alarm.lon_e7) / 1e7)
+    .bind(alarm.area.as_str())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Whether it was new.
+pub(super) async fn held(connection: &mut AnyConnection, held: &Held) -> Result<bool, Error> {
+    let done = sqlx::query(
+        "INSERT INTO quarantine (id, received_ms, source, kind, reason, detail, bytes, state, body, memo) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 'held', $8, $9) ON CONFLICT (id) DO NOTHING",
+    )
+    .bind(held.id as i64)
+    .bind(held.received_ms)
+    .bind(held.source.as_str())
+    .bind(held.kind.as_str())
+    .bind(held.reason.as_str())
+    .bind(held.detail.as_str())
+    .bind(held.body.len() as i64)
+    .bind(held.body.as_slice())
+    .bind(held.memo.as_slice())
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+pub(super) async fn held_state(connection: &mut AnyConnection, id: u64, state: &str) -> Result<(), Error> {
+    // What was replayed stays replayed, whatever is tried afterwards.
+    sqlx::query("UPDATE quarantine SET state = $1 WHERE id = $2 AND state <> 'replayed'")
+        .bind(state)
+        .bind(id as i64)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+pub(super) fn quarantine_view(row: &AnyRow) -> Result<QuarantineView, Error> {
+    let word: String = row.try_get("reason")?;
+    let reason = Reason::from_word(&word).unwrap_or(Reason::Malformed);
+    Ok(QuarantineView {
+        id: row.try_get::<i64, _>("id")? as u64,
+        received_ms: row.try_get("received_ms")?,
+        source: row.try_get("source")?,
+        kind: row.try_get("kind")?,
+        reason: word,
+        zh: reason.zh(),
+        en: reason.en(),
+        detail: row.try_get("detail")?,
+        bytes: row.try_get::<i64, _>("bytes")?.max(0) as u64,
+        state: row.try_get("state")?,
+    })
+}
+
+pub(super) fn held_from(row: &AnyRow) -> Result<Held, Error> {
+    let unreadable = |what: String| Error::Decode(what.into());
+    let kind: String = row.try_get("kind")?;
+    let reason: String = row.try_get("reason")?;
+    Ok(Held {
+        id: row.try_get::<i64, _>("id")? as u64,
+        received_ms: row.try_get("received_ms")?,
+        source: row.try_get("source")?,
+        kind: HeldKind::from_word(&kind).ok_or_else(|| unreadable(format!("kind {kind:?}")))?,
+        reason: Reason::from_word(&reason).ok_or_else(|| unreadable(format!("reason {reason:?}")))?,
+        detail: row.try_get("detail")?,
+        body: row.try_get("body")?,
+        memo: row.try_get("memo")?,
+    })
+}

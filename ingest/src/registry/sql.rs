@@ -1,0 +1,145 @@
+//! The statements. `$1` is understood by SQLite and PostgreSQL alike.
+
+use sqlx::AnyConnection;
+use sqlx::any::AnyRow;
+use sqlx::{Connection, Executor, Row};
+
+use super::Write;
+use super::rows;
+use crate::quarantine::Held;
+use crate::views::{Page, QuarantineView};
+
+static TABLES: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
+/// What an entry of the quarantine costs beside its body, in bytes: bounds entries with empty bodies too.
+const OVERHEAD: i64 = 512;
+/// Oldest entries dropped at once when the quarantine is full.
+const DROP: i64 = 64;
+
+/// One connection.
+pub(super) struct Database {
+    url: String,
+    connection: AnyConnection,
+    limit_bytes: i64,
+    /// What the quarantine holds, body and overhead.
+    held_bytes: i64,
+}
+
+async fn connect(url: &str) -> Result<AnyConnection, sqlx::Error> {
+    let mut connection = AnyConnection::connect(url).await?;
+    if url.starts_with("sqlite:") {
+        // FULL: a checkpoint relies on what was committed before it.
+        for pragma in ["PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA busy_timeout = 5000"]
+        {
+            connection.execute(pragma).await?;
+        }
+    }
+    Ok(connection)
+}
+
+impl Database {
+    pub(super) async fn open(url: &str, limit_bytes: u64) -> Result<Self, sqlx::Error> {
+        sqlx::any::install_default_drivers();
+        let mut connection = connect(url).await?;
+        TABLES.run(&mut connection).await?;
+        let held_bytes = held_bytes(&mut connection).await?;
+        let limit_bytes = i64::try_from(limit_bytes).unwrap_or(i64::MAX);
+        Ok(Self { url: url.to_owned(), connection, limit_bytes, held_bytes })
+    }
+
+    /// Writes all or nothing; returns how many entries of the quarantine had to go.
+    pub(super) async fn write(&mut self, writes: &[Write]) -> Result<u64, sqlx::Error> {
+        let written = self.try_write(writes).await;
+        if written.is_err() {
+            // A server may have gone away: the next try gets a fresh connection.
+            if let Ok(connection) = connect(&self.url).await {
+                self.connection = connection;
+                self.held_bytes = held_bytes(&mut self.connection).await.unwrap_or(self.held_bytes);
+            }
+        }
+        written
+    }
+
+    async fn try_write(&mut self, writes: &[Write]) -> Result<u64, sqlx::Error> {
+        let mut held_bytes = self.held_bytes;
+        let mut transaction = self.connection.begin().await?;
+        for write in writes {
+            match write {
+                Write::Gateway(row) => rows::gateway(&mut transaction, row).await?,
+                Write::Sensor(row) => rows::sensor(&mut transaction, row).await?,
+                Write::Alarm(alarm) => rows::alarm(&mut transaction, alarm).await?,
+                Write::Held(held) => {
+                    if rows::held(&mut transaction, held).await? {
+                        held_bytes += held.body.len() as i64 + OVERHEAD;
+                    }
+                }
+                Write::HeldState(id, state) => rows::held_state(&mut transaction, *id, state).await?,
+            }
+        }
+        let mut dropped = 0;
+        while held_bytes > self.limit_bytes {
+            let (entries, bytes) = drop_oldest(&mut transaction).await?;
+            if entries == 0 {
+                break;
+            }
+            dropped += entries;
+            held_bytes -= bytes + entries as i64 * OVERHEAD;
+        }
+        transaction.commit().await?;
+        self.held_bytes = held_bytes;
+        Ok(dropped)
+    }
+
+    pub(super) async fn list(
+        &mut self,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Page<QuarantineView>, sqlx::Error> {
+        let before = before.and_then(|id| i64::try_from(id).ok()).unwrap_or(i64::MAX);
+        let found: Vec<AnyRow> = sqlx::query(
+            "SELECT id, received_ms, source, kind, reason, detail, bytes, state FROM quarantine \
+             WHERE id < $1 ORDER BY id DESC LIMIT $2",
+        )
+        .bind(before)
+        .bind(limit as i64 + 1)
+        .fetch_all(&mut self.connection)
+        .await?;
+        let mut items = found.iter().map(rows::quarantine_view).collect::<Result<Vec<_>, _>>()?;
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next = if more { items.last().map(|item| item.id.to_string()) } else { None };
+        Ok(Page { items, next })
+    }
+
+    pub(super) async fn find(&mut self, id: u64) -> Result<Option<Held>, sqlx::Error> {
+        let row = sqlx::query(
+            "SELECT id, received_ms, source, kind, reason, detail, body, memo FROM quarantine WHERE id = $1",
+        )
+        .bind(id as i64)
+        .fetch_optional(&mut self.connection)
+        .await?;
+        row.as_ref().map(rows::held_from).transpose()
+    }
+}
+
+async fn held_bytes(connection: &mut AnyConnection) -> Result<i64, sqlx::Error> {
+    // The cast: PostgreSQL sums whole numbers to a decimal.
+    let row = sqlx::query(
+        "SELECT CAST(COALESCE(SUM(bytes), 0) AS BIGINT) AS bytes, COUNT(*) AS entries FROM quarantine",
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(row.try_get::<i64, _>("bytes")? + row.try_get::<i64, _>("entries")? * OVERHEAD)
+}
+
+async fn drop_oldest(connection: &mut AnyConnection) -> Result<(u64, i64), sqlx::Error> {
+    let oldest: Vec<AnyRow> = sqlx::query("SELECT id, bytes FROM quarantine ORDER BY id LIMIT $1")
+        .bind(DROP)
+        .fetch_all(&mut *connection)
+        .await?;
+    let Some(last) = oldest.last() else { return Ok((0, 0)) };
+    let last: i64 = last.try_get("id")?;
+    let bytes = oldest.iter().map(|row| row.try_get::<i64, _>("bytes")).sum::<Result<i64, _>>()?;
+    sqlx::query("DELETE FROM quarantine WHERE id <= $1").bind(last).execute(connection).await?;
+    Ok((oldest.len() as u64, bytes))
+}
