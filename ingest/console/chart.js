@@ -14,7 +14,7 @@ export class Chart {
     this.canvas = el('canvas', { class: 'chart', tabindex: '0', role: 'img' });
     this.readout = el('div', { class: 'readout', hidden: true });
     this.node = el('div', { class: 'chart-box' }, this.canvas, this.readout);
-    this.data = { readings: [], spanMs: 600000, unit: '', limits: [], sampledBefore: null };
+    this.data = { readings: [], spanMs: 600000, unit: '', limits: [], sampledBefore: null, loading: true };
     this.at = null;
     this.observer = new ResizeObserver(() => this.draw());
     this.observer.observe(this.node);
@@ -27,7 +27,7 @@ export class Chart {
     this.canvas.addEventListener('keydown', (e) => this.onKey(e));
   }
 
-  /** Shows data: `{readings, spanMs, unit, limits: [{value, level}], sampledBefore}`; the right edge is now. */
+  /** Shows data: `{readings, spanMs, unit, limits: [{value, level}], sampledBefore, loading}`; the right edge is now. */
   set(data) {
     Object.assign(this.data, data);
     this.gapMs = gapOf(this.data);
@@ -87,7 +87,7 @@ export class Chart {
       ctx.fillStyle = this.paint.dim;
       ctx.textAlign = 'center';
       ctx.font = '13px system-ui, sans-serif';
-      ctx.fillText(t('chart.empty'), PAD.left + (w - PAD.left - PAD.right) / 2, h / 2);
+      ctx.fillText(t(this.data.loading ? 'loading' : 'chart.empty'), PAD.left + (w - PAD.left - PAD.right) / 2, h / 2);
     }
   }
 

@@ -175,6 +175,10 @@ let wanted = null; // {bbox, precision}
 /** Asks for the cells of a rectangle; called by the map when it moved, and when a choice changed. */
 export function wantCells(bbox, precision) {
   wanted = { bbox, precision };
+  // Cells of another quantity or window must not be read under the new legend; those of another precision may stay till then.
+  const of = `${state.quantity}/${state.window}/`;
+  if (!state.cells.key.startsWith(of)) state.cells = { ...state.cells, key: of, items: new Map() };
+  state.cells.loaded = false;
   reloadCells();
 }
 

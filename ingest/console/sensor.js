@@ -13,7 +13,7 @@ import { head, href, message } from './panel.js';
 import { numberText, unitText, valueText } from './scale.js';
 import { lastText, sensorName } from './sensors.js';
 import { choose, isOpen, mark, recall, remember, state } from './store.js';
-import { agoText, dateTimeText } from './time.js';
+import { agoText, dateTimeText, now } from './time.js';
 
 const SPANS = { '10m': 600000, '1h': 3600000, '24h': 86400000 };
 const APPEND_EVERY_MS = 1000; // new readings are fetched after an event about the gateway, at most this often
@@ -28,6 +28,7 @@ export function view(root, { id, map, alarm: alarmId }) {
   let readings = [];
   let sampledBefore = null;
   let loadedAt = 0;
+  let loading = true;
   let abort = new AbortController();
   const back = alarmId ? '#/alarms' : '#/sensors';
   const chart = new Chart();
@@ -101,10 +102,11 @@ export function view(root, { id, map, alarm: alarmId }) {
     const mine = new AbortController();
     abort = mine;
     const { signal } = mine;
+    loading = true;
     show();
-    const to = Date.now();
+    const to = now();
     try {
-      const past = await readPast(id, newestEdge() - SPANS[span], to, signal);
+      const past = await readPast(id, now() - SPANS[span], to, signal);
       if (signal.aborted) return;
       readings = past.readings;
       sampledBefore = past.sampledBefore;
@@ -112,12 +114,12 @@ export function view(root, { id, map, alarm: alarmId }) {
       fill(note, sampledBefore === null ? null : message(t('chart.sampled')));
       takeNewest();
     } catch (error) {
-      if (error.status !== -1) fill(note, message(t('error.load', { detail: error.message }), 'bad'));
+      if (error.status === -1) return; // another load has begun
+      fill(note, message(t('error.load', { detail: error.message }), 'bad'));
     }
+    loading = false;
     show();
   }
-
-  const newestEdge = () => (state.stats?.now_ms ?? Date.now());
 
   function takeNewest() {
     const last = readings.at(-1);
@@ -128,10 +130,10 @@ export function view(root, { id, map, alarm: alarmId }) {
   async function append() {
     if (Date.now() - loadedAt > RELOAD_MS && span !== '24h') { await load(); return; }
     const { signal } = abort;
-    const last = readings.at(-1)?.at_ms ?? newestEdge() - SPANS[span];
-    const answer = await api.readings(id, Math.max(last - OVERLAP_MS, newestEdge() - SPANS[span]), null, APPEND_LIMIT, signal);
+    const last = readings.at(-1)?.at_ms ?? now() - SPANS[span];
+    const answer = await api.readings(id, Math.max(last - OVERLAP_MS, now() - SPANS[span]), null, APPEND_LIMIT, signal);
     if (signal.aborted) return;
-    readings = merge(readings, answer.readings, newestEdge() - SPANS[span] * 1.05);
+    readings = merge(readings, answer.readings, now() - SPANS[span] * 1.05);
     takeNewest();
     show();
   }
@@ -140,7 +142,7 @@ export function view(root, { id, map, alarm: alarmId }) {
     if (!sensor) return;
     const open = [...state.alarms.values()].filter((a) => sensorId(a) === id && Number.isFinite(a.threshold) && isOpen(a));
     const limits = [...new Map(open.map((a) => [`${a.threshold}/${a.level}`, { value: a.threshold, level: a.level }])).values()];
-    chart.set({ readings, spanMs: SPANS[span], unit: sensor.quantity.unit, limits, sampledBefore });
+    chart.set({ readings, spanMs: SPANS[span], unit: sensor.quantity.unit, limits, sampledBefore, loading });
     setAttr(chart.canvas, 'aria-label', t('chart.label', { name: sensorName(sensor), span: t(`chart.${span}`) }));
   }
 
