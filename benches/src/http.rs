@@ -81,6 +81,11 @@ fn unchunk(mut rest: &[u8]) -> io::Result<Vec<u8>> {
     }
 }
 
+/// Whether an ingest answers at `server` and calls itself healthy or degraded.
+pub fn answers(server: SocketAddr) -> bool {
+    request(server, "GET", "/api/v1/health", None).is_ok_and(|answer| answer.body.starts_with(b"{"))
+}
+
 /// Reads JSON from our API.
 ///
 /// # Errors

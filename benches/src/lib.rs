@@ -7,6 +7,7 @@
 //! - [`street`]: the configuration files of a simulated street and of this machine
 //! - [`layout`]: the data folder of the one command
 //! - [`supervise`]: children: started, watched, restarted, stopped, never left behind
+//! - [`roles`]: what those children do: the library calls of the real binaries
 //! - [`live`]: one line of live counters
 //! - [`mqtt`]: MQTT packets written by hand, for clients that break the rules
 //! - [`mutate`]: bytes that a careful server must survive
@@ -37,6 +38,7 @@ pub mod mutate;
 pub mod pool;
 pub mod process;
 pub mod publisher;
+pub mod roles;
 pub mod segments;
 pub mod sequences;
 pub mod siege;

@@ -280,6 +280,24 @@ mod tests {
     }
 
     #[test]
+    fn the_gateway_accepts_every_file() {
+        let broker = "127.0.0.1:1883".parse().unwrap();
+        let folder = std::path::Path::new("/tmp");
+        for number in 0..4 {
+            let text = simulated(number, 50, 1, 1.0, broker);
+            let config = gateway::Config::parse("gateway.toml", &text, folder).unwrap();
+            assert_eq!(config.sensors.len(), 50);
+            assert!(boards::plan::plan(&config.devices).is_ok());
+            for word in ["fire", "flood"] {
+                assert!(config.rules.iter().any(|rule| rule.name.contains(word)), "{word}");
+            }
+        }
+        let config = gateway::Config::parse("gateway.toml", &this_machine(broker), folder).unwrap();
+        assert_eq!(config.id.as_str(), THIS_MACHINE);
+        assert!(!config.sensors.is_empty());
+    }
+
+    #[test]
     fn neighbours_have_their_own_names_and_places() {
         let broker = "127.0.0.1:1883".parse().unwrap();
         let texts: Vec<String> = (0..4).map(|number| simulated(number, 50, 1, 1.0, broker)).collect();
