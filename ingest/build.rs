@@ -19,15 +19,18 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
 fn main() -> io::Result<()> {
     println!("cargo::rerun-if-changed=console");
     println!("cargo::rerun-if-changed=build.rs");
-    let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").ok_or(io::ErrorKind::NotFound)?).join("console");
+    let root =
+        PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").ok_or(io::ErrorKind::NotFound)?).join("console");
     let mut found = Vec::new();
     collect(&root, &mut found)?;
     found.sort();
-    let mut code = String::from("/// Path under `/console/` and content.\nstatic FILES: &[(&str, &[u8])] = &[\n");
+    let mut code =
+        String::from("/// Path under `/console/` and content.\nstatic FILES: &[(&str, &[u8])] = &[\n");
     for path in found {
         let name = path.strip_prefix(&root).map_err(io::Error::other)?;
         let name: Vec<String> = name.iter().map(|part| part.to_string_lossy().into_owned()).collect();
-        writeln!(code, "    ({:?}, include_bytes!({:?})),", name.join("/"), path.display().to_string()).map_err(io::Error::other)?;
+        writeln!(code, "    ({:?}, include_bytes!({:?})),", name.join("/"), path.display().to_string())
+            .map_err(io::Error::other)?;
     }
     code.push_str("];\n");
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or(io::ErrorKind::NotFound)?);

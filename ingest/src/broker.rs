@@ -24,7 +24,9 @@ use std::time::Duration;
 
 use ntex_bytes::ByteString;
 use ntex_io::{IoBoxed, IoConfig};
-use ntex_mqtt::v5::codec::{ConnectAckReason, Disconnect, DisconnectReasonCode, PublishAckReason, SubscribeAckReason};
+use ntex_mqtt::v5::codec::{
+    ConnectAckReason, Disconnect, DisconnectReasonCode, PublishAckReason, SubscribeAckReason,
+};
 use ntex_mqtt::{Control, MqttServer, MqttServiceConfig, QoS, v3, v5};
 use ntex_service::Pipeline;
 use ntex_service::cfg::SharedCfg;
@@ -202,7 +204,8 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stopping: watch::
         .protocol_version_timeout(Seconds(CONNECT_SECONDS))
         // A client may publish at QoS 0 and leave at once: what arrived is taken.
         .set_handle_qos_after_disconnect(Some(QoS::AtLeastOnce));
-    let io = IoConfig::new().set_disconnect_timeout(Seconds(1)).set_frame_read_rate(Seconds(10), Seconds(60), 256);
+    let io =
+        IoConfig::new().set_disconnect_timeout(Seconds(1)).set_frame_read_rate(Seconds(10), Seconds(60), 256);
     let config: SharedCfg = SharedCfg::new("mqtt").add(mqtt).add(io).build();
     let pipeline = Pipeline::new((), server());
     let (open, mut closed) = watch::channel(0_usize);
@@ -225,7 +228,8 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stopping: watch::
             counts.turned_away.fetch_add(1, Relaxed);
             continue;
         }
-        let io = match stream.into_std().and_then(|stream| ntex_net::from_tcp_stream(stream, config.clone())) {
+        let io = match stream.into_std().and_then(|stream| ntex_net::from_tcp_stream(stream, config.clone()))
+        {
             Ok(io) => IoBoxed::from(io),
             Err(error) => {
                 tracing::debug!(%peer, %error, "the connection was gone before it began");
@@ -272,10 +276,13 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stopping: watch::
 }
 
 /// Both protocol versions, one behind the other.
-fn server() -> impl ntex_service::Service<(), (Rc<Connection>, IoBoxed), Res = (), Error = ntex_mqtt::MqttError<Close>> {
+fn server()
+-> impl ntex_service::Service<(), (Rc<Connection>, IoBoxed), Res = (), Error = ntex_mqtt::MqttError<Close>> {
     MqttServer::new()
         .v3(v3::MqttServer::<Rc<Connection>, Rc<Connection>, Close, _, _, _>::with(
-            async |session: &v3::Session<Rc<Connection>>, publish: v3::Publish| publish_v3(session, publish).await,
+            async |session: &v3::Session<Rc<Connection>>, publish: v3::Publish| {
+                publish_v3(session, publish).await
+            },
         )
         .protocol(async |session: &v3::Session<Rc<Connection>>, message: v3::ProtocolMessage| {
             Ok::<_, Close>(protocol_v3(session, message))
@@ -286,7 +293,9 @@ fn server() -> impl ntex_service::Service<(), (Rc<Connection>, IoBoxed), Res = (
         })
         .build(async |connect: v3::Connect<Rc<Connection>>| Ok::<_, Close>(connect_v3(connect))))
         .v5(v5::MqttServer::<Rc<Connection>, Rc<Connection>, Close, Close, _, _, _>::with(
-            async |session: &v5::Session<Rc<Connection>>, publish: v5::Publish| publish_v5(session, publish).await,
+            async |session: &v5::Session<Rc<Connection>>, publish: v5::Publish| {
+                publish_v5(session, publish).await
+            },
         )
         .protocol(async |session: &v5::Session<Rc<Connection>>, message: v5::ProtocolMessage| {
             Ok::<_, Close>(protocol_v5(session, message))
@@ -350,8 +359,12 @@ async fn publish_v5(connection: &Rc<Connection>, publish: v5::Publish) -> Result
     };
     let (code, reason) = match verdict {
         Verdict::Durable { note } => (PublishAckReason::Success, note),
-        Verdict::Refused { why: Why::Payload, detail, .. } => (PublishAckReason::PayloadFormatInvalid, Some(detail)),
-        Verdict::Refused { why: Why::Topic, detail, .. } => (PublishAckReason::TopicNameInvalid, Some(detail)),
+        Verdict::Refused { why: Why::Payload, detail, .. } => {
+            (PublishAckReason::PayloadFormatInvalid, Some(detail))
+        }
+        Verdict::Refused { why: Why::Topic, detail, .. } => {
+            (PublishAckReason::TopicNameInvalid, Some(detail))
+        }
         Verdict::Refused { why: Why::Sender, detail, .. } => (PublishAckReason::NotAuthorized, Some(detail)),
         Verdict::Later { detail } => (PublishAckReason::ImplementationSpecificError, Some(detail)),
     };
@@ -453,9 +466,10 @@ impl Connection {
     fn may_hear(&self, filter: &str) -> bool {
         let client = self.client.borrow();
         GatewayId::new(&client).is_ok()
-            && filter.strip_prefix("wf/1/").and_then(|rest| rest.strip_prefix(client.as_str())).is_some_and(|rest| {
-                rest.strip_prefix("/down/").is_some_and(|rest| !rest.is_empty())
-            })
+            && filter
+                .strip_prefix("wf/1/")
+                .and_then(|rest| rest.strip_prefix(client.as_str()))
+                .is_some_and(|rest| rest.strip_prefix("/down/").is_some_and(|rest| !rest.is_empty()))
     }
 
     fn ended(&self, control: &Control<Close>) {

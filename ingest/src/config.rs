@@ -50,9 +50,13 @@ impl BrokerUrl {
             return Err(wrong("only a host and a port may follow"));
         }
         let (host, port) = match rest.rsplit_once(':') {
-            Some((host, port)) if !host.ends_with(':') || host.ends_with(']') => {
-                (host, port.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(|| wrong("the port is no number from 1 to 65535"))?)
-            }
+            Some((host, port)) if !host.ends_with(':') || host.ends_with(']') => (
+                host,
+                port.parse::<u16>()
+                    .ok()
+                    .filter(|port| *port > 0)
+                    .ok_or_else(|| wrong("the port is no number from 1 to 65535"))?,
+            ),
             _ => (rest, 1883),
         };
         let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -133,7 +137,12 @@ impl Config {
     pub fn load(path: &Path, overrides: &Overrides) -> Result<Self, Problems> {
         let file = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|error| {
-            Problems(vec![Problem { file: file.clone(), line: 0, key: String::new(), message: format!("cannot be read: {error}") }])
+            Problems(vec![Problem {
+                file: file.clone(),
+                line: 0,
+                key: String::new(),
+                message: format!("cannot be read: {error}"),
+            }])
         })?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let (config, mut problems) = Self::read(&file, &text, folder)?;
@@ -191,7 +200,9 @@ impl Config {
         let mut config = Self::with_data(folder.join("data"))?;
         let mut more = Problems::default();
         let mut root = document.root();
-        if let Some(data) = root.optional("data", |text| if text.is_empty() { Err("a folder expected") } else { Ok(folder.join(text)) }) {
+        if let Some(data) = root.optional("data", |text| {
+            if text.is_empty() { Err("a folder expected") } else { Ok(folder.join(text)) }
+        }) {
             config.engine.data = data;
         }
         config.read_mqtt(root.section("mqtt"));
@@ -215,7 +226,10 @@ impl Config {
         let listen = section.optional("listen", address);
         let broker = section.optional("broker", BrokerUrl::parse);
         match (listen, broker) {
-            (Some(_), Some(_)) => section.problem("broker", "listen and broker exclude each other: our own broker, or an external one"),
+            (Some(_), Some(_)) => section.problem(
+                "broker",
+                "listen and broker exclude each other: our own broker, or an external one",
+            ),
             (Some(listen), None) => self.intake = Intake::Embedded(listen),
             (None, Some(broker)) => self.intake = Intake::External(broker),
             (None, None) => {}
@@ -240,7 +254,9 @@ impl Config {
         }
         self.tiles = section.optional("tiles", |text| {
             let whole = ["{z}", "{x}", "{y}"].iter().all(|part| text.contains(part));
-            let safe = text.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\'' | ';' | ',' | '<' | '>' | '\\'));
+            let safe = text
+                .chars()
+                .all(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\'' | ';' | ',' | '<' | '>' | '\\'));
             if whole && safe && (text.starts_with("https://") || text.starts_with("http://")) {
                 Ok(text.to_owned())
             } else {
@@ -298,7 +314,9 @@ impl Config {
             }
         }
         match (open, listed.is_empty()) {
-            (Some(true), false) => section.problem("open", "open = true and a list of known gateways exclude each other"),
+            (Some(true), false) => {
+                section.problem("open", "open = true and a list of known gateways exclude each other")
+            }
             (Some(false), true) => section.problem("known", "open = false needs at least one known gateway"),
             (_, false) => self.engine.registration = Registration::Listed(listed),
             (_, true) => {}
@@ -370,7 +388,8 @@ mod tests {
 
     #[test]
     fn without_tls_only_loopback_is_served() {
-        let problems = read("[mqtt]\nlisten = '0.0.0.0:1883'\n[http]\nlisten = '192.168.1.5:80'\n").unwrap_err();
+        let problems =
+            read("[mqtt]\nlisten = '0.0.0.0:1883'\n[http]\nlisten = '192.168.1.5:80'\n").unwrap_err();
         assert_eq!(problems.0.len(), 2, "{problems}");
         assert!(problems.to_string().contains("TLS is not built yet"), "{problems}");
         assert!(read("[mqtt]\nlisten = '[::1]:0'\n[http]\nlisten = 'localhost:0'\n").is_ok());
@@ -408,7 +427,16 @@ mod tests {
         assert_eq!(url("mqtt://10.0.0.1"), Ok(("10.0.0.1".into(), 1883)));
         assert_eq!(url("mqtt://broker.example:8884/"), Ok(("broker.example".into(), 8884)));
         assert_eq!(url("mqtt://[::1]:1884"), Ok(("::1".into(), 1884)));
-        for bad in ["10.0.0.1:1883", "mqtts://a", "mqtt://", "mqtt://:1", "mqtt://a:0", "mqtt://a:x", "mqtt://u@a", "http://a"] {
+        for bad in [
+            "10.0.0.1:1883",
+            "mqtts://a",
+            "mqtt://",
+            "mqtt://:1",
+            "mqtt://a:0",
+            "mqtt://a:x",
+            "mqtt://u@a",
+            "http://a",
+        ] {
             assert!(url(bad).is_err(), "{bad}");
         }
     }

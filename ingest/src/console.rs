@@ -1,5 +1,6 @@
 //! The console's files, built into the binary: no build step, nothing to install, works offline.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 include!(concat!(env!("OUT_DIR"), "/console_files.rs"));
@@ -8,7 +9,7 @@ include!(concat!(env!("OUT_DIR"), "/console_files.rs"));
 #[derive(Debug)]
 pub struct Asset {
     /// Its content.
-    pub bytes: std::borrow::Cow<'static, [u8]>,
+    pub bytes: Cow<'static, [u8]>,
     /// Its media type.
     pub media_type: &'static str,
     /// Changes with the content, quotes included.
@@ -24,7 +25,7 @@ impl Console {
     pub fn new(tiles: Option<&str>) -> Self {
         let mut assets = BTreeMap::new();
         for &(path, bytes) in FILES {
-            let bytes = match tiles {
+            let bytes: Cow<'static, [u8]> = match tiles {
                 Some(tiles) if path == "index.html" => with_tiles(bytes, tiles).into(),
                 _ => bytes.into(),
             };

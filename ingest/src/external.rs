@@ -76,7 +76,10 @@ impl External {
         let named = format!("{}:{}", url.host, url.port);
         link.set(Some(format!("not connected to {named} yet")));
         let (stop, stopping) = watch::channel(false);
-        let mut options = MqttOptions::new(format!("watchfire-ingest-{:08x}", fastrand::u32(..)), (url.host.clone(), url.port));
+        let mut options = MqttOptions::new(
+            format!("watchfire-ingest-{:08x}", fastrand::u32(..)),
+            (url.host.clone(), url.port),
+        );
         options
             .set_keep_alive(20)
             // Our log and the gateways' stores are the memory, not the broker.
@@ -87,7 +90,13 @@ impl External {
         let (client, events) = AsyncClient::builder(options).capacity(REQUESTS).build();
         let (receipts, outgoing) = mpsc::channel(RECEIPTS);
         let writer = tokio::spawn(send_receipts(outgoing, client.clone()));
-        let session = Session { engine, client, receipts, life: Arc::default(), unpromised: Arc::new(Semaphore::new(UNPROMISED)) };
+        let session = Session {
+            engine,
+            client,
+            receipts,
+            life: Arc::default(),
+            unpromised: Arc::new(Semaphore::new(UNPROMISED)),
+        };
         let task = tokio::spawn(run(events, session, link.clone(), named, stopping, writer));
         Self { link, stop, task }
     }
@@ -146,19 +155,26 @@ async fn run(
             Ok(Event::Incoming(Packet::ConnAck(_))) => {
                 pause = PAUSES.0;
                 session.life.fetch_add(1, Ordering::Relaxed);
-                let filters = topic::UPLINK_FILTERS.map(|filter| SubscribeFilter::new(filter, QoS::AtLeastOnce));
+                let filters =
+                    topic::UPLINK_FILTERS.map(|filter| SubscribeFilter::new(filter, QoS::AtLeastOnce));
                 // The queue was drained by the connection before; if it is full all the same, the next one tries.
                 if let Err(error) = session.client.try_subscribe_many(filters) {
                     link.set(Some(format!("cannot subscribe at {broker}: {error}")));
                 }
             }
             Ok(Event::Incoming(Packet::SubAck(ack))) => {
-                let granted = ack.return_codes.iter().all(|code| matches!(code, SubscribeReasonCode::Success(QoS::AtLeastOnce | QoS::ExactlyOnce)));
+                let granted = ack.return_codes.iter().all(|code| {
+                    matches!(code, SubscribeReasonCode::Success(QoS::AtLeastOnce | QoS::ExactlyOnce))
+                });
                 if granted {
                     tracing::info!(broker, "已连接外部消息代理 connected to the external broker");
                     link.set(None);
                 } else {
-                    let detail = format!("{broker} refuses the subscription to {:?}: {:?}; its access rules must allow it at QoS 1", topic::UPLINK_FILTERS, ack.return_codes);
+                    let detail = format!(
+                        "{broker} refuses the subscription to {:?}: {:?}; its access rules must allow it at QoS 1",
+                        topic::UPLINK_FILTERS,
+                        ack.return_codes
+                    );
                     tracing::error!(detail, "外部消息代理拒绝订阅");
                     link.set(Some(detail));
                 }
@@ -272,7 +288,9 @@ async fn send_receipts(mut outgoing: mpsc::Receiver<Settled>, client: AsyncClien
     while outgoing.recv_many(&mut settled, RECEIPTS).await > 0 {
         for (gateway, receipt) in pack(std::mem::take(&mut settled)) {
             // A receipt that is lost is asked for again: the gateway repeats the frame.
-            let sent = client.publish(topic::receipt(&gateway), receipt.encode(), PublishOptions::at_least_once()).await;
+            let sent = client
+                .publish(topic::receipt(&gateway), receipt.encode(), PublishOptions::at_least_once())
+                .await;
             if let Err(error) = sent {
                 tracing::debug!(%error, %gateway, "a receipt could not be sent");
             }
@@ -298,14 +316,19 @@ mod tests {
             one("a", Lane::Reading, 3, Fate::Refused),
         ]);
         assert_eq!(receipts.len(), 4);
-        let of_a: Vec<&Receipt> = receipts.iter().filter(|(gateway, _)| gateway.as_str() == "a").map(|(_, r)| r).collect();
-        assert!(of_a.iter().any(|r| r.lane == Lane::Reading && r.sequences == [1, 2] && r.verdict == Fate::Durable));
+        let of_a: Vec<&Receipt> =
+            receipts.iter().filter(|(gateway, _)| gateway.as_str() == "a").map(|(_, r)| r).collect();
+        assert!(
+            of_a.iter()
+                .any(|r| r.lane == Lane::Reading && r.sequences == [1, 2] && r.verdict == Fate::Durable)
+        );
         assert!(of_a.iter().any(|r| r.sequences == [3] && r.verdict == Fate::Refused));
     }
 
     #[test]
     fn a_receipt_is_bounded() {
-        let many = (1..=MAX_SEQUENCES as u64 + 1).map(|n| one("a", Lane::Reading, n, Fate::Durable)).collect();
+        let many =
+            (1..=MAX_SEQUENCES as u64 + 1).map(|n| one("a", Lane::Reading, n, Fate::Durable)).collect();
         let lengths: Vec<usize> = pack(many).iter().map(|(_, receipt)| receipt.sequences.len()).collect();
         assert_eq!(lengths, [MAX_SEQUENCES, 1]);
     }

@@ -137,7 +137,11 @@ impl Feed {
     /// An empty feed; `run` tells this start of the service from all others, so that an id of an earlier run is
     /// never taken for one of this.
     pub fn new(run: u64) -> Self {
-        Self { run: format!("{run:016x}"), ring: Mutex::new(Ring::new(MAX_EVENTS, MAX_BYTES)), newest: watch::channel(0).0 }
+        Self {
+            run: format!("{run:016x}"),
+            ring: Mutex::new(Ring::new(MAX_EVENTS, MAX_BYTES)),
+            newest: watch::channel(0).0,
+        }
     }
 
     /// Tells everybody. Cheap, never blocks for long, callable from any thread. `kind` is one of [`TOPICS`].
@@ -167,7 +171,9 @@ impl Feed {
             .filter(|(run, _)| *run == self.run)
             .and_then(|(_, number)| number.parse::<u64>().ok());
         match number {
-            Some(number) if number < ring.next && number.saturating_add(1) >= ring.oldest() => (number, false),
+            Some(number) if number < ring.next && number.saturating_add(1) >= ring.oldest() => {
+                (number, false)
+            }
             _ => (now, true),
         }
     }

@@ -44,10 +44,18 @@ pub enum Why {
 
 /// Judges a publish and waits until its fate is on stable storage. `sender` is the MQTT client id where our own
 /// broker knows it; behind a foreign broker its access rules vouch for the topic.
-pub async fn take(engine: &Engine, sender: Option<&str>, topic: &str, payload: Vec<u8>, received_ms: i64) -> Verdict {
+pub async fn take(
+    engine: &Engine,
+    sender: Option<&str>,
+    topic: &str,
+    payload: Vec<u8>,
+    received_ms: i64,
+) -> Verdict {
     match topic::parse_uplink(topic) {
         None => {
-            let held = engine.refuse(sender.unwrap_or("unknown"), None, unknown_topic(topic), payload, received_ms).await;
+            let held = engine
+                .refuse(sender.unwrap_or("unknown"), None, unknown_topic(topic), payload, received_ms)
+                .await;
             if let Taken::Unavailable { detail } = held {
                 return Verdict::Later { detail };
             }
@@ -94,7 +102,9 @@ fn of_frame(taken: Taken) -> Verdict {
 
 fn of_senml(taken: SenmlTaken) -> Verdict {
     match taken {
-        SenmlTaken::Duplicate => Verdict::Durable { note: Some("duplicate: the same pack was taken before".into()) },
+        SenmlTaken::Duplicate => {
+            Verdict::Durable { note: Some("duplicate: the same pack was taken before".into()) }
+        }
         SenmlTaken::Durable { refused, .. } if refused.is_empty() => Verdict::Durable { note: None },
         SenmlTaken::Durable { accepted, refused } => {
             let note = format!("{accepted} records taken, {} refused: {}", refused.len(), first(&refused));
@@ -139,6 +149,9 @@ mod tests {
             of_senml(taken),
             Verdict::Durable { note: Some("2 records taken, 1 refused: record 1: no unit".into()) }
         );
-        assert_eq!(of_senml(SenmlTaken::Durable { accepted: 2, refused: vec![] }), Verdict::Durable { note: None });
+        assert_eq!(
+            of_senml(SenmlTaken::Durable { accepted: 2, refused: vec![] }),
+            Verdict::Durable { note: None }
+        );
     }
 }

@@ -44,12 +44,13 @@ impl Collector for Snapshot {
             let mut metric = encoder.encode_descriptor(family.name, family.help, None, kind)?;
             for (value, count) in &family.values {
                 let labels = [(family.label, *value)];
-                let labelled = !family.label.is_empty();
-                match (family.counter, labelled) {
-                    (true, true) => ConstCounter::new(*count).encode(metric.encode_family(&labels)?)?,
-                    (true, false) => ConstCounter::new(*count).encode(metric.encode_family(&())?)?,
-                    (false, true) => ConstGauge::new(signed(*count)).encode(metric.encode_family(&labels)?)?,
-                    (false, false) => ConstGauge::new(signed(*count)).encode(metric.encode_family(&())?)?,
+                match (family.counter, family.label.is_empty()) {
+                    (true, false) => ConstCounter::new(*count).encode(metric.encode_family(&labels)?)?,
+                    (false, false) => {
+                        ConstGauge::new(signed(*count)).encode(metric.encode_family(&labels)?)?
+                    }
+                    (true, true) => metric.encode_counter::<[(&str, &str); 0], _, u64>(count, None)?,
+                    (false, true) => metric.encode_gauge(&signed(*count))?,
                 }
             }
         }
@@ -73,22 +74,49 @@ pub fn text(counters: &Counters, broker: &broker::Counts, http: &http::Counts) -
 
 fn families(counters: &Counters, broker: &broker::Counts, http: &http::Counts) -> Vec<Family> {
     let mut all = Vec::new();
-    let mut add = |counter, name, help, label, values| all.push(Family { name, help, counter, label, values });
+    let mut add =
+        |counter, name, help, label, values| all.push(Family { name, help, counter, label, values });
     let readings = counters.readings();
-    add(true, "readings", "Readings by what became of them, over the life of the data folder", "outcome", vec![
-        ("accepted", readings.accepted),
-        ("duplicate", readings.duplicate),
-        ("quarantined", readings.quarantined),
-    ]);
+    add(
+        true,
+        "readings",
+        "Readings by what became of them, over the life of the data folder",
+        "outcome",
+        vec![
+            ("accepted", readings.accepted),
+            ("duplicate", readings.duplicate),
+            ("quarantined", readings.quarantined),
+        ],
+    );
     add(true, "readings_lost", "Readings reported as lost by their gateways", "", vec![("", readings.lost)]);
-    add(true, "readings_late", "Readings accepted more than two minutes after their minute", "", vec![("", readings.late)]);
+    add(
+        true,
+        "readings_late",
+        "Readings accepted more than two minutes after their minute",
+        "",
+        vec![("", readings.late)],
+    );
     let lanes = counters.lanes();
-    let by_lane = |count: fn(&crate::views::LaneCounts) -> u64| lanes.iter().map(|lane| (lane.lane, count(lane))).collect::<Vec<_>>();
+    let by_lane = |count: fn(&crate::views::LaneCounts) -> u64| {
+        lanes.iter().map(|lane| (lane.lane, count(lane))).collect::<Vec<_>>()
+    };
     add(true, "frames", "Frames taken, by lane", "lane", by_lane(|lane| lane.frames));
     add(true, "frames_duplicate", "Repeated frames, by lane", "lane", by_lane(|lane| lane.duplicate));
     add(true, "frames_refused", "Frames refused for good, by lane", "lane", by_lane(|lane| lane.refused));
-    add(true, "items", "Readings, events or losses in frames taken, by lane", "lane", by_lane(|lane| lane.items));
-    add(true, "items_lost", "Readings or events reported as lost, by lane", "lane", by_lane(|lane| lane.lost));
+    add(
+        true,
+        "items",
+        "Readings, events or losses in frames taken, by lane",
+        "lane",
+        by_lane(|lane| lane.items),
+    );
+    add(
+        true,
+        "items_lost",
+        "Readings or events reported as lost, by lane",
+        "lane",
+        by_lane(|lane| lane.lost),
+    );
     let log = counters.log();
     add(false, "log_position", "Where the next log record goes", "", vec![("", log.position)]);
     add(true, "log_bytes", "Bytes appended to the log since the start", "", vec![("", log.bytes)]);
@@ -97,23 +125,72 @@ fn families(counters: &Counters, broker: &broker::Counts, http: &http::Counts) -
     add(false, "sensors", "Sensors ever seen", "", vec![("", pool.sensors)]);
     add(false, "gateways", "Gateways ever seen", "", vec![("", pool.gateways)]);
     add(false, "hot_windows", "Windows in memory", "", vec![("", pool.hot_windows)]);
-    add(true, "parquet_files", "Parquet files written, over the life of the data folder", "", vec![("", pool.parquet_files)]);
+    add(
+        true,
+        "parquet_files",
+        "Parquet files written, over the life of the data folder",
+        "",
+        vec![("", pool.parquet_files)],
+    );
     add(true, "parquet_rows", "Readings in them", "", vec![("", pool.parquet_rows)]);
-    let troubles = Part::ALL.iter().map(|part| (part.as_str(), u64::from(counters.trouble(*part).is_some()))).collect();
+    let troubles =
+        Part::ALL.iter().map(|part| (part.as_str(), u64::from(counters.trouble(*part).is_some()))).collect();
     add(false, "trouble", "1 where a part does not work, see /api/v1/health", "part", troubles);
-    add(false, "mqtt_connections", "MQTT connections open now", "", vec![("", broker.open.load(Relaxed) as u64)]);
+    add(
+        false,
+        "mqtt_connections",
+        "MQTT connections open now",
+        "",
+        vec![("", broker.open.load(Relaxed) as u64)],
+    );
     add(true, "mqtt_accepted", "MQTT connections accepted", "", vec![("", broker.accepted.load(Relaxed))]);
-    add(true, "mqtt_turned_away", "MQTT connections above the limit", "", vec![("", broker.turned_away.load(Relaxed))]);
-    add(true, "mqtt_publishes", "Publishes by what became of them", "outcome", vec![
-        ("taken", broker.publishes.load(Relaxed).saturating_sub(broker.refused.load(Relaxed) + broker.later.load(Relaxed))),
-        ("refused", broker.refused.load(Relaxed)),
-        ("later", broker.later.load(Relaxed)),
-    ]);
-    add(true, "mqtt_protocol_errors", "MQTT connections that ended with a protocol error", "", vec![("", broker.protocol_errors.load(Relaxed))]);
+    add(
+        true,
+        "mqtt_turned_away",
+        "MQTT connections above the limit",
+        "",
+        vec![("", broker.turned_away.load(Relaxed))],
+    );
+    add(
+        true,
+        "mqtt_publishes",
+        "Publishes by what became of them",
+        "outcome",
+        vec![
+            (
+                "taken",
+                broker
+                    .publishes
+                    .load(Relaxed)
+                    .saturating_sub(broker.refused.load(Relaxed) + broker.later.load(Relaxed)),
+            ),
+            ("refused", broker.refused.load(Relaxed)),
+            ("later", broker.later.load(Relaxed)),
+        ],
+    );
+    add(
+        true,
+        "mqtt_protocol_errors",
+        "MQTT connections that ended with a protocol error",
+        "",
+        vec![("", broker.protocol_errors.load(Relaxed))],
+    );
     let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"];
-    add(true, "http_answers", "HTTP answers by class of status", "status", classes.into_iter().zip(http.answers.iter().map(|n| n.load(Relaxed))).collect());
+    add(
+        true,
+        "http_answers",
+        "HTTP answers by class of status",
+        "status",
+        classes.into_iter().zip(http.answers.iter().map(|n| n.load(Relaxed))).collect(),
+    );
     add(false, "http_streams", "Event streams open now", "", vec![("", http.streams.load(Relaxed) as u64)]);
-    add(false, "http_connections", "HTTP connections open now", "", vec![("", http.open.load(Relaxed) as u64)]);
+    add(
+        false,
+        "http_connections",
+        "HTTP connections open now",
+        "",
+        vec![("", http.open.load(Relaxed) as u64)],
+    );
     all
 }
 

@@ -54,7 +54,10 @@ enum Mqtt {
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("mqtt_addr", &self.mqtt_addr).field("http_addr", &self.http_addr).finish_non_exhaustive()
+        f.debug_struct("Server")
+            .field("mqtt_addr", &self.mqtt_addr)
+            .field("http_addr", &self.http_addr)
+            .finish_non_exhaustive()
     }
 }
 
@@ -71,7 +74,13 @@ impl Server {
         let mqtt = match &config.intake {
             Intake::External(url) => Mqtt::External(External::start(url, engine.clone())),
             Intake::Embedded(addr) => {
-                let started = Broker::start(*addr, config.mqtt_threads, config.mqtt_connections, engine.clone(), counts.clone());
+                let started = Broker::start(
+                    *addr,
+                    config.mqtt_threads,
+                    config.mqtt_connections,
+                    engine.clone(),
+                    counts.clone(),
+                );
                 match started {
                     Ok(broker) => Mqtt::Embedded(broker),
                     Err(error) => {

@@ -39,7 +39,11 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
         (status = 503, description = "All places for streams are taken", content_type = "application/problem+json", body = Problem)
     )
 )]
-pub(super) async fn events(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
+pub(super) async fn events(
+    State(app): State<Arc<App>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let params = Params::read(&uri, &["topics"])?;
     let topics = match params.text("topics") {
         None => Topics::ALL,
@@ -49,7 +53,11 @@ pub(super) async fn events(State(app): State<Arc<App>>, uri: Uri, headers: Heade
         })?,
     };
     let place = app.streams.clone().try_acquire_owned().map_err(|_| {
-        Problem::new(UNAVAILABLE, "all places for event streams are taken; try again later", "事件流名额已满，请稍后再试")
+        Problem::new(
+            UNAVAILABLE,
+            "all places for event streams are taken; try again later",
+            "事件流名额已满，请稍后再试",
+        )
     })?;
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let (position, reset) = app.feed.position(last);
@@ -61,7 +69,7 @@ pub(super) async fn events(State(app): State<Arc<App>>, uri: Uri, headers: Heade
         topics,
         position,
         ready: VecDeque::new(),
-        _open: Open(app.counts.clone(), place),
+        _open: Open { counts: app.counts.clone(), _place: place },
     };
     if reset {
         listener.reset();
@@ -77,11 +85,14 @@ pub(super) async fn events(State(app): State<Arc<App>>, uri: Uri, headers: Heade
 }
 
 /// Counts an open stream and holds its place.
-struct Open(Arc<Counts>, OwnedSemaphorePermit);
+struct Open {
+    counts: Arc<Counts>,
+    _place: OwnedSemaphorePermit,
+}
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.streams.fetch_sub(1, Relaxed);
+        self.counts.streams.fetch_sub(1, Relaxed);
     }
 }
 

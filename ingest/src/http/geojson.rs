@@ -67,5 +67,10 @@ impl From<CellsView> for FeatureCollection {
 fn feature(cell: CellView) -> Feature {
     let [west, south, east, north] = cell.bbox;
     let ring = [[west, south], [east, south], [east, north], [west, north], [west, south]];
-    Feature { kind: "Feature", bbox: cell.bbox, geometry: Polygon { kind: "Polygon", coordinates: [ring] }, properties: cell }
+    Feature {
+        kind: "Feature",
+        bbox: cell.bbox,
+        geometry: Polygon { kind: "Polygon", coordinates: [ring] },
+        properties: cell,
+    }
 }

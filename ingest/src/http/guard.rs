@@ -36,7 +36,9 @@ pub(super) async fn guard(State(counts): State<Arc<Counts>>, request: Request, n
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    for (name, value) in [("cross-origin-resource-policy", "same-origin"), ("cross-origin-opener-policy", "same-origin")] {
+    for (name, value) in
+        [("cross-origin-resource-policy", "same-origin"), ("cross-origin-opener-policy", "same-origin")]
+    {
         headers.insert(name, HeaderValue::from_static(value));
     }
     // What has no word on caching is an answer of the API: true now only.
@@ -52,12 +54,15 @@ fn judge(method: &Method, headers: &HeaderMap, uri_host: Option<&str>) -> Result
     {
         return Err(Problem::new(
             FOREIGN,
-            format!("the request is for {host:?}, and this service answers to localhost and to addresses only; use http://127.0.0.1"),
+            format!(
+                "the request is for {host:?}, and this service answers to localhost and to addresses only; use http://127.0.0.1"
+            ),
             format!("请求的主机名是 {host:?}，本服务只回应 localhost 或 IP 地址；请使用 http://127.0.0.1"),
         ));
     }
     if method != Method::GET && method != Method::HEAD {
-        let foreign_origin = text(header::ORIGIN).is_some_and(|origin| origin.split_once("://").map(|(_, rest)| rest) != host);
+        let foreign_origin =
+            text(header::ORIGIN).is_some_and(|origin| origin.split_once("://").map(|(_, rest)| rest) != host);
         if foreign_origin {
             return Err(Problem::new(
                 FOREIGN,
@@ -84,7 +89,8 @@ mod tests {
     use super::*;
 
     fn ask(method: Method, pairs: &[(header::HeaderName, &'static str)]) -> bool {
-        let headers = pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect();
+        let headers =
+            pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect();
         judge(&method, &headers, None).is_ok()
     }
 
@@ -93,7 +99,9 @@ mod tests {
         for host in ["localhost", "localhost:8080", "127.0.0.1:8080", "[::1]:8080", "[::1]", "10.0.0.1"] {
             assert!(ask(Method::GET, &[(header::HOST, host)]), "{host}");
         }
-        for host in ["evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example", ""] {
+        for host in
+            ["evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example", ""]
+        {
             assert!(!ask(Method::GET, &[(header::HOST, host)]), "{host}");
         }
         assert!(ask(Method::GET, &[]), "HTTP/1.0");

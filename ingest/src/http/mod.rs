@@ -267,7 +267,10 @@ mod tests {
             for (method, operation) in operations.as_object().unwrap() {
                 let what = format!("{method} {path}");
                 assert!(operation["tags"][0].is_string(), "{what} has no tag");
-                assert!(operation["summary"].is_string() || operation["description"].is_string(), "{what} has no text");
+                assert!(
+                    operation["summary"].is_string() || operation["description"].is_string(),
+                    "{what} has no text"
+                );
                 let answers = operation["responses"].as_object().unwrap();
                 assert!(answers.keys().any(|status| status.starts_with('2')), "{what}");
             }

@@ -10,57 +10,68 @@ use crate::views::ViewError;
 
 /// A problem, RFC 9457.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct Problem {
+pub(super) struct Problem {
     /// Names the kind of problem for programs: `urn:watchfire:problem:unknown-parameter`.
     #[serde(rename = "type")]
     #[schema(rename = "type")]
-    pub kind: String,
+    pub(super) kind: String,
     /// The kind of problem in a few words.
-    pub title: String,
+    pub(super) title: String,
     /// The HTTP status.
-    pub status: u16,
+    pub(super) status: u16,
     /// What was wrong, what was expected, the value, and what to do.
-    pub detail: String,
+    pub(super) detail: String,
     /// The title in Chinese.
-    pub title_zh: String,
+    pub(super) title_zh: String,
     /// The detail in Chinese.
-    pub detail_zh: String,
+    pub(super) detail_zh: String,
 }
 
 /// A kind of problem: status, word, titles.
 #[derive(Debug, Clone, Copy)]
-pub struct Kind(StatusCode, &'static str, &'static str, &'static str);
+pub(super) struct Kind(StatusCode, &'static str, &'static str, &'static str);
 
 /// A query parameter that nobody knows.
-pub const UNKNOWN_PARAMETER: Kind = Kind(StatusCode::BAD_REQUEST, "unknown-parameter", "Unknown query parameter", "未知的查询参数");
+pub(super) const UNKNOWN_PARAMETER: Kind =
+    Kind(StatusCode::BAD_REQUEST, "unknown-parameter", "Unknown query parameter", "未知的查询参数");
 /// A query parameter with a value that cannot be.
-pub const BAD_PARAMETER: Kind = Kind(StatusCode::BAD_REQUEST, "bad-parameter", "Bad query parameter", "查询参数有误");
+pub(super) const BAD_PARAMETER: Kind =
+    Kind(StatusCode::BAD_REQUEST, "bad-parameter", "Bad query parameter", "查询参数有误");
 /// The content cannot be used.
-pub const BAD_CONTENT: Kind = Kind(StatusCode::BAD_REQUEST, "bad-content", "The content cannot be used", "内容无法使用");
+pub(super) const BAD_CONTENT: Kind =
+    Kind(StatusCode::BAD_REQUEST, "bad-content", "The content cannot be used", "内容无法使用");
 /// A request from another web page.
-pub const FOREIGN: Kind = Kind(StatusCode::FORBIDDEN, "foreign-origin", "Not from this address", "来源不符");
+pub(super) const FOREIGN: Kind =
+    Kind(StatusCode::FORBIDDEN, "foreign-origin", "Not from this address", "来源不符");
 /// Nothing there.
-pub const NOT_FOUND: Kind = Kind(StatusCode::NOT_FOUND, "not-found", "Not found", "不存在");
+pub(super) const NOT_FOUND: Kind = Kind(StatusCode::NOT_FOUND, "not-found", "Not found", "不存在");
 /// The path is right, the method is not.
-pub const METHOD: Kind = Kind(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", "方法不允许");
+pub(super) const METHOD: Kind =
+    Kind(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", "方法不允许");
 /// The body did not come in time.
-pub const TIMEOUT: Kind = Kind(StatusCode::REQUEST_TIMEOUT, "timeout", "The request took too long", "请求超时");
-/// Not in a state where this can be done.
-pub const CONFLICT: Kind = Kind(StatusCode::CONFLICT, "conflict", "Not possible now", "当前状态不允许");
+pub(super) const TIMEOUT: Kind =
+    Kind(StatusCode::REQUEST_TIMEOUT, "timeout", "The request took too long", "请求超时");
 /// More than is taken at once.
-pub const TOO_LARGE: Kind = Kind(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Too large", "内容过大");
+pub(super) const TOO_LARGE: Kind = Kind(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Too large", "内容过大");
 /// A content type that is not understood.
-pub const MEDIA_TYPE: Kind = Kind(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported media type", "不支持的内容类型");
+pub(super) const MEDIA_TYPE: Kind = Kind(
+    StatusCode::UNSUPPORTED_MEDIA_TYPE,
+    "unsupported-media-type",
+    "Unsupported media type",
+    "不支持的内容类型",
+);
 /// Nothing of it could be taken.
-pub const UNPROCESSABLE: Kind = Kind(StatusCode::UNPROCESSABLE_ENTITY, "refused", "Refused", "拒收");
+pub(super) const UNPROCESSABLE: Kind = Kind(StatusCode::UNPROCESSABLE_ENTITY, "refused", "Refused", "拒收");
 /// Our fault.
-pub const INTERNAL: Kind = Kind(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Stored data could not be read", "无法读取已存数据");
+pub(super) const INTERNAL: Kind =
+    Kind(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Stored data could not be read", "无法读取已存数据");
 /// Try again.
-pub const UNAVAILABLE: Kind = Kind(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not now", "暂不可用");
+pub(super) const UNAVAILABLE: Kind =
+    Kind(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not now", "暂不可用");
 
 impl Problem {
     /// A problem with its particulars in both languages.
-    pub fn new(kind: Kind, detail: impl Into<String>, detail_zh: impl Into<String>) -> Self {
+    pub(super) fn new(kind: Kind, detail: impl Into<String>, detail_zh: impl Into<String>) -> Self {
         let Kind(status, word, title, title_zh) = kind;
         Self {
             kind: format!("urn:watchfire:problem:{word}"),
@@ -78,8 +89,12 @@ impl From<ViewError> for Problem {
         let detail = error.to_string();
         match error {
             ViewError::Stopped => Self::new(UNAVAILABLE, detail, "接入服务正在停止，不再回答查询"),
-            ViewError::NotFound { what, id } => Self::new(NOT_FOUND, detail, format!("没有这个 {what}：{id:?}")),
-            ViewError::BadQuery { field, detail: why } => Self::new(BAD_PARAMETER, detail, format!("参数 {field} 有误：{why}")),
+            ViewError::NotFound { what, id } => {
+                Self::new(NOT_FOUND, detail, format!("没有这个 {what}：{id:?}"))
+            }
+            ViewError::BadQuery { field, detail: why } => {
+                Self::new(BAD_PARAMETER, detail, format!("参数 {field} 有误：{why}"))
+            }
             ViewError::Storage(why) => {
                 tracing::error!(error = why, "无法读取已存数据 stored data could not be read");
                 Self::new(INTERNAL, detail, format!("无法读取已存数据：{why}"))

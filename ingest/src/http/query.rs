@@ -8,16 +8,22 @@ use crate::views::{MAX_PAGE, PageQuery};
 
 /// The parameters of one request.
 #[derive(Debug)]
-pub struct Params(Vec<(String, String)>);
+pub(super) struct Params(Vec<(String, String)>);
 
 impl Params {
     /// Reads the query of `uri`, which may have the parameters `known` and no other, each once.
     ///
     /// # Errors
     /// A problem that names the parameter and the known ones.
-    pub fn read(uri: &Uri, known: &[&str]) -> Result<Self, Problem> {
+    pub(super) fn read(uri: &Uri, known: &[&str]) -> Result<Self, Problem> {
         let pairs = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri)
-            .map_err(|error| Problem::new(BAD_PARAMETER, format!("the query cannot be read: {error}"), format!("无法解析查询：{error}")))?
+            .map_err(|error| {
+                Problem::new(
+                    BAD_PARAMETER,
+                    format!("the query cannot be read: {error}"),
+                    format!("无法解析查询：{error}"),
+                )
+            })?
             .0;
         for (index, (name, _)) in pairs.iter().enumerate() {
             let shown = cut(name, 40);
@@ -37,15 +43,18 @@ impl Params {
     }
 
     /// The text of a parameter; absent and empty are the same.
-    pub fn text(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(other, value)| other == name && !value.is_empty()).map(|(_, value)| value.as_str())
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|(other, value)| other == name && !value.is_empty())
+            .map(|(_, value)| value.as_str())
     }
 
     /// A parameter read by `parse`, which gives the expectation in English and Chinese when it fails.
     ///
     /// # Errors
     /// A problem that names parameter, value and expectation.
-    pub fn parsed<T>(
+    pub(super) fn parsed<T>(
         &self,
         name: &str,
         parse: impl Fn(&str) -> Option<T>,
@@ -55,7 +64,11 @@ impl Params {
         let Some(text) = self.text(name) else { return Ok(None) };
         parse(text).map(Some).ok_or_else(|| {
             let shown = cut(text, 60);
-            bad(name, &format!("{shown:?} found, {expected} expected"), &format!("给的是 {shown:?}，应为{expected_zh}"))
+            bad(
+                name,
+                &format!("{shown:?} found, {expected} expected"),
+                &format!("给的是 {shown:?}，应为{expected_zh}"),
+            )
         })
     }
 
@@ -63,15 +76,20 @@ impl Params {
     ///
     /// # Errors
     /// As [`Params::parsed`].
-    pub fn time(&self, name: &str) -> Result<Option<i64>, Problem> {
-        self.parsed(name, time, "a time, RFC 3339 like 2026-11-22T08:00:00+08:00 or milliseconds since 1970", "时间：RFC 3339 或 1970 年起的毫秒数")
+    pub(super) fn time(&self, name: &str) -> Result<Option<i64>, Problem> {
+        self.parsed(
+            name,
+            time,
+            "a time, RFC 3339 like 2026-11-22T08:00:00+08:00 or milliseconds since 1970",
+            "时间：RFC 3339 或 1970 年起的毫秒数",
+        )
     }
 
     /// `limit` and `cursor`.
     ///
     /// # Errors
     /// As [`Params::parsed`].
-    pub fn page(&self) -> Result<PageQuery, Problem> {
+    pub(super) fn page(&self) -> Result<PageQuery, Problem> {
         let limit = self.limit(MAX_PAGE)?.unwrap_or(0);
         Ok(PageQuery { limit, cursor: self.text("cursor").map(str::to_owned) })
     }
@@ -80,7 +98,7 @@ impl Params {
     ///
     /// # Errors
     /// As [`Params::parsed`].
-    pub fn limit(&self, most: usize) -> Result<Option<usize>, Problem> {
+    pub(super) fn limit(&self, most: usize) -> Result<Option<usize>, Problem> {
         self.parsed(
             "limit",
             |text| text.parse::<usize>().ok().filter(|limit| (1..=most).contains(limit)),
@@ -91,7 +109,7 @@ impl Params {
 }
 
 /// A bad value of a parameter.
-pub fn bad(name: &str, detail: &str, detail_zh: &str) -> Problem {
+pub(super) fn bad(name: &str, detail: &str, detail_zh: &str) -> Problem {
     Problem::new(BAD_PARAMETER, format!("{name}: {detail}"), format!("参数 {name}：{detail_zh}"))
 }
 
@@ -106,8 +124,9 @@ fn time(text: &str) -> Option<i64> {
 }
 
 /// `west,south,east,north` in degrees.
-pub fn bbox(text: &str) -> Option<[f64; 4]> {
-    let mut parts = text.split(',').map(|part| part.trim().parse::<f64>().ok().filter(|number| number.is_finite()));
+pub(super) fn bbox(text: &str) -> Option<[f64; 4]> {
+    let mut parts =
+        text.split(',').map(|part| part.trim().parse::<f64>().ok().filter(|number| number.is_finite()));
     let found = [parts.next()??, parts.next()??, parts.next()??, parts.next()??];
     let [west, south, east, north] = found;
     let fits = parts.next().is_none()
@@ -155,7 +174,10 @@ mod tests {
 
     #[test]
     fn limits_are_limited() {
-        assert_eq!(read("limit=5&cursor=a").unwrap().page().unwrap(), PageQuery { limit: 5, cursor: Some("a".into()) });
+        assert_eq!(
+            read("limit=5&cursor=a").unwrap().page().unwrap(),
+            PageQuery { limit: 5, cursor: Some("a".into()) }
+        );
         for bad in ["0", "1001", "-1", "x", "5.0"] {
             assert!(read(&format!("limit={bad}")).unwrap().page().is_err(), "{bad}");
         }

@@ -14,8 +14,8 @@ use super::query::{Params, bad, bbox};
 use crate::clock::now_ms;
 use crate::metrics;
 use crate::views::{
-    self, AlarmView, CellQuery, CheckView, CellsView, GatewayView, HealthView, MAX_READINGS, Page, QuantityView, QuarantineView,
-    ReadingsView, SensorView, StatsView,
+    self, AlarmView, CellQuery, CellsView, CheckView, GatewayView, HealthView, MAX_READINGS, Page,
+    QuantityView, QuarantineView, ReadingsView, SensorView, StatsView,
 };
 
 type Answer<T> = Result<Json<T>, Problem>;
@@ -35,7 +35,11 @@ pub(super) async fn health(State(app): State<Arc<App>>, uri: Uri) -> Answer<Heal
             health.status = "degraded";
         }
         let ok = trouble.is_none();
-        health.checks.push(CheckView { name: "broker", ok, detail: trouble.unwrap_or_else(|| "connected".into()) });
+        health.checks.push(CheckView {
+            name: "broker",
+            ok,
+            detail: trouble.unwrap_or_else(|| "connected".into()),
+        });
     }
     Ok(Json(health))
 }
@@ -77,7 +81,8 @@ pub(super) async fn gateways(State(app): State<Arc<App>>, uri: Uri) -> Answer<Pa
     ))]
 pub(super) async fn sensors(State(app): State<Arc<App>>, uri: Uri) -> Answer<Page<SensorView>> {
     let params = Params::read(&uri, &["gateway", "quantity", "limit", "cursor"])?;
-    let (gateway, quantity) = (params.text("gateway").map(Into::into), params.text("quantity").map(Into::into));
+    let (gateway, quantity) =
+        (params.text("gateway").map(Into::into), params.text("quantity").map(Into::into));
     Ok(Json(views::sensors(&app.engine, gateway, quantity, params.page()?).await?))
 }
 
@@ -88,7 +93,11 @@ pub(super) async fn sensors(State(app): State<Arc<App>>, uri: Uri) -> Answer<Pag
         (status = 200, description = "The sensor", body = SensorView),
         (status = 404, description = "No such sensor", content_type = "application/problem+json", body = Problem)
     ))]
-pub(super) async fn sensor(State(app): State<Arc<App>>, Path(id): Path<String>, uri: Uri) -> Answer<SensorView> {
+pub(super) async fn sensor(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Answer<SensorView> {
     Params::read(&uri, &[])?;
     Ok(Json(views::sensor(&app.engine, &id).await?))
 }
@@ -106,7 +115,11 @@ pub(super) async fn sensor(State(app): State<Arc<App>>, Path(id): Path<String>, 
         (status = 400, description = "Bad or unknown parameter", content_type = "application/problem+json", body = Problem),
         (status = 404, description = "No such sensor", content_type = "application/problem+json", body = Problem)
     ))]
-pub(super) async fn readings(State(app): State<Arc<App>>, Path(id): Path<String>, uri: Uri) -> Answer<ReadingsView> {
+pub(super) async fn readings(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Answer<ReadingsView> {
     let params = Params::read(&uri, &["from", "to", "limit"])?;
     let to_ms = params.time("to")?.unwrap_or_else(|| now_ms() + 1);
     let from_ms = params.time("from")?.unwrap_or(to_ms - DEFAULT_SPAN_MS);
@@ -141,15 +154,33 @@ pub(super) async fn quantities(State(app): State<Arc<App>>, uri: Uri) -> Answer<
         )),
         (status = 400, description = "Bad or unknown parameter", content_type = "application/problem+json", body = Problem)
     ))]
-pub(super) async fn cells(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
+pub(super) async fn cells(
+    State(app): State<Arc<App>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let params = Params::read(&uri, &["quantity", "window", "from", "to", "precision", "bbox", "format"])?;
     let quantity = params.text("quantity").ok_or_else(|| {
-        bad("quantity", "missing: the word of a quantity expected, see /api/v1/quantities", "缺少：应为物理量名称，见 /api/v1/quantities")
+        bad(
+            "quantity",
+            "missing: the word of a quantity expected, see /api/v1/quantities",
+            "缺少：应为物理量名称，见 /api/v1/quantities",
+        )
     })?;
     let window_ms = params.parsed("window", window, "1m, 1h or 1d", " 1m、1h 或 1d")?.unwrap_or(60_000);
     let precision = params.parsed("precision", precision, "5, 6 or 7", " 5、6 或 7")?.unwrap_or(6);
-    let bbox = params.parsed("bbox", bbox, "west,south,east,north in degrees, west < east", "西,南,东,北（度），且西小于东")?;
-    let as_geojson = match params.parsed("format", |text| ["json", "geojson"].iter().position(|f| *f == text), "json or geojson", " json 或 geojson")? {
+    let bbox = params.parsed(
+        "bbox",
+        bbox,
+        "west,south,east,north in degrees, west < east",
+        "西,南,东,北（度），且西小于东",
+    )?;
+    let as_geojson = match params.parsed(
+        "format",
+        |text| ["json", "geojson"].iter().position(|f| *f == text),
+        "json or geojson",
+        " json 或 geojson",
+    )? {
         Some(format) => format == 1,
         None => headers
             .get(header::ACCEPT)
@@ -164,7 +195,9 @@ pub(super) async fn cells(State(app): State<Arc<App>>, uri: Uri, headers: Header
     let view = views::cells(&app.engine, query).await?;
     if as_geojson {
         let mut response = Json(FeatureCollection::from(view)).into_response();
-        response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/geo+json"));
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/geo+json"));
         return Ok(response);
     }
     Ok(Json(view).into_response())
@@ -184,7 +217,12 @@ pub(super) async fn cells(State(app): State<Arc<App>>, uri: Uri, headers: Header
 pub(super) async fn alarms(State(app): State<Arc<App>>, uri: Uri) -> Answer<Page<AlarmView>> {
     let params = Params::read(&uri, &["state", "limit", "cursor"])?;
     let all = params
-        .parsed("state", |text| ["active", "all"].iter().position(|state| *state == text), "active or all", " active 或 all")?
+        .parsed(
+            "state",
+            |text| ["active", "all"].iter().position(|state| *state == text),
+            "active or all",
+            " active 或 all",
+        )?
         .is_some_and(|state| state == 1);
     Ok(Json(views::alarms(&app.engine, all, params.page()?).await?))
 }
@@ -236,5 +274,9 @@ fn in_order(from_ms: i64, to_ms: i64) -> Result<(), Problem> {
     if from_ms < to_ms {
         return Ok(());
     }
-    Err(bad("from", &format!("{from_ms} is not before to, {to_ms}"), &format!("{from_ms} 不早于 to（{to_ms}）")))
+    Err(bad(
+        "from",
+        &format!("{from_ms} is not before to, {to_ms}"),
+        &format!("{from_ms} 不早于 to（{to_ms}）"),
+    ))
 }

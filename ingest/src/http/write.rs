@@ -69,16 +69,25 @@ pub(super) async fn senml(
     let source = params.text("source").ok_or_else(|| {
         bad("source", "missing: the source of a mapping file expected", "缺少：应为映射文件中的来源名称")
     })?;
-    let source = GatewayId::new(source).map_err(|error| bad("source", &error.to_string(), "应为 1 至 32 个小写字母、数字或 -"))?;
+    let source = GatewayId::new(source)
+        .map_err(|error| bad("source", &error.to_string(), "应为 1 至 32 个小写字母、数字或 -"))?;
     let format = format_of(&headers)?;
     let body = read_body(&headers, body).await?;
     let taken = app.engine.take_senml(&source, format, body.to_vec(), now_ms()).await;
-    let list = |refused: Vec<(usize, String)>| refused.into_iter().map(|(record, reason)| RefusedRecord { record, reason }).collect();
+    let list = |refused: Vec<(usize, String)>| {
+        refused.into_iter().map(|(record, reason)| RefusedRecord { record, reason }).collect()
+    };
     let answer = match taken {
-        SenmlTaken::Durable { accepted, refused } => SenmlAnswer { accepted, duplicate: false, refused: list(refused) },
+        SenmlTaken::Durable { accepted, refused } => {
+            SenmlAnswer { accepted, duplicate: false, refused: list(refused) }
+        }
         SenmlTaken::Duplicate => SenmlAnswer { accepted: 0, duplicate: true, refused: Vec::new() },
         SenmlTaken::Refused { refused } => {
-            let all: Vec<String> = refused.iter().take(20).map(|(record, reason)| format!("record {record}: {reason}")).collect();
+            let all: Vec<String> = refused
+                .iter()
+                .take(20)
+                .map(|(record, reason)| format!("record {record}: {reason}"))
+                .collect();
             let (count, all) = (refused.len(), all.join("; "));
             return Err(Problem::new(
                 UNPROCESSABLE,
@@ -87,7 +96,11 @@ pub(super) async fn senml(
             ));
         }
         SenmlTaken::Unavailable { detail } => {
-            return Err(Problem::new(UNAVAILABLE, format!("try again later: {detail}"), format!("请稍后重试：{detail}")));
+            return Err(Problem::new(
+                UNAVAILABLE,
+                format!("try again later: {detail}"),
+                format!("请稍后重试：{detail}"),
+            ));
         }
     };
     Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
@@ -101,11 +114,19 @@ pub(super) async fn senml(
         (status = 404, description = "No such message, or its body is not kept any more", content_type = "application/problem+json", body = Problem),
         (status = 503, description = "Not now", content_type = "application/problem+json", body = Problem)
     ))]
-pub(super) async fn replay(State(app): State<Arc<App>>, Path(id): Path<String>, uri: Uri) -> Result<Json<ReplayView>, Problem> {
+pub(super) async fn replay(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<Json<ReplayView>, Problem> {
     Params::read(&uri, &[])?;
     let number = id.parse::<u64>().map_err(|_| {
         let shown = cut(&id, 40);
-        bad("id", &format!("{shown:?} is not a number from /api/v1/quarantine"), &format!("{shown:?} 不是 /api/v1/quarantine 中的编号"))
+        bad(
+            "id",
+            &format!("{shown:?} is not a number from /api/v1/quarantine"),
+            &format!("{shown:?} 不是 /api/v1/quarantine 中的编号"),
+        )
     })?;
     Ok(Json(views::replay(&app.engine, number, now_ms()).await?))
 }
@@ -125,16 +146,25 @@ fn format_of(headers: &HeaderMap) -> Result<SenmlFormat, Problem> {
 
 async fn read_body(headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
     let too_large = || {
-        Problem::new(TOO_LARGE, format!("the body may have {MAX_BODY} bytes: split the pack"), format!("内容最多 {MAX_BODY} 字节：请拆分"))
+        Problem::new(
+            TOO_LARGE,
+            format!("the body may have {MAX_BODY} bytes: split the pack"),
+            format!("内容最多 {MAX_BODY} 字节：请拆分"),
+        )
     };
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let announced =
+        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > MAX_BODY) {
         return Err(too_large());
     }
     let whole = tokio::time::timeout(BODY_TIME, axum::body::to_bytes(body, MAX_BODY)).await;
     let whole = whole.map_err(|_| {
         let seconds = BODY_TIME.as_secs();
-        Problem::new(TIMEOUT, format!("the body did not arrive within {seconds} s"), format!("内容未在 {seconds} 秒内到达"))
+        Problem::new(
+            TIMEOUT,
+            format!("the body did not arrive within {seconds} s"),
+            format!("内容未在 {seconds} 秒内到达"),
+        )
     })?;
     whole.map_err(|error| {
         let mut cause: Option<&dyn std::error::Error> = Some(&error);
@@ -144,6 +174,10 @@ async fn read_body(headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
             }
             cause = inner.source();
         }
-        Problem::new(BAD_CONTENT, format!("the body did not arrive whole: {error}"), format!("内容未完整到达：{error}"))
+        Problem::new(
+            BAD_CONTENT,
+            format!("the body did not arrive whole: {error}"),
+            format!("内容未完整到达：{error}"),
+        )
     })
 }

@@ -42,7 +42,9 @@ pub fn parse(body: &[u8]) -> Result<Vec<Raw>, PackError> {
     }
     match body.len() - decoder.position() {
         0 => Ok(records),
-        left => Err(PackError::Syntax { format: "CBOR", detail: format!("{left} bytes are left after the pack") }),
+        left => {
+            Err(PackError::Syntax { format: "CBOR", detail: format!("{left} bytes are left after the pack") })
+        }
     }
 }
 
@@ -133,7 +135,15 @@ fn ended(decoder: &mut Decoder<'_>, length: Option<u64>, done: u64) -> Result<bo
 fn is_integer(kind: Type) -> bool {
     matches!(
         kind,
-        Type::U8 | Type::U16 | Type::U32 | Type::U64 | Type::I8 | Type::I16 | Type::I32 | Type::I64 | Type::Int
+        Type::U8
+            | Type::U16
+            | Type::U32
+            | Type::U64
+            | Type::I8
+            | Type::I16
+            | Type::I32
+            | Type::I64
+            | Type::Int
     )
 }
 
@@ -167,7 +177,9 @@ fn text(decoder: &mut Decoder<'_>) -> Result<Option<String>, Error> {
 
 fn version(decoder: &mut Decoder<'_>) -> Result<Option<u64>, Error> {
     match decoder.datatype()? {
-        Type::U8 | Type::U16 | Type::U32 | Type::U64 => decoder.u64().map(|version| Some(version).filter(|v| *v > 0)),
+        Type::U8 | Type::U16 | Type::U32 | Type::U64 => {
+            decoder.u64().map(|version| Some(version).filter(|v| *v > 0))
+        }
         _ => Ok(None),
     }
 }
@@ -180,9 +192,12 @@ fn base<T>(
     read: impl Fn(&mut Decoder<'_>) -> Result<Option<T>, Error>,
 ) -> Result<T, PackError> {
     let found = decoder.datatype().map_err(syntax)?;
-    read(decoder)
-        .map_err(syntax)?
-        .ok_or_else(|| PackError::Base { record, field, expected, found: found.to_string() })
+    read(decoder).map_err(syntax)?.ok_or_else(|| PackError::Base {
+        record,
+        field,
+        expected,
+        found: found.to_string(),
+    })
 }
 
 fn own<T>(
@@ -202,7 +217,11 @@ fn own<T>(
 }
 
 fn syntax(error: Error) -> PackError {
-    let detail = if error.is_end_of_input() { "the pack ends in the middle of a record".into() } else { error.to_string() };
+    let detail = if error.is_end_of_input() {
+        "the pack ends in the middle of a record".into()
+    } else {
+        error.to_string()
+    };
     PackError::Syntax { format: "CBOR", detail }
 }
 
@@ -215,7 +234,9 @@ mod tests {
         // RFC 8428 §6, the first record of its example: bver 5, bn, bt 1.276020076e9, bu "A", n "voltage", u "V", v 120.1.
         let mut bytes = vec![0x81, 0xa7, 0x20, 0x05, 0x21, 0x78, 0x1b];
         bytes.extend(b"urn:dev:ow:10e2073a0108006:");
-        bytes.extend([0x22, 0xfb, 0x41, 0xd3, 0x03, 0xa1, 0x5b, 0x00, 0x10, 0x62, 0x23, 0x61, 0x41, 0x00, 0x67]);
+        bytes.extend([
+            0x22, 0xfb, 0x41, 0xd3, 0x03, 0xa1, 0x5b, 0x00, 0x10, 0x62, 0x23, 0x61, 0x41, 0x00, 0x67,
+        ]);
         bytes.extend(b"voltage");
         bytes.extend([0x01, 0x61, 0x56, 0x02, 0xfb, 0x40, 0x5e, 0x06, 0x66, 0x66, 0x66, 0x66, 0x66]);
         let record = parse(&bytes).unwrap().remove(0);
@@ -246,7 +267,10 @@ mod tests {
     fn a_wrong_field_hurts_its_own_record_only() {
         // [{0: "a", 2: "x"}, {0: "b", 2: 1}]
         let records = parse(&[0x82, 0xa2, 0, 0x61, b'a', 2, 0x61, b'x', 0xa2, 0, 0x61, b'b', 2, 1]).unwrap();
-        assert!(records[0].problem.as_deref().unwrap().starts_with("field \"v\" must be a number"), "{records:?}");
+        assert!(
+            records[0].problem.as_deref().unwrap().starts_with("field \"v\" must be a number"),
+            "{records:?}"
+        );
         assert_eq!((records[1].problem.as_ref(), records[1].value), (None, Some(1.0)));
     }
 
@@ -258,7 +282,10 @@ mod tests {
         assert_eq!(parse(&[0x9f, 0xff]), Err(PackError::Empty));
         let cut = parse(&[0x82, 0xa1]).unwrap_err();
         assert_eq!(cut.to_string(), "not valid CBOR: the pack ends in the middle of a record");
-        assert!(matches!(parse(&[0x81, 0xa1, 0x02, 0x01, 0x00]), Err(PackError::Syntax { .. })), "bytes after the pack");
+        assert!(
+            matches!(parse(&[0x81, 0xa1, 0x02, 0x01, 0x00]), Err(PackError::Syntax { .. })),
+            "bytes after the pack"
+        );
         // An announced length of 2^63 costs nothing.
         assert!(matches!(parse(&[0x9b, 0x80, 0, 0, 0, 0, 0, 0, 0]), Err(PackError::Syntax { .. })));
         // Deep nesting inside an unknown field is skipped without recursion.

@@ -120,13 +120,19 @@ mod tests {
         assert_eq!(records.len(), 2);
         assert_eq!(records[0].base_time, Some(1_276_020_076.001));
         assert_eq!(records[0].version, Some(5));
-        assert_eq!(records[1], Raw { name: Some("current".into()), time: Some(-5.0), value: Some(1.2), ..Raw::default() });
+        assert_eq!(
+            records[1],
+            Raw { name: Some("current".into()), time: Some(-5.0), value: Some(1.2), ..Raw::default() }
+        );
     }
 
     #[test]
     fn a_wrong_field_hurts_its_own_record_only() {
         let records = parse(br#"[{"n":"a","v":"12"},{"n":"b","v":1},7]"#).unwrap();
-        assert_eq!(records[0].problem.as_deref(), Some("field \"v\" must be a number, found the text \"12\""));
+        assert_eq!(
+            records[0].problem.as_deref(),
+            Some("field \"v\" must be a number, found the text \"12\"")
+        );
         assert_eq!(records[1].problem, None);
         assert_eq!(records[2].problem.as_deref(), Some("a record is an object, found the number 7"));
     }

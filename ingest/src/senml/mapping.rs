@@ -60,7 +60,9 @@ impl Pattern {
         match text.split_once('*') {
             _ if text.is_empty() => Err("a name or a pattern with one * expected, found nothing".into()),
             None => Ok(Self { prefix: text.into(), suffix: None }),
-            Some((_, after)) if after.contains('*') => Err(format!("{text:?} has more than one *: at most one expected")),
+            Some((_, after)) if after.contains('*') => {
+                Err(format!("{text:?} has more than one *: at most one expected"))
+            }
             Some((before, after)) => Ok(Self { prefix: before.into(), suffix: Some(after.into()) }),
         }
     }
@@ -69,9 +71,10 @@ impl Pattern {
     fn matches<'n>(&self, name: &'n str) -> Option<&'n str> {
         match &self.suffix {
             None => (name == self.prefix).then_some(""),
-            Some(suffix) => {
-                name.strip_prefix(self.prefix.as_str())?.strip_suffix(suffix.as_str()).filter(|part| !part.is_empty())
-            }
+            Some(suffix) => name
+                .strip_prefix(self.prefix.as_str())?
+                .strip_suffix(suffix.as_str())
+                .filter(|part| !part.is_empty()),
         }
     }
 }
@@ -93,7 +96,8 @@ impl Mappings {
         let mut paths = match listed {
             Ok(paths) => paths,
             Err(error) => {
-                let message = format!("cannot list the mapping files: {error}; a folder of *.toml files expected");
+                let message =
+                    format!("cannot list the mapping files: {error}; a folder of *.toml files expected");
                 return Err(Problems(vec![problem(folder, message)]));
             }
         };
@@ -139,7 +143,10 @@ impl Mappings {
         for mut section in sections {
             if let Some(rule) = Rule::read(&mut section, default_place.as_ref(), catalogue) {
                 if let Some(other) = rules.iter().find(|other| other.sensor == rule.sensor) {
-                    let message = format!("{:?} is also what {:?} becomes: one sensor, one quantity", rule.sensor, other.pattern.prefix);
+                    let message = format!(
+                        "{:?} is also what {:?} becomes: one sensor, one quantity",
+                        rule.sensor, other.pattern.prefix
+                    );
                     section.problem("sensor", message);
                 }
                 rules.push(rule);
@@ -187,7 +194,12 @@ fn read_place(section: &mut Section<'_>, default: Option<&Place>) -> Option<Plac
     let lon = section.number("lon", -180.0..=180.0);
     let datum = section.choice(
         "datum",
-        &[("wgs84", Datum::Wgs84), ("cgcs2000", Datum::Cgcs2000), ("gcj02", Datum::Gcj02), ("bd09", Datum::Bd09)],
+        &[
+            ("wgs84", Datum::Wgs84),
+            ("cgcs2000", Datum::Cgcs2000),
+            ("gcj02", Datum::Gcj02),
+            ("bd09", Datum::Bd09),
+        ],
     );
     let area = section.optional("area", Area::new);
     match (lat, lon) {
@@ -216,14 +228,21 @@ impl Rule {
         let pattern = section.required("name", Pattern::new);
         let quantity = section.required("quantity", |name| {
             catalogue.by_name(name).ok_or_else(|| {
-                format!("{name:?} is not a quantity: see configs/quantities for the {} known ones", catalogue.all().len())
+                format!(
+                    "{name:?} is not a quantity: see configs/quantities for the {} known ones",
+                    catalogue.all().len()
+                )
             })
         });
         let wild = pattern.as_ref().is_some_and(|pattern| pattern.suffix.is_some());
         let sensor = section.required("sensor", |text| match (wild, text.matches("{}").count()) {
-            (true, 1) => SensorName::new(&text.replace("{}", "x")).map(|_| text.to_owned()).map_err(|e| e.to_string()),
+            (true, 1) => {
+                SensorName::new(&text.replace("{}", "x")).map(|_| text.to_owned()).map_err(|e| e.to_string())
+            }
             (false, 0) => SensorName::new(text).map(|_| text.to_owned()).map_err(|e| e.to_string()),
-            (true, _) => Err(format!("{text:?} must contain {{}} once: it becomes what the * of the name stands for")),
+            (true, _) => {
+                Err(format!("{text:?} must contain {{}} once: it becomes what the * of the name stands for"))
+            }
             (false, _) => Err(format!("{text:?} contains {{}}, but the name has no *")),
         });
         let assumed = section.optional("unit", |text| Ok::<_, String>(text.to_owned()));
@@ -255,7 +274,8 @@ impl Rule {
 
     fn sensor(&self, part: &str) -> Result<SensorName, String> {
         // Device names like 00:24:BE are common; our alphabet is smaller.
-        let part: String = part.chars().map(|c| if matches!(c, ':' | '/') { '.' } else { c.to_ascii_lowercase() }).collect();
+        let part: String =
+            part.chars().map(|c| if matches!(c, ':' | '/') { '.' } else { c.to_ascii_lowercase() }).collect();
         SensorName::new(&self.sensor.replace("{}", &part)).map_err(|error| error.to_string())
     }
 }
@@ -263,7 +283,10 @@ impl Rule {
 /// The value in the canonical unit of its quantity.
 fn to_canonical(value: f64, unit: &str, quantity: &Quantity) -> Result<f64, String> {
     normalise::convert(value, unit, &quantity.unit).filter(|value| value.is_finite()).ok_or_else(|| {
-        format!("unit {unit:?} does not measure {}: {:?} or a unit that converts to it expected", quantity.name, quantity.unit)
+        format!(
+            "unit {unit:?} does not measure {}: {:?} or a unit that converts to it expected",
+            quantity.name, quantity.unit
+        )
     })
 }
 
@@ -283,7 +306,11 @@ impl Mapping {
             .rules
             .iter()
             .find_map(|rule| rule.pattern.matches(name).map(|part| (rule, part)))
-            .ok_or_else(|| format!("{name:?}: no rule maps this name; add a [[map]] for it to the mapping file of the source"))?;
+            .ok_or_else(|| {
+                format!(
+                    "{name:?}: no rule maps this name; add a [[map]] for it to the mapping file of the source"
+                )
+            })?;
         let quantity = catalogue
             .get(rule.quantity)
             .ok_or_else(|| format!("{name:?}: quantity {} is not in the catalogue", rule.quantity.0))?;
@@ -297,7 +324,8 @@ impl Mapping {
                 ));
             }
         };
-        let value = to_canonical(record.value, unit, quantity).map_err(|error| format!("{name:?}: {error}"))?;
+        let value =
+            to_canonical(record.value, unit, quantity).map_err(|error| format!("{name:?}: {error}"))?;
         let sensor = rule.sensor(part).map_err(|error| format!("{name:?}: {error}"))?;
         Ok(MappedReading {
             sensor,
@@ -322,11 +350,9 @@ mod tests {
 
     #[test]
     fn every_mistake_of_a_file_is_reported() {
-        let problems = add(
-            "source = 'River Works'\nlat = 30.6\nlon = 104.0\n\
+        let problems = add("source = 'River Works'\nlat = 30.6\nlon = 104.0\n\
              [[map]]\nname = 'a*b*'\nquantity = 'watr-level'\nsensor = 'x'\n\
-             [[map]]\nname = 'b*'\nquantity = 'rainfall'\nsensor = 'rain'\nunit = 'Cel'\nspeed = 3\n",
-        )
+             [[map]]\nname = 'b*'\nquantity = 'rainfall'\nsensor = 'rain'\nunit = 'Cel'\nspeed = 3\n")
         .unwrap_err()
         .to_string();
         for expected in [
@@ -379,7 +405,11 @@ mod tests {
         assert_eq!(mapping.reading(&record("r", Some("furlong")), &catalogue).unwrap().value, 1.5);
         let refused = mapping.reading(&record("dev/1/t", Some("furlong")), &catalogue).unwrap_err();
         assert!(refused.contains("furlong"), "{refused}");
-        assert!(mapping.reading(&record("x", None), &catalogue).unwrap_err().contains("no rule maps this name"));
-        assert!(mapping.reading(&record("dev/1/t", Some("lat")), &catalogue).unwrap_err().contains("position"));
+        assert!(
+            mapping.reading(&record("x", None), &catalogue).unwrap_err().contains("no rule maps this name")
+        );
+        assert!(
+            mapping.reading(&record("dev/1/t", Some("lat")), &catalogue).unwrap_err().contains("position")
+        );
     }
 }

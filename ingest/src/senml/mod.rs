@@ -98,7 +98,10 @@ impl Mappings {
             ));
         };
         if body.len() > MAX_BODY {
-            return refuse_all(format!("the pack has {} bytes, at most {MAX_BODY} are accepted: split it", body.len()));
+            return refuse_all(format!(
+                "the pack has {} bytes, at most {MAX_BODY} are accepted: split it",
+                body.len()
+            ));
         }
         let raw = match format {
             SenmlFormat::Json => json::parse(body),

@@ -39,7 +39,9 @@ pub enum PackError {
         most: usize,
     },
     /// A base field, which later records depend on, has the wrong type.
-    #[error("record {record}: base field {field:?} must be {expected}, found {found}: the records after it cannot be resolved")]
+    #[error(
+        "record {record}: base field {field:?} must be {expected}, found {found}: the records after it cannot be resolved"
+    )]
     Base {
         /// The record, from 0.
         record: usize,
@@ -51,7 +53,9 @@ pub enum PackError {
         found: String,
     },
     /// Another version of SenML.
-    #[error("record {record}: SenML version (bver) {found} is not understood, expected {VERSION} or less and the same in the whole pack")]
+    #[error(
+        "record {record}: SenML version (bver) {found} is not understood, expected {VERSION} or less and the same in the whole pack"
+    )]
     Version {
         /// The record, from 0.
         record: usize,
@@ -59,7 +63,9 @@ pub enum PackError {
         found: u64,
     },
     /// A field that must be understood and is not.
-    #[error("record {record}: field {field:?} ends with _, which means it must be understood (RFC 8428 §4.4), and it is not")]
+    #[error(
+        "record {record}: field {field:?} ends with _, which means it must be understood (RFC 8428 §4.4), and it is not"
+    )]
     MustUnderstand {
         /// The record, from 0.
         record: usize,
@@ -159,7 +165,10 @@ pub fn resolve(
     let mut resolved = Vec::with_capacity(records.len());
     for (index, mut raw) in records.into_iter().enumerate() {
         if let Some(found) = raw.version {
-            if found > VERSION || version.is_some_and(|before| before != found) || (version.is_none() && index > 0 && found != VERSION) {
+            if found > VERSION
+                || version.is_some_and(|before| before != found)
+                || (version.is_none() && index > 0 && found != VERSION)
+            {
                 return Err(PackError::Version { record: index, found });
             }
             version = Some(found);
@@ -191,10 +200,16 @@ fn one(base: &Raw, raw: Raw, received_ms: i64) -> Result<Record, String> {
             Other::Flag => "a boolean (vb)",
             Other::Data => "binary data (vd)",
         };
-        return Err(refuse(format!("a number (v) expected, found {found}: only numbers are mapped to quantities")));
+        return Err(refuse(format!(
+            "a number (v) expected, found {found}: only numbers are mapped to quantities"
+        )));
     }
     let Some(value) = raw.value else {
-        let found = if raw.sum.is_some() { "only a sum (s), which no mapping understands" } else { "no value at all" };
+        let found = if raw.sum.is_some() {
+            "only a sum (s), which no mapping understands"
+        } else {
+            "no value at all"
+        };
         return Err(refuse(format!("a number (v) expected, found {found}")));
     };
     let value = value + base.base_value.unwrap_or(0.0);
@@ -210,7 +225,8 @@ fn one(base: &Raw, raw: Raw, received_ms: i64) -> Result<Record, String> {
 /// Joins base name and name and checks the alphabet of §4.5.1.
 fn full_name(base: &str, name: &str) -> Result<String, String> {
     let full = format!("{base}{name}");
-    let shown: Cow<'_, str> = if full.len() > 64 { full.chars().take(64).collect::<String>().into() } else { (&full).into() };
+    let shown: Cow<'_, str> =
+        if full.len() > 64 { full.chars().take(64).collect::<String>().into() } else { (&full).into() };
     if full.is_empty() {
         return Err("no name: bn and n together must name the sensor".into());
     }
@@ -234,7 +250,9 @@ fn full_name(base: &str, name: &str) -> Result<String, String> {
 fn moment(seconds: f64, received_ms: i64) -> Result<(i64, bool), String> {
     // NaN fails the comparison. 1e11 s lies in the year 5138: milliseconds of it fit an i64 many times.
     if !(seconds.abs() < 1e11) {
-        return Err(format!("the time {seconds} s is not a time: seconds since 1970 or relative to now expected"));
+        return Err(format!(
+            "the time {seconds} s is not a time: seconds since 1970 or relative to now expected"
+        ));
     }
     let ms = (seconds * 1000.0).round() as i64;
     let absolute = seconds >= RELATIVE_LIMIT_S;
@@ -329,7 +347,10 @@ mod tests {
     #[test]
     fn only_one_number_is_a_value() {
         let text = Raw { value: None, others: vec![Other::Text], ..named("a", 0.0) };
-        assert_eq!(only(text).unwrap_err(), "\"a\": a number (v) expected, found a text (vs): only numbers are mapped to quantities");
+        assert_eq!(
+            only(text).unwrap_err(),
+            "\"a\": a number (v) expected, found a text (vs): only numbers are mapped to quantities"
+        );
         let two = Raw { others: vec![Other::Flag], ..named("a", 0.0) };
         assert!(only(two).unwrap_err().contains("more than one value field"));
         let none = Raw { value: None, ..named("a", 0.0) };
@@ -346,6 +367,9 @@ mod tests {
         assert!(resolve(vec![with(10), named("b", 1.0)], NOW).is_ok());
         assert_eq!(resolve(vec![with(11)], NOW), Err(PackError::Version { record: 0, found: 11 }));
         assert_eq!(resolve(vec![with(10), with(9)], NOW), Err(PackError::Version { record: 1, found: 9 }));
-        assert_eq!(resolve(vec![named("b", 1.0), with(9)], NOW), Err(PackError::Version { record: 1, found: 9 }));
+        assert_eq!(
+            resolve(vec![named("b", 1.0), with(9)], NOW),
+            Err(PackError::Version { record: 1, found: 9 })
+        );
     }
 }

@@ -26,18 +26,27 @@ fn the_pack_of_the_river_works_is_understood() {
     );
     assert_eq!(mapped.refused, []);
     let [level, rain] = mapped.readings.as_slice() else { panic!("{mapped:?}") };
-    assert_eq!((level.sensor.as_str(), level.value, level.at_ms, level.timed), ("jinjiang-2.level", 3420.0, 1_763_700_000_000, true));
+    assert_eq!(
+        (level.sensor.as_str(), level.value, level.at_ms, level.timed),
+        ("jinjiang-2.level", 3420.0, 1_763_700_000_000, true)
+    );
     assert_eq!((rain.sensor.as_str(), rain.value), ("jinjiang-2.rain", 0.2));
     assert_eq!(level.place.datum, wire::Datum::Cgcs2000);
 }
 
 #[test]
 fn the_air_stations_send_kelvin() {
-    let mapped = map("clean-air", r#"[{"bn":"urn:dev:mac:00AB:","n":"temp","u":"K","v":294.15},{"n":"hum","u":"percent","v":40}]"#);
+    let mapped = map(
+        "clean-air",
+        r#"[{"bn":"urn:dev:mac:00AB:","n":"temp","u":"K","v":294.15},{"n":"hum","u":"percent","v":40}]"#,
+    );
     assert_eq!(mapped.refused, []);
     assert!((mapped.readings[0].value - 21.0).abs() < 1e-9, "{mapped:?}");
     assert_eq!(mapped.readings[0].sensor.as_str(), "00ab.temperature");
-    assert_eq!((mapped.readings[1].value, mapped.readings[1].at_ms, mapped.readings[1].timed), (40.0, NOW, false));
+    assert_eq!(
+        (mapped.readings[1].value, mapped.readings[1].at_ms, mapped.readings[1].timed),
+        (40.0, NOW, false)
+    );
 }
 
 #[test]
@@ -52,7 +61,8 @@ fn bad_records_are_refused_with_reasons_and_good_ones_stay() {
             {"n":"station/funan-1/level","u":"mm","v":900}]"#,
     );
     assert_eq!(mapped.readings.len(), 2, "{mapped:?}");
-    let reasons: Vec<(usize, &str)> = mapped.refused.iter().map(|(index, reason)| (*index, reason.as_str())).collect();
+    let reasons: Vec<(usize, &str)> =
+        mapped.refused.iter().map(|(index, reason)| (*index, reason.as_str())).collect();
     assert_eq!(reasons[0].0, 1);
     assert!(reasons[0].1.contains("unit \"Cel\" does not measure water-level: \"mm\""), "{reasons:?}");
     assert!(reasons[1].1.contains("no unit: water-level is measured in \"mm\""), "{reasons:?}");
@@ -65,7 +75,10 @@ fn an_unknown_source_is_told_the_known_ones() {
     let mapped = map("river-work", "[]");
     assert_eq!(mapped.refused.len(), 1);
     let reason = &mapped.refused[0].1;
-    assert!(reason.contains("no mapping for source \"river-work\"") && reason.contains("clean-air, river-works"), "{reason}");
+    assert!(
+        reason.contains("no mapping for source \"river-work\"") && reason.contains("clean-air, river-works"),
+        "{reason}"
+    );
 }
 
 #[test]
