@@ -1,1 +1,134 @@
+use std::collections::BTreeMap;
 
+use wire::Quality;
+
+use super::*;
+use crate::cell::Bbox;
+use crate::pool::State;
+use crate::pool::aggregate::Aggregate;
+use crate::pool::tests::{T0, readings, rules};
+use crate::pool::windows::WindowKey;
+
+/// A state with readings of an hour before and after midnight.
+fn state() -> State {
+    let mut state = State::new(rules());
+    let midnight = T0;
+    for sequence in 1..=120 {
+        let at_ms = midnight - 3_600_000 + sequence as i64 * 60_000;
+        let values: Vec<f64> = (0..9).map(|index| 20.0 + f64::from(index) * 0.25).collect();
+        state.apply_frame(&readings("g", sequence, at_ms, &values), at_ms);
+    }
+    // A fault has no value.
+    state.current.rows[4].value = None;
+    state.current.rows[4].quality = Quality::Fault as u8;
+    state
+}
+
+fn names(state: &State) -> Names {
+    Names {
+        sensors: (state.sensors.iter().zip(0..))
+            .map(|(sensor, number)| (number, (sensor.gateway.clone(), sensor.name.clone())))
+            .collect(),
+        districts: (0..5).map(|area| (area, state.sensors.district(area).to_owned())).collect(),
+    }
+}
+
+const STRETCH: Stretch = Stretch { from: 0, to: 5000 };
+const ALWAYS: (i64, i64) = (T0 - 86_400_000, T0 + 86_400_000);
+
+#[test]
+fn readings_come_back_by_sensor_and_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let pool = PoolFolder::open(folder.path()).unwrap();
+    let state = state();
+    let files = write_readings(&pool, STRETCH, &state.current.rows, &names(&state)).unwrap();
+    assert_eq!(files, 2, "two days, one district");
+    let paths = pool.reading_files(Some("qingyang"), ALWAYS.0, ALWAYS.1, 5000).unwrap();
+    assert!(paths[0].to_str().unwrap().contains("readings/day=2026-11-21/district=qingyang/"), "{paths:?}");
+    assert_eq!(paths.len(), 2);
+    assert!(pool.reading_files(Some("qingyang"), ALWAYS.0, ALWAYS.1, 4999).unwrap().is_empty());
+    assert_eq!(pool.reading_files(None, T0, ALWAYS.1, 5000).unwrap().len(), 1, "the second day only");
+    for sensor in 0..3 {
+        for (from_ms, to_ms) in [ALWAYS, (T0 - 600_000, T0 + 60_000), (T0 + 90_000_000, T0 + 90_000_001)] {
+            let mut found = Vec::new();
+            for path in &paths {
+                let filter = ReadingFilter { sensor, from_ms, to_ms };
+                read_readings(path, &filter, |at_ms, value, quality| {
+                    found.push((at_ms, value, quality as u8));
+                })
+                .unwrap();
+            }
+            let mut expected: Vec<(i64, Option<f64>, u8)> = (state.current.rows.iter())
+                .filter(|row| row.sensor == sensor && (from_ms..to_ms).contains(&row.at_ms))
+                .map(|row| (row.at_ms, row.value, row.quality))
+                .collect();
+            expected.sort_by_key(|row| row.0);
+            assert_eq!(found, expected, "sensor {sensor} {from_ms}..{to_ms}");
+        }
+    }
+}
+
+#[test]
+fn windows_come_back_exactly_at_every_precision() {
+    let folder = tempfile::tempdir().unwrap();
+    let pool = PoolFolder::open(folder.path()).unwrap();
+    let state = state();
+    assert_eq!(write_windows(&pool, STRETCH, &state.current.windows).unwrap(), 2);
+    for precision in crate::cell::PRECISIONS {
+        let filter = WindowFilter {
+            quantity: Some(1),
+            precision,
+            from_ms: ALWAYS.0,
+            to_ms: ALWAYS.1,
+            bbox: None,
+        };
+        let mut found: BTreeMap<WindowKey, Aggregate> = BTreeMap::new();
+        for path in pool.window_files(ALWAYS.0, ALWAYS.1, 5000).unwrap() {
+            read_windows(&path, &filter, |key, aggregate| {
+                assert!(found.insert(key, aggregate).is_none());
+            })
+            .unwrap();
+        }
+        let expected: BTreeMap<WindowKey, Aggregate> =
+            state.current.windows.rolled_up(precision, 60_000).into_iter().collect();
+        assert!(!expected.is_empty());
+        assert_eq!(found, expected);
+        let nowhere = Bbox { west: 0.0, south: 0.0, east: 1.0, north: 1.0 };
+        for other in [
+            WindowFilter { quantity: Some(2), ..filter },
+            WindowFilter { to_ms: ALWAYS.0 + 1, ..filter },
+            WindowFilter { bbox: Some(nowhere), ..filter },
+        ] {
+            for path in pool.window_files(ALWAYS.0, ALWAYS.1, 5000).unwrap() {
+                read_windows(&path, &other, |key, _| panic!("{key:?}")).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn files_beyond_the_checkpoint_and_unfinished_ones_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let pool = PoolFolder::open(folder.path()).unwrap();
+    let state = state();
+    for (from, to) in [(0, 100), (100, 200)] {
+        write_readings(&pool, Stretch { from, to }, &state.current.rows, &names(&state)).unwrap();
+        write_windows(&pool, Stretch { from, to }, &state.current.windows).unwrap();
+    }
+    let day = folder.path().join("windows/day=2026-11-22");
+    std::fs::write(day.join("00000000000000000200-00000000000000000300.new"), b"PAR1").unwrap();
+    assert_eq!(pool.remove_beyond(100).unwrap(), 5);
+    assert_eq!(pool.window_files(ALWAYS.0, ALWAYS.1, u64::MAX).unwrap().len(), 2);
+    assert_eq!(pool.reading_files(None, ALWAYS.0, ALWAYS.1, u64::MAX).unwrap().len(), 2);
+    assert_eq!(pool.remove_beyond(100).unwrap(), 0);
+}
+
+#[test]
+fn a_foreign_file_is_an_error_with_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.parquet");
+    std::fs::write(&path, b"PAR1 nothing PAR1").unwrap();
+    let filter = ReadingFilter { sensor: 0, from_ms: 0, to_ms: 1 };
+    let error = read_readings(&path, &filter, |_, _, _| {}).unwrap_err();
+    assert!(error.to_string().contains("x.parquet"), "{error}");
+}

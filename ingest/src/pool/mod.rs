@@ -31,7 +31,7 @@ pub mod snapshot;
 pub mod windows;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::cell::Cell;
 use crate::counters::LANES;

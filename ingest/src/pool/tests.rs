@@ -1,1 +1,223 @@
+//! The state as a whole: what a log gives, and that it gives it once.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use configs::Catalogue;
+use wire::{
+    Area, Batch, BootId, Clock, ClockState, Codec, Datum, Frame, GatewayId, Lane, Loss, LossReason, Losses, Payload,
+    Place, Quality, QuantityCode, Reading, SensorName, Series,
+};
+
+use super::aggregate::micro;
+use super::apply::{Incoming, Known, kind};
+use super::*;
+
+/// 2026-11-22 00:00 UTC.
+pub(crate) const T0: i64 = 1_795_305_600_000;
+pub(crate) const TEMPERATURE: QuantityCode = QuantityCode(1);
+
+pub(crate) fn rules() -> Rules {
+    Rules {
+        catalogue: Arc::new(Catalogue::builtin()),
+        mappings: Arc::new(Mappings::default()),
+        hot_ms: 7_200_000,
+        hot_windows: 100_000,
+    }
+}
+
+pub(crate) fn gateway(name: &str) -> GatewayId {
+    GatewayId::new(name).unwrap()
+}
+
+/// Readings of sensors `s0`, `s1`, … in turn, one each 7 s from `at_ms` on.
+pub(crate) fn batch(at_ms: i64, values: &[f64]) -> Batch {
+    let area = Area::new("chengdu/qingyang/caotang").unwrap();
+    let places = (0..3)
+        .map(|step| Place::new(30.66 + f64::from(step) * 0.003, 104.02, Datum::Wgs84, area.clone()).unwrap())
+        .collect();
+    let series = (0..3)
+        .map(|index| Series {
+            sensor: SensorName::new(&format!("s{index}")).unwrap(),
+            quantity: TEMPERATURE,
+            place: index,
+        })
+        .collect();
+    let readings = values.iter().enumerate().map(|(index, &value)| Reading {
+        series: index as u16 % 3,
+        mono_ms: index as u64 * 7000,
+        value: Some(value),
+        quality: Quality::Good,
+    });
+    let clock = Clock { state: ClockState::Synchronised, epoch_ms: at_ms };
+    Batch { boot: BootId(1), clock, places, series, readings: readings.collect() }
+}
+
+pub(crate) fn frame(name: &str, sequence: u64, payload: Payload) -> Frame {
+    // Decoded batches come sorted by series, as everything that is applied.
+    let frame = Frame { gateway: gateway(name), store: 9, sequence, payload };
+    Frame::decode(&frame.encode(Codec::Plain).unwrap()).unwrap()
+}
+
+pub(crate) fn readings(name: &str, sequence: u64, at_ms: i64, values: &[f64]) -> Frame {
+    frame(name, sequence, Payload::Readings(batch(at_ms, values)))
+}
+
+fn loss(name: &str, sequence: u64, from: u64, to: u64, count: u64) -> Frame {
+    let loss = Loss { lane: Lane::Reading, from, to, count, reason: LossReason::Quota, mono_ms: 1 };
+    let clock = Clock { state: ClockState::Synchronised, epoch_ms: T0 };
+    frame(name, sequence, Payload::Losses(Losses { boot: BootId(1), clock, losses: vec![loss] }))
+}
+
+#[test]
+fn a_frame_counts_once_and_gaps_are_explained() {
+    let mut state = State::new(rules());
+    let seven = [20.0, 21.0, 22.0, 23.0, 24.0, 25.0, 26.0];
+    for sequence in [1, 2, 4, 2, 1, 4] {
+        state.apply_frame(&readings("g", sequence, T0 + sequence as i64 * 60_000, &seven), T0 + 300_000);
+    }
+    assert_eq!((state.totals.accepted, state.totals.duplicate), (21, 21));
+    let lane = state.lane_total(Lane::Reading);
+    assert_eq!((lane.frames, lane.duplicate, lane.items), (3, 3, 21));
+    assert_eq!(state.current.rows.len(), 21);
+    state.apply_frame(&loss("g", 1, 3, 3, 7), T0 + 300_000);
+    assert_eq!(state.totals.lost, 7);
+    let door = state.door.lock();
+    let (.., ledger) = door.ledger.lanes(&gateway("g")).find(|(_, lane, _)| *lane == Lane::Reading).unwrap();
+    assert_eq!((ledger.high_water(), ledger.missing(), ledger.lost()), (4, 0, 1));
+    drop(door);
+    // Set aside on the box, replayed here: not lost after all.
+    state.apply_frame(&readings("g", 3, T0 + 180_000, &seven), T0 + 400_000);
+    assert_eq!((state.totals.accepted, state.totals.lost), (28, 0));
+}
+
+#[test]
+fn windows_are_what_a_naive_recomputation_gives() {
+    let mut rng = fastrand::Rng::with_seed(11);
+    let mut state = State::new(rules());
+    for sequence in 1..=200 {
+        let values: Vec<f64> = (0..rng.usize(1..40)).map(|_| f64::from(rng.i32(-2000..9000)) / 100.0).collect();
+        // In no order, up to a day late.
+        let at_ms = T0 + rng.i64(0..86_400_000);
+        state.apply_frame(&readings(["a", "b"][rng.usize(0..2)], sequence, at_ms, &values), T0 + 86_400_000);
+    }
+    let mut naive: BTreeMap<WindowKey, (u64, i128, f64, f64)> = BTreeMap::new();
+    for row in &state.current.rows {
+        let key = WindowKey {
+            quantity: row.quantity,
+            cell: Cell::at(f64::from(row.lat_e7) / 1e7, f64::from(row.lon_e7) / 1e7, 7),
+            start_ms: row.at_ms - row.at_ms.rem_euclid(60_000),
+        };
+        let value = row.value.unwrap();
+        let entry = naive.entry(key).or_insert((0, 0, f64::MAX, f64::MIN));
+        *entry = (entry.0 + 1, entry.1 + micro(value), entry.2.min(value), entry.3.max(value));
+    }
+    assert!(naive.len() > 500);
+    let found: BTreeMap<WindowKey, (u64, i128, f64, f64)> = (state.current.windows.iter())
+        .map(|(key, all)| (*key, (all.count, all.sum_micro, all.min, all.max)))
+        .collect();
+    assert_eq!(found, naive);
+    for precision in [5, 6] {
+        let total: u64 = state.current.windows.rolled_up(precision, 3_600_000).iter().map(|w| w.1.count).sum();
+        assert_eq!(total, state.totals.accepted);
+    }
+}
+
+#[test]
+fn only_usable_readings_of_a_known_time_enter_windows() {
+    let mut state = State::new(rules());
+    let mut mixed = batch(T0, &[20.0, 21.0, 22.0, 1.0, 500.0]);
+    mixed.readings[1].quality = Quality::OutOfRange;
+    mixed.readings[2] = Reading { value: None, quality: Quality::Fault, ..mixed.readings[2] };
+    mixed.readings[3].quality = Quality::Suspect;
+    state.apply_frame(&frame("g", 1, Payload::Readings(mixed.clone())), T0 + 60_000);
+    assert_eq!(state.totals.accepted, 5, "all are kept");
+    let counted: u64 = state.current.windows.iter().map(|(_, all)| all.count).sum();
+    assert_eq!(counted, 2, "good and suspect; 500 degrees cannot be, whatever the box says");
+
+    mixed.clock.state = ClockState::Unset;
+    mixed.boot = BootId(77);
+    state.apply_frame(&frame("g", 2, Payload::Readings(mixed)), T0 + 60_000);
+    let counted: u64 = state.current.windows.iter().map(|(_, all)| all.count).sum();
+    assert_eq!(counted, 2, "times are guesses");
+    let newest = state.current.rows.iter().filter(|row| row.clock == 0).map(|row| row.at_ms).max();
+    assert_eq!(newest, Some(T0 + 60_000), "dated by receipt");
+}
+
+#[test]
+fn a_box_that_learns_the_time_has_its_readings_restamped() {
+    let mut state = State::new(rules());
+    let mut early = batch(-5000, &[20.0]);
+    early.clock.state = ClockState::Unset;
+    let late = batch(T0, &[21.0]);
+    // The newer frame comes first: the reading lane drains its backlog behind it.
+    state.apply_frame(&frame("g", 2, Payload::Readings(late)), T0 + 5000);
+    state.apply_frame(&frame("g", 1, Payload::Readings(early)), T0 + 6000);
+    let row = state.current.rows.last().unwrap();
+    assert_eq!((row.at_ms, row.clock), (T0, 1), "held over: the wall clock of the same start");
+}
+
+#[test]
+fn unknown_quantities_are_held_and_the_rest_is_taken() {
+    let mut state = State::new(rules());
+    let mut batch = batch(T0, &[20.0, 21.0, 22.0, 23.0]);
+    batch.series[1].quantity = QuantityCode(65_000);
+    let bytes = frame("g", 1, Payload::Readings(batch)).encode(Codec::Zstd).unwrap();
+    state.apply(Incoming {
+        end: 800,
+        received_ms: T0,
+        kind: kind::FRAME,
+        source: "g",
+        payload: &bytes,
+        known: Known::Nothing,
+    });
+    assert_eq!((state.totals.accepted, state.totals.quarantined), (3, 1));
+    let effects = state.take_effects();
+    let [Effect::Held(held)] = effects.as_slice() else { panic!("{effects:?}") };
+    assert_eq!((held.id, held.reason), (800, crate::admit::Reason::UnknownQuantity));
+    assert!(held.detail.contains("65000"), "{}", held.detail);
+    assert_eq!(held.body, bytes);
+}
+
+#[test]
+fn late_is_two_minutes_after_the_minute() {
+    let mut state = State::new(rules());
+    state.apply_frame(&readings("g", 1, T0, &[20.0]), T0 + 60_000 + 120_000);
+    assert_eq!(state.totals.late, 0);
+    state.apply_frame(&readings("g", 2, T0, &[20.0]), T0 + 60_000 + 120_001);
+    assert_eq!((state.totals.late, state.totals.accepted), (1, 2));
+}
+
+#[test]
+fn a_snapshot_comes_back_as_it_was() {
+    let mut state = State::new(rules());
+    for sequence in 1..50 {
+        state.apply_frame(&readings(["a", "b"][sequence as usize % 2], sequence, T0, &[20.0, 21.5, 3.25]), T0);
+    }
+    state.apply_frame(&loss("a", 7, 100, 200, 5), T0);
+    state.position = 4242;
+    let bytes = state.snapshot();
+    let back = State::restore(rules(), 4242, 3, 147, &bytes).unwrap();
+    assert_eq!((back.position, back.checkpoint, back.current.from), (4242, 4242, 4242));
+    assert_eq!((back.totals.parquet_files, back.totals.parquet_rows), (3, 147));
+    state.totals = back.totals;
+    assert_eq!(back.snapshot(), state.snapshot());
+    assert!(State::restore(rules(), 0, 0, 0, &bytes[..bytes.len() / 2]).is_none());
+}
+
+#[test]
+fn a_cut_stays_visible_until_it_is_written() {
+    let mut state = State::new(rules());
+    state.apply_frame(&readings("g", 1, T0, &[20.0, 21.0]), T0);
+    state.position = 100;
+    let span = state.cut().unwrap();
+    assert_eq!((span.from, span.rows.len()), (0, 2));
+    assert!(state.cut().is_none(), "one at a time");
+    state.apply_frame(&readings("g", 2, T0, &[22.0]), T0);
+    assert_eq!((state.current.from, state.current.rows.len()), (100, 1));
+    assert_eq!(state.in_flight.as_ref().unwrap().rows.len(), 2);
+    state.written(100, 2, T0 + 60_000);
+    assert!(state.in_flight.is_none());
+    assert_eq!((state.checkpoint, state.totals.parquet_rows, state.totals.parquet_files), (100, 2, 2));
+    assert_eq!(state.hot.iter().map(|(_, all)| all.count).sum::<u64>(), 2);
+}

@@ -23,9 +23,9 @@ use crate::quarantine::Judge;
 use crate::registry::AskError;
 
 /// A gateway heard within this is live, in milliseconds.
-pub const LIVE_MS: i64 = 30_000;
+const LIVE_MS: i64 = 30_000;
 /// A gateway heard within this is late; then it is silent.
-pub const LATE_MS: i64 = 300_000;
+const LATE_MS: i64 = 300_000;
 
 impl From<Stopped> for ViewError {
     fn from(_: Stopped) -> Self {
