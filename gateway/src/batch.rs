@@ -2,7 +2,9 @@
 
 use wire::columns::MAX_PLACES;
 use wire::frame::{self, MAX_FRAME_BYTES};
-use wire::{BootId, Batch, Clock, Codec, EncodeError, GatewayId, Lane, Payload, Place, Quality, Reading, Series};
+use wire::{
+    Batch, BootId, Clock, Codec, EncodeError, GatewayId, Lane, Payload, Place, Quality, Reading, Series,
+};
 
 use crate::config::Sensor;
 
@@ -56,7 +58,9 @@ impl Batcher {
     pub fn new(limits: Limits, boot: BootId, clock: Clock, sensors: &[Sensor]) -> Self {
         let sensors: Vec<(Series, Place)> = sensors
             .iter()
-            .map(|s| (Series { sensor: s.name.clone(), quantity: s.quantity.code, place: 0 }, s.place.clone()))
+            .map(|s| {
+                (Series { sensor: s.name.clone(), quantity: s.quantity.code, place: 0 }, s.place.clone())
+            })
             .collect();
         let index = vec![None; sensors.len()];
         Self { limits, boot, clock, sensors, index, open: empty(boot, clock), opened_ms: 0 }
@@ -68,7 +72,9 @@ impl Batcher {
         let number = usize::from(reading.sensor);
         let closed = match self.sensors.get(number) {
             None => return None,
-            Some((_, place)) if self.open.places.len() >= MAX_PLACES && !self.open.places.contains(place) => self.close(),
+            Some((_, place)) if self.open.places.len() >= MAX_PLACES && !self.open.places.contains(place) => {
+                self.close()
+            }
             Some(_) => None,
         };
         if self.open.readings.is_empty() {
@@ -144,7 +150,12 @@ pub struct Packed {
 ///
 /// # Errors
 /// [`EncodeError`] for a payload that breaks a rule no split can mend; nothing is packed then.
-pub fn pack(gateway: &GatewayId, store: u64, sequence: u64, payload: Payload) -> Result<Vec<Packed>, EncodeError> {
+pub fn pack(
+    gateway: &GatewayId,
+    store: u64,
+    sequence: u64,
+    payload: Payload,
+) -> Result<Vec<Packed>, EncodeError> {
     let mut out = Vec::with_capacity(1);
     // Depth-first, first half first, so that numbers follow the order of time. Halving MAX_READINGS ends
     // within 13 levels.
@@ -154,12 +165,19 @@ pub fn pack(gateway: &GatewayId, store: u64, sequence: u64, payload: Payload) ->
         match frame::encode(gateway, store, next, &payload, Codec::best()) {
             Ok(bytes) => {
                 debug_assert!(bytes.len() <= MAX_FRAME_BYTES);
-                out.push(Packed { lane: payload.lane(), sequence: next, items: payload.items() as u32, bytes });
+                out.push(Packed {
+                    lane: payload.lane(),
+                    sequence: next,
+                    items: payload.items() as u32,
+                    bytes,
+                });
             }
-            Err(error @ (EncodeError::TooLarge { .. } | EncodeError::TooMany { .. })) => match halves(payload) {
-                Some((first, second)) => waiting.extend([second, first]),
-                None => return Err(error),
-            },
+            Err(error @ (EncodeError::TooLarge { .. } | EncodeError::TooMany { .. })) => {
+                match halves(payload) {
+                    Some((first, second)) => waiting.extend([second, first]),
+                    None => return Err(error),
+                }
+            }
             Err(error) => return Err(error),
         }
     }

@@ -151,13 +151,21 @@ mod tests {
         let stepped = Clock { state: ClockState::Synchronised, epoch_ms: T + 251 };
         assert_eq!(estimate.observe(3000, T + 3251, true), Some(stepped));
         assert_eq!(estimate.observe(4000, T + 4251, true), None, "the step is the new estimate");
-        assert_eq!(estimate.observe(5000, T + 1000, true).map(|c| c.epoch_ms), Some(T - 4000), "backwards too");
+        assert_eq!(
+            estimate.observe(5000, T + 1000, true).map(|c| c.epoch_ms),
+            Some(T - 4000),
+            "backwards too"
+        );
     }
 
     #[test]
     fn the_state_follows_its_signs() {
         let mut estimate = Estimate::new(0, 5_000, true);
-        assert_eq!(estimate.clock().state, ClockState::Unset, "1970 is never synchronised, whatever a file says");
+        assert_eq!(
+            estimate.clock().state,
+            ClockState::Unset,
+            "1970 is never synchronised, whatever a file says"
+        );
         assert_eq!(estimate.observe(10, T, false).map(|c| c.state), Some(ClockState::HeldOver));
         assert_eq!(estimate.observe(20, T + 10, true).map(|c| c.state), Some(ClockState::Synchronised));
     }

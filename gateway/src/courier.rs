@@ -119,7 +119,8 @@ impl Courier {
             if sends.is_empty() {
                 break;
             }
-            let frames = self.buffer.read(sends.iter().map(|send| (send.lane, send.sequence)).collect()).await?;
+            let frames =
+                self.buffer.read(sends.iter().map(|send| (send.lane, send.sequence)).collect()).await?;
             for (send, frame) in sends.into_iter().zip(frames) {
                 match (frame, &mut self.connection) {
                     (Some(frame), Some((connection, _))) => {
@@ -157,7 +158,12 @@ impl Courier {
             }
             Action::Forget { store, lane, below } => self.buffer.forget(store, lane, below).await,
             Action::SetAside { store, lane, sequence, reason } => {
-                tracing::error!(lane = lane.as_str(), sequence, reason = format!("{reason:#04x}"), "ingest refused a frame for good: it is set aside");
+                tracing::error!(
+                    lane = lane.as_str(),
+                    sequence,
+                    reason = format!("{reason:#04x}"),
+                    "ingest refused a frame for good: it is set aside"
+                );
                 self.buffer.set_aside(store, lane, sequence, reason).await
             }
         }
@@ -173,7 +179,10 @@ impl Courier {
             }
             Some(Event::Answer { token, answer }) => {
                 if let Answer::Later(reason) = answer {
-                    tracing::warn!(reason = format!("{reason:#04x}"), "ingest cannot take a frame now: it is sent again later");
+                    tracing::warn!(
+                        reason = format!("{reason:#04x}"),
+                        "ingest cannot take a frame now: it is sent again later"
+                    );
                 }
                 self.machine.answered(now_ms, token, answer);
             }

@@ -14,11 +14,18 @@ pub(crate) fn devices(catalogue: &Catalogue, place: &Place) -> (Vec<DeviceSpec>,
     for device in boards::linux::discover() {
         let mut outputs = Vec::new();
         for found in device.outputs {
-            let (Ok(name), Some(quantity)) = (SensorName::new(&found.sensor), catalogue.by_name(found.quantity)) else {
-                tracing::warn!(output = found.output, quantity = found.quantity, "this output is not in the catalogue");
+            let (Ok(name), Some(quantity)) =
+                (SensorName::new(&found.sensor), catalogue.by_name(found.quantity))
+            else {
+                tracing::warn!(
+                    output = found.output,
+                    quantity = found.quantity,
+                    "this output is not in the catalogue"
+                );
                 continue;
             };
-            let Some(number) = u16::try_from(sensors.len()).ok().filter(|n| usize::from(*n) < MAX_SENSORS) else {
+            let Some(number) = u16::try_from(sensors.len()).ok().filter(|n| usize::from(*n) < MAX_SENSORS)
+            else {
                 break;
             };
             outputs.push(Output { output: found.output, sensor: number, quantity: quantity.code });

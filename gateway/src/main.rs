@@ -17,14 +17,17 @@ const COULD_NOT_START: u8 = 1;
 /// The Watchfire gateway: reads sensors, judges them, keeps every reading through power cuts and dead networks,
 /// and ships it to ingest over MQTT 5.
 #[derive(Parser)]
-#[command(version, after_help = "\
+#[command(
+    version,
+    after_help = "\
 First steps:
   gateway check --config configs/gateway.toml    every mistake of the file at once, or what it would do
   gateway run --config configs/gateway.toml      until Ctrl-C; what is not shipped waits for the next start
   gateway status --config configs/gateway.toml   how the running one is
 
 Exit codes: 0 fine, 64 the configuration is wrong, 1 could not start or is not running.
-Logs go to stderr; RUST_LOG=gateway=debug says more.")]
+Logs go to stderr; RUST_LOG=gateway=debug says more."
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -53,7 +56,10 @@ fn main() -> ExitCode {
     let config = match Config::load(&file.config) {
         Ok(config) => config,
         Err(problems) => {
-            complain(&format!("配置有 {n} 处错误 {n} mistakes in the configuration:\n{problems}", n = problems.0.len()));
+            complain(&format!(
+                "配置有 {n} 处错误 {n} mistakes in the configuration:\n{problems}",
+                n = problems.0.len()
+            ));
             return ExitCode::from(WRONG_CONFIG);
         }
     };
@@ -109,7 +115,11 @@ fn check(config: &Config) -> ExitCode {
         problems.extend(errors.iter().map(ToString::to_string));
     }
     if !problems.is_empty() {
-        complain(&format!("配置有 {n} 处错误 {n} mistakes in the configuration:\n{}", problems.join("\n"), n = problems.len()));
+        complain(&format!(
+            "配置有 {n} 处错误 {n} mistakes in the configuration:\n{}",
+            problems.join("\n"),
+            n = problems.len()
+        ));
         return ExitCode::from(WRONG_CONFIG);
     }
     answer(&summary::of(config));

@@ -135,7 +135,12 @@ fn judge(reason: PubAckReason) -> Answer {
     }
 }
 
-async fn poll(mut event_loop: EventLoop, client: AsyncClient, receipts: Option<String>, events: mpsc::Sender<Event>) {
+async fn poll(
+    mut event_loop: EventLoop,
+    client: AsyncClient,
+    receipts: Option<String>,
+    events: mpsc::Sender<Event>,
+) {
     loop {
         let event = match event_loop.poll().await {
             Ok(Raw::Incoming(rumqttc::Packet::ConnAck(ack))) => {

@@ -48,8 +48,11 @@ impl Stop {
     /// Sleeps, but not beyond the stop; whether it came.
     pub fn sleep(&self, time: Duration) -> bool {
         let guard = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (stopped, _) =
-            self.0.1.wait_timeout_while(guard, time, |stopped| !*stopped).unwrap_or_else(PoisonError::into_inner);
+        let (stopped, _) = self
+            .0
+            .1
+            .wait_timeout_while(guard, time, |stopped| !*stopped)
+            .unwrap_or_else(PoisonError::into_inner);
         *stopped
     }
 }
@@ -66,7 +69,11 @@ pub fn start(
 ) -> std::io::Result<Vec<Arc<BusFigures>>> {
     let mut all = Vec::with_capacity(buses.len());
     for (number, bus) in buses.into_iter().enumerate() {
-        let figures = Arc::new(BusFigures { name: bus.name().to_owned(), samples: AtomicU64::new(0), errors: AtomicU64::new(0) });
+        let figures = Arc::new(BusFigures {
+            name: bus.name().to_owned(),
+            samples: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
+        });
         all.push(Arc::clone(&figures));
         let (time, stop, samples) = (time.clone(), stop.clone(), samples.clone());
         std::thread::Builder::new()
@@ -94,7 +101,10 @@ fn drive(
         if polled.is_err() {
             // The samples it took before are good all the same.
             figures.errors.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(bus = figures.name, "a driver panicked: the bus goes on in a second; please report this");
+            tracing::error!(
+                bus = figures.name,
+                "a driver panicked: the bus goes on in a second; please report this"
+            );
             if stop.sleep(Duration::from_millis(PANIC_PAUSE_MS)) {
                 return;
             }
@@ -164,6 +174,10 @@ mod tests {
         stop.stop();
         assert!(stop.stopped());
         while samples.recv_timeout(Duration::from_secs(10)).is_ok() {}
-        assert_eq!(samples.try_recv(), Err(std::sync::mpsc::TryRecvError::Disconnected), "every thread has ended");
+        assert_eq!(
+            samples.try_recv(),
+            Err(std::sync::mpsc::TryRecvError::Disconnected),
+            "every thread has ended"
+        );
     }
 }

@@ -130,9 +130,15 @@ pub struct Figures {
 #[derive(Debug, Clone, Copy)]
 enum Line {
     /// No connection before this time.
-    Offline { until_ms: u64 },
-    Connecting { since_ms: u64 },
-    Online { budget: usize },
+    Offline {
+        until_ms: u64,
+    },
+    Connecting {
+        since_ms: u64,
+    },
+    Online {
+        budget: usize,
+    },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -199,7 +205,12 @@ impl Ship {
             self.store = heads.store;
             self.tokens.clear();
             for (lane, head) in self.lanes.iter_mut().zip(heads.lanes) {
-                *lane = LaneState { floor: head.floor, cursor: head.floor, floor_since_ms: now_ms, ..LaneState::default() };
+                *lane = LaneState {
+                    floor: head.floor,
+                    cursor: head.floor,
+                    floor_since_ms: now_ms,
+                    ..LaneState::default()
+                };
             }
         }
         for (lane, head) in self.lanes.iter_mut().zip(heads.lanes) {
@@ -270,7 +281,10 @@ impl Ship {
         }
         for &sequence in &receipt.sequences {
             let lane = &self.lanes[receipt.lane as usize];
-            if (lane.floor..lane.next).contains(&sequence) && sequence < lane.floor + SPAN && !lane.settled.contains(&sequence) {
+            if (lane.floor..lane.next).contains(&sequence)
+                && sequence < lane.floor + SPAN
+                && !lane.settled.contains(&sequence)
+            {
                 let refused = match receipt.verdict {
                     Verdict::Durable => None,
                     Verdict::Refused => Some(0),
@@ -366,7 +380,8 @@ impl Ship {
             Line::Online { .. } => {
                 let overdue = self.lanes.iter().flat_map(|lane| lane.flights.values());
                 let overdue = overdue.map(|flight| flight.sent_ms.saturating_add(self.limits.patience_ms));
-                let paused = self.lanes.iter().filter(|lane| lane.candidate().is_some() && lane.paused_ms > 0);
+                let paused =
+                    self.lanes.iter().filter(|lane| lane.candidate().is_some() && lane.paused_ms > 0);
                 overdue.chain(paused.map(|lane| lane.paused_ms)).min()
             }
         }

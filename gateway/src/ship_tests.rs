@@ -11,7 +11,8 @@ struct Rig {
 impl Rig {
     fn new(receipts: bool) -> Self {
         let heads = Heads { store: 5, lanes: [LaneHead { floor: 1, next: 1 }; 5] };
-        let mut rig = Self { ship: Ship::new(Limits { patience_ms: 30_000, receipts }, 1, 0), now_ms: 0, heads };
+        let mut rig =
+            Self { ship: Ship::new(Limits { patience_ms: 30_000, receipts }, 1, 0), now_ms: 0, heads };
         rig.ship.heads(0, &heads);
         rig
     }
@@ -197,7 +198,11 @@ fn silence_throws_the_client_away() {
     rig.wake();
     assert_eq!(rig.actions(), [Action::Connect]);
     rig.wake();
-    assert_eq!(rig.actions(), [Action::Drop(Why::ConnectTooLong)], "a connection that never stands is given up too");
+    assert_eq!(
+        rig.actions(),
+        [Action::Drop(Why::ConnectTooLong)],
+        "a connection that never stands is given up too"
+    );
 }
 
 #[test]
@@ -217,7 +222,8 @@ fn back_off_grows_has_jitter_and_ends_with_an_acknowledgement() {
         rig.ship.connected(rig.now_ms, u16::MAX);
     }
     assert!(pauses[0] <= 500 && (15_000..=30_000).contains(&pauses[9]), "{pauses:?}");
-    let other: Vec<u64> = (0..8).map(|seed| backoff(&mut fastrand::Rng::with_seed(seed), CONNECT_BACKOFF_MS, 6)).collect();
+    let other: Vec<u64> =
+        (0..8).map(|seed| backoff(&mut fastrand::Rng::with_seed(seed), CONNECT_BACKOFF_MS, 6)).collect();
     assert!(other.windows(2).any(|w| w[0] != w[1]), "a district does not come back together: {other:?}");
     let send = rig.sends()[0];
     rig.answer(send, Answer::Durable);
@@ -235,7 +241,12 @@ fn with_receipts_the_acknowledgement_of_the_broker_is_not_enough() {
     for send in &sent {
         assert_eq!(rig.answer(*send, Answer::Durable), [], "the broker has it, no more");
     }
-    let receipt = |sequences: &[u64], verdict| Receipt { store: 5, lane: Lane::Reading, sequences: sequences.into(), verdict };
+    let receipt = |sequences: &[u64], verdict| Receipt {
+        store: 5,
+        lane: Lane::Reading,
+        sequences: sequences.into(),
+        verdict,
+    };
     rig.ship.receipt(0, &Receipt { store: 6, ..receipt(&[1], Verdict::Durable) });
     assert_eq!(rig.actions(), [], "another store's numbers mean nothing");
     rig.ship.receipt(0, &receipt(&[1, 99], Verdict::Durable));
@@ -274,10 +285,17 @@ fn a_fresh_store_voids_all_numbers() {
     let old = rig.sends()[0];
     rig.heads = Heads { store: 6, lanes: [LaneHead { floor: 1, next: 1 }; 5] };
     rig.store(Lane::Reading, 1);
-    assert_eq!(rig.answer(old, Answer::Durable), [], "an answer to the old store's frame 1 is not one to the new's");
+    assert_eq!(
+        rig.answer(old, Answer::Durable),
+        [],
+        "an answer to the old store's frame 1 is not one to the new's"
+    );
     let new = rig.sends()[0];
     assert_eq!(new.sequence, 1);
-    assert_eq!(rig.answer(new, Answer::Durable), [Action::Forget { store: 6, lane: Lane::Reading, below: 2 }]);
+    assert_eq!(
+        rig.answer(new, Answer::Durable),
+        [Action::Forget { store: 6, lane: Lane::Reading, below: 2 }]
+    );
 }
 
 /// Random weather on the line, random answers: whatever happens, every frame ends settled exactly once, and the
@@ -306,7 +324,10 @@ fn any_weather_ends_with_everything_settled() {
                     }
                     Action::Drop(_) => flying.clear(),
                     Action::Forget { lane, below, .. } => {
-                        assert!((floors[lane as usize]..below).all(|s| settled[lane as usize].contains(&s)), "seed {seed}");
+                        assert!(
+                            (floors[lane as usize]..below).all(|s| settled[lane as usize].contains(&s)),
+                            "seed {seed}"
+                        );
                         floors[lane as usize] = below;
                         rig.heads.lanes[lane as usize].floor = below;
                     }
@@ -336,7 +357,10 @@ fn any_weather_ends_with_everything_settled() {
             }
         }
         for lane in Lane::ALL {
-            assert_eq!(floors[lane as usize], rig.heads.lanes[lane as usize].next, "seed {seed}: {lane:?} is settled");
+            assert_eq!(
+                floors[lane as usize], rig.heads.lanes[lane as usize].next,
+                "seed {seed}: {lane:?} is settled"
+            );
         }
     }
 }

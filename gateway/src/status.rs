@@ -82,7 +82,9 @@ pub struct BusStatus {
 #[derive(Debug, thiserror::Error)]
 pub enum StatusError {
     /// No file.
-    #[error("没有状态文件 {path}：网关从未运行过？\nno status file {path}: has this gateway ever run? start it with: gateway run --config FILE")]
+    #[error(
+        "没有状态文件 {path}：网关从未运行过？\nno status file {path}: has this gateway ever run? start it with: gateway run --config FILE"
+    )]
     Missing {
         /// Where it should be.
         path: String,
@@ -123,10 +125,13 @@ impl Status {
         let shown = path.display().to_string();
         let text = match fs::read(&path) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(StatusError::Missing { path: shown }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(StatusError::Missing { path: shown });
+            }
             Err(error) => return Err(StatusError::Unreadable { path: shown, why: error.to_string() }),
         };
-        serde_json::from_slice(&text).map_err(|error| StatusError::Unreadable { path: shown, why: error.to_string() })
+        serde_json::from_slice(&text)
+            .map_err(|error| StatusError::Unreadable { path: shown, why: error.to_string() })
     }
 
     /// Whether the gateway that wrote this still ran at `now_ms` since 1970.
@@ -144,9 +149,17 @@ impl fmt::Display for Words<'_> {
         let Words(s, now_ms) = self;
         let age_s = now_ms.saturating_sub(s.written_ms).max(0) / 1000;
         if s.is_live(*now_ms) {
-            writeln!(f, "网关 gateway        {} {}（进程 pid {}）运行中 running", s.gateway, s.version, s.pid)?;
+            writeln!(
+                f,
+                "网关 gateway        {} {}（进程 pid {}）运行中 running",
+                s.gateway, s.version, s.pid
+            )?;
         } else {
-            writeln!(f, "网关 gateway        {} 未运行：最后状态在 {age_s} 秒前 not running: last heard of {age_s} s ago", s.gateway)?;
+            writeln!(
+                f,
+                "网关 gateway        {} 未运行：最后状态在 {age_s} 秒前 not running: last heard of {age_s} s ago",
+                s.gateway
+            )?;
         }
         writeln!(f, "运行时间 uptime     {}", span(s.uptime_ms))?;
         let line = match (s.online, s.trouble.as_str()) {
@@ -161,7 +174,11 @@ impl fmt::Display for Words<'_> {
             wire::ClockState::Synchronised => "已同步 synchronised",
         };
         writeln!(f, "时钟 clock          {clock}")?;
-        writeln!(f, "传感器 sensors      {}，读数 readings {}，故障 faults {}", s.sensors, s.readings, s.faults)?;
+        writeln!(
+            f,
+            "传感器 sensors      {}，读数 readings {}，故障 faults {}",
+            s.sensors, s.readings, s.faults
+        )?;
         writeln!(f, "告警 alarms         {} 活动 active，{} 失明 blind", s.alarms_active, s.rules_blind)?;
         let backlog: Vec<String> = s
             .backlog
@@ -171,16 +188,28 @@ impl fmt::Display for Words<'_> {
             .collect();
         let backlog = if backlog.is_empty() { "无 none".to_owned() } else { backlog.join(", ") };
         writeln!(f, "待发 backlog        {backlog}（最旧 oldest {}）", span(s.oldest_unacked_ms))?;
-        writeln!(f, "已确认 durable      {} 帧 frames，拒收 refused {}，搁置 set aside {}", s.durable, s.refused, s.set_aside)?;
+        writeln!(
+            f,
+            "已确认 durable      {} 帧 frames，拒收 refused {}，搁置 set aside {}",
+            s.durable, s.refused, s.set_aside
+        )?;
         writeln!(f, "存储 store          {:.1} / {:.0} MiB", mib(s.store_bytes), mib(s.quota_bytes))?;
         for bus in &s.buses {
-            writeln!(f, "总线 bus            {}：{} 次采样 samples，{} 次错误 errors", bus.name, bus.samples, bus.errors)?;
+            writeln!(
+                f,
+                "总线 bus            {}：{} 次采样 samples，{} 次错误 errors",
+                bus.name, bus.samples, bus.errors
+            )?;
         }
         for (count, zh, en) in [
             (s.lost_frames, "帧丢失（有记录）", "frames lost, each with a loss record"),
             (s.dropped, "读数因磁盘无响应而放弃", "readings given up while the disk stood still"),
             (s.damaged_stores, "个存储损坏并已移开", "damaged stores set aside"),
-            (s.blob_files, "个 blobs 文件：断电可能丢失，请报告", "files in blobs/: a power cut may lose them, please report"),
+            (
+                s.blob_files,
+                "个 blobs 文件：断电可能丢失，请报告",
+                "files in blobs/: a power cut may lose them, please report",
+            ),
         ] {
             if count > 0 {
                 writeln!(f, "注意 attention      {count} {zh} {en}")?;
@@ -245,7 +274,15 @@ mod tests {
         let read = Status::read(folder.path()).expect("reads");
         assert_eq!(read, status());
         let words = Words(&read, 1_005_000).to_string();
-        for part in ["caotang-03", "运行中 running", "2 h 1 min", "connection refused", "reading 12（", "10.0 / 1024 MiB", "1 个存储损坏"] {
+        for part in [
+            "caotang-03",
+            "运行中 running",
+            "2 h 1 min",
+            "connection refused",
+            "reading 12（",
+            "10.0 / 1024 MiB",
+            "1 个存储损坏",
+        ] {
             assert!(words.contains(part), "{part} is missing in\n{words}");
         }
         assert!(!words.contains("blobs"), "what is fine is not worth a line:\n{words}");

@@ -18,14 +18,40 @@ fn write(out: &mut String, config: &Config) -> std::fmt::Result {
     writeln!(out, "配置正确 the configuration is fine")?;
     let place = &config.place;
     let area = if place.area.as_str().is_empty() { "unknown" } else { place.area.as_str() };
-    writeln!(out, "网关 gateway        {} {} {area} ({:.6}, {:.6} {:?})", config.id, config.label, place.lat(), place.lon(), place.datum)?;
+    writeln!(
+        out,
+        "网关 gateway        {} {} {area} ({:.6}, {:.6} {:?})",
+        config.id,
+        config.label,
+        place.lat(),
+        place.lon(),
+        place.datum
+    )?;
     writeln!(out, "板卡 board          {:?}", config.board)?;
-    let way = if config.receipts { "ingest 回执后遗忘 forgets on ingest's receipt" } else { "确认后遗忘 forgets on the broker's acknowledgement" };
+    let way = if config.receipts {
+        "ingest 回执后遗忘 forgets on ingest's receipt"
+    } else {
+        "确认后遗忘 forgets on the broker's acknowledgement"
+    };
     writeln!(out, "上行 uplink         {} {way}", config.broker)?;
-    writeln!(out, "数据 data           {}，配额 quota {} MiB", config.data.display(), config.quota_bytes >> 20)?;
-    writeln!(out, "批次 batch          {} 条或 {:.1} 秒 readings or s", config.batch.readings, config.batch.age_ms as f64 / 1e3)?;
+    writeln!(
+        out,
+        "数据 data           {}，配额 quota {} MiB",
+        config.data.display(),
+        config.quota_bytes >> 20
+    )?;
+    writeln!(
+        out,
+        "批次 batch          {} 条或 {:.1} 秒 readings or s",
+        config.batch.readings,
+        config.batch.age_ms as f64 / 1e3
+    )?;
     let per_second: f64 = config.sensors.iter().map(|s| 1e3 / s.every_ms as f64).sum();
-    writeln!(out, "传感器 sensors      {}，每秒 {per_second:.1} 条读数 readings a second", config.sensors.len())?;
+    writeln!(
+        out,
+        "传感器 sensors      {}，每秒 {per_second:.1} 条读数 readings a second",
+        config.sensors.len()
+    )?;
     let mut by_bus: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for device in &config.devices {
         let names: Vec<String> = device
@@ -35,7 +61,12 @@ fn write(out: &mut String, config: &Config) -> std::fmt::Result {
             .map(|sensor| format!("{} [{} {}]", sensor.name, sensor.quantity.name, sensor.quantity.unit))
             .collect();
         let every = device.every_ms as f64 / 1e3;
-        by_bus.entry(&device.bus).or_default().push(format!("{} {}: {} / {every} s", device.chip.word(), device.name, names.join(", ")));
+        by_bus.entry(&device.bus).or_default().push(format!(
+            "{} {}: {} / {every} s",
+            device.chip.word(),
+            device.name,
+            names.join(", ")
+        ));
     }
     for (bus, devices) in by_bus {
         writeln!(out, "  总线 bus {bus}")?;

@@ -235,7 +235,9 @@ impl Keeper {
                     // Dropping it could hang on locks that the panic left behind: it is leaked instead.
                     std::mem::forget(self.store.take());
                     let now = (self.stamp)();
-                    if let Err(error) = rename_aside(&self.dir, now.clock.wall_ms(now.mono_ms), &why, &self.gauges) {
+                    if let Err(error) =
+                        rename_aside(&self.dir, now.clock.wall_ms(now.mono_ms), &why, &self.gauges)
+                    {
                         tracing::error!(%error, "the damaged store cannot be renamed");
                         std::thread::sleep(RETRY);
                     }
@@ -247,7 +249,10 @@ impl Keeper {
                         let _ = catch_unwind(AssertUnwindSafe(move || drop(old)));
                     }
                     if self.stopping.load(Ordering::Relaxed) {
-                        tracing::error!(lost = work.keeps.len(), "stopping: what could not be written is lost");
+                        tracing::error!(
+                            lost = work.keeps.len(),
+                            "stopping: what could not be written is lost"
+                        );
                         return;
                     }
                     std::thread::sleep(RETRY);
@@ -260,7 +265,12 @@ impl Keeper {
         }
     }
 
-    fn attempt(&mut self, work: &Work, staged: &mut (u64, Vec<Packed>), sync: bool) -> Result<(), StoreError> {
+    fn attempt(
+        &mut self,
+        work: &Work,
+        staged: &mut (u64, Vec<Packed>),
+        sync: bool,
+    ) -> Result<(), StoreError> {
         let now = (self.stamp)();
         if self.store.is_none() {
             let (store, gaps) = open_or_begin(&self.dir, &self.stamp, &self.gauges)?;
@@ -283,7 +293,14 @@ impl Keeper {
             let mut losses: Vec<Loss> = Vec::new();
             for &(lane, from, to) in gaps.iter() {
                 store.explain(lane, from, to);
-                losses.push(Loss { lane, from, to, count: 0, reason: LossReason::Corrupt, mono_ms: now.mono_ms });
+                losses.push(Loss {
+                    lane,
+                    from,
+                    to,
+                    count: 0,
+                    reason: LossReason::Corrupt,
+                    mono_ms: now.mono_ms,
+                });
             }
             for &(_, lane, sequence, reason) in work.asides.iter().filter(|(of, ..)| *of == id) {
                 losses.extend(store.put_aside(lane, sequence, reason, now)?);
@@ -292,10 +309,16 @@ impl Keeper {
                 store.forget(lane, below);
             }
             if let Some(loss) = store.make_room(self.quota_bytes, now)? {
-                tracing::warn!(readings = loss.count, from = loss.from, to = loss.to, "the quota is full: the oldest readings make room");
+                tracing::warn!(
+                    readings = loss.count,
+                    from = loss.from,
+                    to = loss.to,
+                    "the quota is full: the oldest readings make room"
+                );
                 losses.push(loss);
             }
-            let lost: u64 = losses.iter().filter(|l| l.reason != LossReason::Refused).map(|l| l.to - l.from + 1).sum();
+            let lost: u64 =
+                losses.iter().filter(|l| l.reason != LossReason::Refused).map(|l| l.to - l.from + 1).sum();
             for (payload, rules) in &work.keeps {
                 stage(store, gateway, gauges, payload.clone(), &mut staged.1);
                 for memory in rules {
@@ -352,7 +375,13 @@ fn set(gauge: &AtomicU64, value: u64) {
 }
 
 /// Numbers and packs a payload and stages its frames.
-fn stage(store: &mut Store, gateway: &GatewayId, gauges: &Gauges, payload: Payload, staged: &mut Vec<Packed>) {
+fn stage(
+    store: &mut Store,
+    gateway: &GatewayId,
+    gauges: &Gauges,
+    payload: Payload,
+    staged: &mut Vec<Packed>,
+) {
     let lane = payload.lane();
     match pack(gateway, store.id(), store.next(lane), payload) {
         Ok(frames) => {

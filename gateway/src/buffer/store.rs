@@ -30,12 +30,12 @@ const SET_ASIDE_HEADER: usize = 1;
 /// Name of the witness file: see [`Store::write_witness`].
 const WITNESS: &str = "witness";
 /// What sled takes on disk whatever lies in it, in bytes.
-const FLOOR_BYTES: u64 = 12 << 20;
-/// Part of the quota above the floor that frames may fill, in percent: sled takes up to 2.6 bytes of disk for each
+const FLOOR_BYTES: u64 = 20 << 20;
+/// Part of the quota above the floor that frames may fill, in percent: sled takes some 1.8 bytes of disk for each
 /// byte of them.
-const FILL_PERCENT: u64 = 36;
+const FILL_PERCENT: u64 = 45;
 /// Part that remains after readings made room, in percent: few large losses explain better than many small ones.
-const AFTER_DROP_PERCENT: u64 = 32;
+const AFTER_DROP_PERCENT: u64 = 40;
 
 /// Version of the keys and values below.
 const FORMAT: u8 = 1;
@@ -56,7 +56,9 @@ pub(super) enum StoreError {
     #[error("damaged: {0}")]
     Damaged(String),
     /// Written by a later version.
-    #[error("its format is version {found}, this program reads version {FORMAT}: run the newer program, or move the folder away")]
+    #[error(
+        "its format is version {found}, this program reads version {FORMAT}: run the newer program, or move the folder away"
+    )]
     Newer {
         /// The version found.
         found: u8,
@@ -225,7 +227,10 @@ impl Store {
             if let Some(value) = self.db.get(lane_key(lane))? {
                 let head = (value.get(..8).and_then(tail_u64), value.get(8..16).and_then(tail_u64));
                 let (Some(floor), Some(next)) = head else {
-                    return Err(StoreError::Damaged(format!("the head of lane {} is not 16 bytes", lane.as_str())));
+                    return Err(StoreError::Damaged(format!(
+                        "the head of lane {} is not 16 bytes",
+                        lane.as_str()
+                    )));
                 };
                 self.lanes[lane as usize] = LaneHead { floor, next };
             }
@@ -413,7 +418,14 @@ impl Store {
             }
         }
         self.explain(lane, sequence, sequence);
-        let loss = Loss { lane, from: sequence, to: sequence, count, reason: LossReason::Refused, mono_ms: stamp.mono_ms };
+        let loss = Loss {
+            lane,
+            from: sequence,
+            to: sequence,
+            count,
+            reason: LossReason::Refused,
+            mono_ms: stamp.mono_ms,
+        };
         Ok(Some(loss))
     }
 
@@ -455,7 +467,13 @@ impl Store {
     }
 
     /// Stages what to remember of an alarm rule; an empty list forgets it.
-    pub(super) fn remember_rule(&mut self, gateway: &GatewayId, rule: &str, events: Vec<AlarmEvent>, stamp: Stamp) {
+    pub(super) fn remember_rule(
+        &mut self,
+        gateway: &GatewayId,
+        rule: &str,
+        events: Vec<AlarmEvent>,
+        stamp: Stamp,
+    ) {
         let mut key = vec![KEY_RULE];
         key.extend(rule.as_bytes());
         self.dirty = true;
@@ -478,7 +496,9 @@ impl Store {
             let (_, value) = entry?;
             match wire::Frame::decode(&value).map(|frame| frame.payload) {
                 Ok(Payload::Alarms(alarms)) => events.extend(alarms.events),
-                Ok(_) | Err(_) => tracing::warn!("the remembered state of a rule is unreadable: it starts quiet"),
+                Ok(_) | Err(_) => {
+                    tracing::warn!("the remembered state of a rule is unreadable: it starts quiet")
+                }
             }
         }
         Ok(events)

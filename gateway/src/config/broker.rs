@@ -19,10 +19,14 @@ pub enum BrokerError {
     #[error("{0:?} is not a broker address: mqtt://HOST:PORT expected, for example mqtt://127.0.0.1:1883")]
     Form(String),
     /// Asks for TLS.
-    #[error("{0:?} asks for TLS, which this version cannot speak yet: use mqtt:// to a broker on this machine, or to a tunnel (WireGuard, ssh -L) that ends on it")]
+    #[error(
+        "{0:?} asks for TLS, which this version cannot speak yet: use mqtt:// to a broker on this machine, or to a tunnel (WireGuard, ssh -L) that ends on it"
+    )]
     Tls(String),
     /// In clear over a network.
-    #[error("{0:?} is not on this machine. Without TLS anyone on the way could read, forge and swallow alarms, and this version cannot speak TLS yet: use mqtt://127.0.0.1:PORT and run ingest here, or end a tunnel (WireGuard, ssh -L) here")]
+    #[error(
+        "{0:?} is not on this machine. Without TLS anyone on the way could read, forge and swallow alarms, and this version cannot speak TLS yet: use mqtt://127.0.0.1:PORT and run ingest here, or end a tunnel (WireGuard, ssh -L) here"
+    )]
     NotLoopback(String),
 }
 
@@ -52,7 +56,8 @@ impl Broker {
         if host.is_empty() || port == 0 || host.contains(['/', '@', ':']) && host.parse::<IpAddr>().is_err() {
             return Err(form());
         }
-        let loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+        let loopback =
+            host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
         if !loopback {
             return Err(BrokerError::NotLoopback(text.into()));
         }
@@ -80,10 +85,20 @@ mod tests {
         assert_eq!(ok("mqtt://127.0.0.1:1883"), Ok("mqtt://127.0.0.1:1883".into()));
         assert_eq!(ok("mqtt://localhost"), Ok("mqtt://localhost:1883".into()));
         assert_eq!(ok("mqtt://[::1]:99/"), Ok("mqtt://[::1]:99".into()));
-        for text in ["", "127.0.0.1:1883", "mqtt://", "mqtt://127.0.0.1:x", "mqtt://127.0.0.1:0", "mqtt://a@127.0.0.1", "mqtt://[::1"] {
+        for text in [
+            "",
+            "127.0.0.1:1883",
+            "mqtt://",
+            "mqtt://127.0.0.1:x",
+            "mqtt://127.0.0.1:0",
+            "mqtt://a@127.0.0.1",
+            "mqtt://[::1",
+        ] {
             assert!(matches!(ok(text), Err(BrokerError::Form(_))), "{text}");
         }
-        for text in ["mqtt://10.0.0.1:1883", "mqtt://example.org", "mqtt://0.0.0.0:1883", "mqtt://127.evil.example"] {
+        for text in
+            ["mqtt://10.0.0.1:1883", "mqtt://example.org", "mqtt://0.0.0.0:1883", "mqtt://127.evil.example"]
+        {
             assert!(matches!(ok(text), Err(BrokerError::NotLoopback(_))), "{text}");
         }
         assert!(matches!(ok("mqtts://127.0.0.1:8883"), Err(BrokerError::Tls(_))));

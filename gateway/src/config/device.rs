@@ -74,7 +74,9 @@ pub(super) fn read(
         }
         let chip = read_chip(&mut section);
         let bus = match &chip {
-            Some(Chip::Contact { .. } | Chip::RainGauge { .. }) => section.optional("bus", bus).or(Some("gpio".into())),
+            Some(Chip::Contact { .. } | Chip::RainGauge { .. }) => {
+                section.optional("bus", bus).or(Some("gpio".into()))
+            }
             Some(Chip::Machine) => section.optional("bus", bus).or(Some("machine".into())),
             _ => section.required("bus", bus),
         };
@@ -100,13 +102,20 @@ pub(super) fn read(
             {
                 list.problem(
                     &output,
-                    format!("{} has no output {output:?}: known are {}", chip.word(), chip.outputs().join(", ")),
+                    format!(
+                        "{} has no output {output:?}: known are {}",
+                        chip.word(),
+                        chip.outputs().join(", ")
+                    ),
                 );
             }
             let sensor = read_sensor(&mut entry, &output, chip.as_ref(), every_ms, place, catalogue);
             let Some(sensor) = sensor else { continue };
             if sensors.iter().any(|other| other.name == sensor.name) {
-                entry.problem("sensor", format!("{:?} is taken by another sensor of this file", sensor.name.as_str()));
+                entry.problem(
+                    "sensor",
+                    format!("{:?} is taken by another sensor of this file", sensor.name.as_str()),
+                );
             }
             let Ok(number) = u16::try_from(sensors.len()) else { continue };
             outputs.push(Output { output, sensor: number, quantity: sensor.quantity.code });
@@ -118,14 +127,21 @@ pub(super) fn read(
         }
     }
     if sensors.len() > MAX_SENSORS {
-        root.problem("device", format!("{} sensors, at most {MAX_SENSORS} are allowed on one gateway", sensors.len()));
+        root.problem(
+            "device",
+            format!("{} sensors, at most {MAX_SENSORS} are allowed on one gateway", sensors.len()),
+        );
     }
     (devices, sensors)
 }
 
 fn bus(text: &str) -> Result<String, String> {
     let fine = !text.is_empty() && text.len() <= 64 && text.chars().all(|c| c.is_ascii_graphic());
-    if fine { Ok(text.to_owned()) } else { Err(format!("{text:?} is not a bus: a name like /dev/i2c-1 or gpio expected")) }
+    if fine {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("{text:?} is not a bus: a name like /dev/i2c-1 or gpio expected"))
+    }
 }
 
 fn read_sensor(
@@ -198,7 +214,11 @@ fn read_chip(section: &mut Section<'_>) -> Option<Chip> {
             let pin = section.required_integer("pin", 0..=27);
             let debounce_ms = section.duration_ms("debounce", 0..=10_000).unwrap_or(50);
             let active_low = section.flag("active_low").unwrap_or(true);
-            Chip::Contact { pin: u8::try_from(pin?).ok()?, debounce_ms: u32::try_from(debounce_ms).ok()?, active_low }
+            Chip::Contact {
+                pin: u8::try_from(pin?).ok()?,
+                debounce_ms: u32::try_from(debounce_ms).ok()?,
+                active_low,
+            }
         }
         Word::RainGauge => {
             let pin = section.required_integer("pin", 0..=27);

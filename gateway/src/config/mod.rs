@@ -140,7 +140,11 @@ fn read(document: &Document<'_>, folder: &Path) -> Option<Config> {
     let area = gateway.required("area", Area::new);
     let label = read_label(&mut gateway);
     let data = gateway.required("data", |text| {
-        if text.is_empty() { Err("an empty path is no folder: data = \"/var/lib/watchfire\" expected") } else { Ok(folder.join(text)) }
+        if text.is_empty() {
+            Err("an empty path is no folder: data = \"/var/lib/watchfire\" expected")
+        } else {
+            Ok(folder.join(text))
+        }
     });
     if let Some(why) = data.as_deref().and_then(unusable_folder) {
         gateway.problem("data", why);
@@ -191,7 +195,11 @@ fn read(document: &Document<'_>, folder: &Path) -> Option<Config> {
 fn unusable_folder(path: &Path) -> Option<String> {
     let nearest = path.ancestors().find(|p| p.exists())?;
     (!nearest.is_dir()).then(|| {
-        format!("{} is a file, so {} cannot be a folder: name another place", nearest.display(), path.display())
+        format!(
+            "{} is a file, so {} cannot be a folder: name another place",
+            nearest.display(),
+            path.display()
+        )
     })
 }
 
@@ -251,12 +259,17 @@ enum BoardWord {
 
 fn read_board(section: &mut Section<'_>) -> Option<Board> {
     if !section.exists() {
-        section.problem("", "missing: [board] with kind = \"linux\", \"raspberry\" or \"simulated\" expected");
+        section
+            .problem("", "missing: [board] with kind = \"linux\", \"raspberry\" or \"simulated\" expected");
         return None;
     }
     let kind = section.choice(
         "kind",
-        &[("simulated", BoardWord::Simulated), ("linux", BoardWord::Linux), ("raspberry", BoardWord::Raspberry)],
+        &[
+            ("simulated", BoardWord::Simulated),
+            ("linux", BoardWord::Linux),
+            ("raspberry", BoardWord::Raspberry),
+        ],
     );
     if !section.keys().iter().any(|key| key == "kind") {
         section.problem("kind", "missing: \"linux\", \"raspberry\" or \"simulated\" expected");

@@ -70,7 +70,11 @@ pub(super) fn read(root: &mut Section<'_>, sensors: &[Sensor]) -> Vec<Rule> {
 fn read_one(section: &mut Section<'_>, sensors: &[Sensor]) -> Option<Rule> {
     let name = section.required("name", |text| {
         let fine = !text.is_empty() && text.len() <= MAX_RULE_NAME && !text.chars().any(char::is_control);
-        if fine { Ok(text.to_owned()) } else { Err(format!("{text:?} is not a rule name: 1 to {MAX_RULE_NAME} bytes expected")) }
+        if fine {
+            Ok(text.to_owned())
+        } else {
+            Err(format!("{text:?} is not a rule name: 1 to {MAX_RULE_NAME} bytes expected"))
+        }
     });
     let sensor = section.required("sensor", |text| {
         let number = sensors.iter().position(|sensor| sensor.name.as_str() == text);
@@ -115,7 +119,16 @@ fn read_one(section: &mut Section<'_>, sensors: &[Sensor]) -> Option<Rule> {
             ),
         );
     }
-    Some(Rule { name: name?, sensor, direction, threshold, deadband, on_delay_ms, off_delay_ms, level: level? })
+    Some(Rule {
+        name: name?,
+        sensor,
+        direction,
+        threshold,
+        deadband,
+        on_delay_ms,
+        off_delay_ms,
+        level: level?,
+    })
 }
 
 fn unknown_sensor(text: &str, sensors: &[Sensor]) -> String {

@@ -156,7 +156,11 @@ mod tests {
             let value = if value.is_infinite() { Err(Fault::Checksum) } else { Ok(*value) };
             let sample = Sample { sensor: 0, mono_ms: (seconds * 1e3) as u64, value };
             let judged = judge.judge(&sample).expect("sensor 0 is known");
-            assert_eq!(judged.value.is_some(), judged.quality.has_value(), "fault and only fault has no value");
+            assert_eq!(
+                judged.value.is_some(),
+                judged.quality.has_value(),
+                "fault and only fault has no value"
+            );
             out.push(match judged.quality {
                 Quality::Good => 'g',
                 Quality::Suspect => 's',
@@ -183,7 +187,12 @@ mod tests {
             ("not a number is a fault", &plain, &[(0.0, f64::NAN)], "f"),
             ("too fast", &plain, &[(0.0, 20.0), (1.0, 25.0), (2.0, 30.1)], "ggs"),
             ("the same change in more time", &plain, &[(0.0, 20.0), (2.0, 30.0)], "gg"),
-            ("an impossible value is no start for a rate", &plain, &[(0.0, 20.0), (1.0, 500.0), (2.0, 21.0)], "gog"),
+            (
+                "an impossible value is no start for a rate",
+                &plain,
+                &[(0.0, 20.0), (1.0, 500.0), (2.0, 21.0)],
+                "gog",
+            ),
             ("two readings at once are no speed", &plain, &[(0.0, 20.0), (0.0, 20.4)], "gg"),
             (
                 "a spike, and its end",
@@ -194,7 +203,17 @@ mod tests {
             (
                 "a step is believed at the fourth",
                 &spike,
-                &[(0.0, 20.0), (1.0, 20.0), (2.0, 20.0), (3.0, 20.0), (4.0, 20.0), (5.0, 24.0), (6.0, 24.0), (7.0, 24.0), (8.0, 24.0)],
+                &[
+                    (0.0, 20.0),
+                    (1.0, 20.0),
+                    (2.0, 20.0),
+                    (3.0, 20.0),
+                    (4.0, 20.0),
+                    (5.0, 24.0),
+                    (6.0, 24.0),
+                    (7.0, 24.0),
+                    (8.0, 24.0),
+                ],
                 "gggggsssg",
             ),
             ("flat", &flat, &[(0.0, 20.0), (5.0, 20.0), (10.0, 20.0), (15.0, 20.1), (20.0, 20.1)], "ggsgg"),

@@ -94,13 +94,22 @@ impl Rules {
     pub fn restore(&mut self, saved: Vec<AlarmEvent>, now_ms: u64) -> Vec<AlarmEvent> {
         let mut orphans = Vec::new();
         for event in saved {
-            let watch = self.rules.iter_mut().find(|w| w.rule.name == event.rule && w.sensor.name == event.sensor);
+            let watch =
+                self.rules.iter_mut().find(|w| w.rule.name == event.rule && w.sensor.name == event.sensor);
             let Some(watch) = watch else {
-                orphans.push(AlarmEvent { kind: AlarmKind::Cleared, mono_ms: now_ms, value: None, quality: Quality::Fault, ..event });
+                orphans.push(AlarmEvent {
+                    kind: AlarmKind::Cleared,
+                    mono_ms: now_ms,
+                    value: None,
+                    quality: Quality::Fault,
+                    ..event
+                });
                 continue;
             };
             match event.kind {
-                AlarmKind::Raised | AlarmKind::Seeing => watch.phase = Phase::Active { episode: event.episode },
+                AlarmKind::Raised | AlarmKind::Seeing => {
+                    watch.phase = Phase::Active { episode: event.episode }
+                }
                 AlarmKind::Blind => watch.blind = Some(event.episode),
                 AlarmKind::Cleared => {}
             }
@@ -114,7 +123,9 @@ impl Rules {
     /// What to remember of the rule of `event`: the events that [`Rules::restore`] needs, empty when it is quiet
     /// and sees. Ask after each event.
     pub fn memory(&self, event: &AlarmEvent) -> Vec<AlarmEvent> {
-        let Some(watch) = self.rules.iter().find(|w| w.rule.name == event.rule && w.sensor.name == event.sensor) else {
+        let Some(watch) =
+            self.rules.iter().find(|w| w.rule.name == event.rule && w.sensor.name == event.sensor)
+        else {
             return Vec::new();
         };
         let active = match watch.phase {
@@ -171,8 +182,12 @@ impl Watch {
         }
         let now_ms = reading.mono_ms;
         let (beyond, back) = match self.rule.direction {
-            Direction::Above => (value > self.rule.threshold, value <= self.rule.threshold - self.rule.deadband),
-            Direction::Below => (value < self.rule.threshold, value >= self.rule.threshold + self.rule.deadband),
+            Direction::Above => {
+                (value > self.rule.threshold, value <= self.rule.threshold - self.rule.deadband)
+            }
+            Direction::Below => {
+                (value < self.rule.threshold, value >= self.rule.threshold + self.rule.deadband)
+            }
         };
         self.phase = match self.phase {
             Phase::Quiet | Phase::Pending { .. } if !beyond => Phase::Quiet,
@@ -262,7 +277,8 @@ mod tests {
     const FAULT: f64 = f64::NAN;
 
     fn reading(second: u64, value: f64) -> Judged {
-        let (value, quality) = if value.is_nan() { (None, Quality::Fault) } else { (Some(value), Quality::Good) };
+        let (value, quality) =
+            if value.is_nan() { (None, Quality::Fault) } else { (Some(value), Quality::Good) };
         Judged { sensor: 0, mono_ms: second * 1000, value, quality }
     }
 
@@ -287,14 +303,29 @@ mod tests {
             ("the deadband holds", &rule(), &[61.0, 58.0, 55.1, 61.0, 55.0], "0raised 4cleared"),
             ("a fleeting spike is ignored", &delayed, &[61.0, 61.0, 20.0, 61.0, 20.0], ""),
             ("the on-delay runs out", &delayed, &[61.0, 61.0, 61.0], "2raised"),
-            ("chatter does not clear", &delayed, &[61.0, 61.0, 61.0, 50.0, 50.0, 61.0, 50.0, 50.0, 50.0], "2raised"),
-            ("the off-delay runs out", &delayed, &[61.0, 61.0, 61.0, 50.0, 50.0, 50.0, 50.0], "2raised 6cleared"),
+            (
+                "chatter does not clear",
+                &delayed,
+                &[61.0, 61.0, 61.0, 50.0, 50.0, 61.0, 50.0, 50.0, 50.0],
+                "2raised",
+            ),
+            (
+                "the off-delay runs out",
+                &delayed,
+                &[61.0, 61.0, 61.0, 50.0, 50.0, 50.0, 50.0],
+                "2raised 6cleared",
+            ),
             ("too little", &below, &[20.0, 9.9, 10.5, 11.0], "1raised 3cleared"),
             ("one fault is a glitch", &rule(), &[20.0, FAULT, 20.0], ""),
             ("two are blindness", &rule(), &[20.0, FAULT, FAULT, FAULT, 20.0], "2blind 4seeing"),
             ("a fault never clears", &rule(), &[61.0, FAULT, FAULT, FAULT], "0raised 2blind"),
             ("seeing, then cleared", &rule(), &[61.0, FAULT, FAULT, 20.0], "0raised 2blind 3seeing 3cleared"),
-            ("seeing, still active", &rule(), &[61.0, FAULT, FAULT, 61.0, 20.0], "0raised 2blind 3seeing 4cleared"),
+            (
+                "seeing, still active",
+                &rule(),
+                &[61.0, FAULT, FAULT, 61.0, 20.0],
+                "0raised 2blind 3seeing 4cleared",
+            ),
             (
                 "blind time does not count towards the off-delay",
                 &delayed,
@@ -347,12 +378,19 @@ mod tests {
         assert!(after.restore(saved.clone(), 0).is_empty());
         assert_eq!(after.standing(), (1, 0));
         let cleared = after.judge(&reading(5, 20.0)).remove(0);
-        assert_eq!((cleared.kind, cleared.episode), (AlarmKind::Cleared, raised.episode), "not raised a second time");
+        assert_eq!(
+            (cleared.kind, cleared.episode),
+            (AlarmKind::Cleared, raised.episode),
+            "not raised a second time"
+        );
         assert!(after.memory(&cleared).is_empty(), "nothing is left to remember");
 
         let mut renamed = rules(&Rule { name: "warm".into(), ..rule() });
         let orphan = renamed.restore(saved, 7).remove(0);
-        assert_eq!((orphan.kind, orphan.episode, orphan.rule.as_str()), (AlarmKind::Cleared, raised.episode, "hot"));
+        assert_eq!(
+            (orphan.kind, orphan.episode, orphan.rule.as_str()),
+            (AlarmKind::Cleared, raised.episode, "hot")
+        );
         assert_eq!(renamed.standing(), (0, 0));
     }
 
