@@ -166,9 +166,12 @@ impl PoolFolder {
     }
 }
 
-/// The UTC day of a time, as in folder names; times before 1970 and after 9999 fall on the nearest day in between.
+/// 9999-01-01 UTC, in milliseconds since 1970.
+const LAST_DAY_MS: i64 = 253_370_764_800_000;
+
+/// The UTC day of a time, as in folder names; times before 1970 and after 9998 fall on the nearest day in between.
 pub fn day_of(at_ms: i64) -> String {
-    let timestamp = jiff::Timestamp::from_millisecond(at_ms.clamp(0, jiff::Timestamp::MAX.as_millisecond())).unwrap_or_default();
+    let timestamp = jiff::Timestamp::from_millisecond(at_ms.clamp(0, LAST_DAY_MS)).unwrap_or_default();
     timestamp.strftime("%Y-%m-%d").to_string()
 }
 

@@ -75,13 +75,8 @@ fn windows_come_back_exactly_at_every_precision() {
     let state = state();
     assert_eq!(write_windows(&pool, STRETCH, &state.current.windows).unwrap(), 2);
     for precision in crate::cell::PRECISIONS {
-        let filter = WindowFilter {
-            quantity: Some(1),
-            precision,
-            from_ms: ALWAYS.0,
-            to_ms: ALWAYS.1,
-            bbox: None,
-        };
+        let filter =
+            WindowFilter { quantity: Some(1), precision, from_ms: ALWAYS.0, to_ms: ALWAYS.1, bbox: None };
         let mut found: BTreeMap<WindowKey, Aggregate> = BTreeMap::new();
         for path in pool.window_files(ALWAYS.0, ALWAYS.1, 5000).unwrap() {
             read_windows(&path, &filter, |key, aggregate| {

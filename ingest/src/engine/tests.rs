@@ -60,8 +60,7 @@ fn all_windows(data: &Path) -> BTreeMap<WindowKey, Aggregate> {
     let mut windows: BTreeMap<WindowKey, Aggregate> = BTreeMap::new();
     for path in pool.window_files(0, i64::MAX / 2, u64::MAX).unwrap() {
         for precision in crate::cell::PRECISIONS {
-            let filter =
-                WindowFilter { quantity: None, precision, from_ms: 0, to_ms: i64::MAX, bbox: None };
+            let filter = WindowFilter { quantity: None, precision, from_ms: 0, to_ms: i64::MAX, bbox: None };
             read_windows(&path, &filter, |key, part| {
                 windows.entry(key).and_modify(|all| all.merge(&part)).or_insert(part);
             })
@@ -72,7 +71,12 @@ fn all_windows(data: &Path) -> BTreeMap<WindowKey, Aggregate> {
 }
 
 /// One life of an engine without threads: recovers, appends and applies messages, keeps where told, dies where told.
-fn live(data: &Path, messages: &[(u8, &str, Vec<u8>)], keep_every: usize, die: Option<(usize, Step)>) -> bool {
+fn live(
+    data: &Path,
+    messages: &[(u8, &str, Vec<u8>)],
+    keep_every: usize,
+    die: Option<(usize, Step)>,
+) -> bool {
     let config = config(data);
     let counters = Arc::new(Counters::default());
     let url = format!("sqlite://{}?mode=rwc", data.join("registry.sqlite").display());
@@ -186,7 +190,10 @@ async fn what_was_taken_is_shown_and_survives_a_restart() {
     for restarts in 0..2 {
         let sensor = views::sensor(&engine, "g:s0").await.unwrap();
         assert_eq!(sensor.last.unwrap().value, Some(23.0));
-        assert_eq!((sensor.quantity.name.as_str(), sensor.area.as_str()), ("air-temperature", "chengdu/qingyang/caotang"));
+        assert_eq!(
+            (sensor.quantity.name.as_str(), sensor.area.as_str()),
+            ("air-temperature", "chengdu/qingyang/caotang")
+        );
         let view = views::readings(&engine, "g:s0", minute, minute + 60_000, 100).await.unwrap();
         let values: Vec<Option<f64>> = view.readings.iter().map(|reading| reading.value).collect();
         assert_eq!(values, [Some(20.0), Some(23.0)], "after {restarts} restarts");
@@ -240,7 +247,11 @@ async fn check_second_life(engine: &Engine, minute: i64) {
         bbox: None,
     };
     let view = views::cells(engine, query).await.unwrap();
-    assert_eq!(view.cells.iter().map(|cell| cell.count).sum::<u64>(), 4, "hot windows are rebuilt from files");
+    assert_eq!(
+        view.cells.iter().map(|cell| cell.count).sum::<u64>(),
+        4,
+        "hot windows are rebuilt from files"
+    );
     let pool = engine.counters().pool();
     assert_eq!((pool.sensors, pool.gateways, pool.parquet_rows), (3, 1, 4));
 }
@@ -252,7 +263,9 @@ async fn refused_messages_are_held_and_pass_when_the_reason_is_gone() {
     let mut listed = config(folder.path());
     listed.registration = Registration::Listed([gateway("known")].into());
     let (engine, threads) = Engine::start(listed, Arc::new(Feed::new(1))).unwrap();
-    let Taken::Refused { reason, detail } = take(&engine, "stranger", 1, now, &[20.0]).await else { panic!() };
+    let Taken::Refused { reason, detail } = take(&engine, "stranger", 1, now, &[20.0]).await else {
+        panic!()
+    };
     assert_eq!(reason, Reason::UnknownGateway);
     assert!(detail.contains("stranger"), "{detail}");
     let damaged = {

@@ -133,7 +133,12 @@ fn open(disk: &Shared, from: u64) -> Result<(Log<Shared>, Opened, Vec<Record>), 
 }
 
 /// Appends groups of numbered records until the disk dies; the numbers that were acknowledged, and how many were tried.
-fn append_groups(log: &mut Log<Shared>, rng: &mut fastrand::Rng, first: u64, groups: usize) -> (Vec<u64>, u64) {
+fn append_groups(
+    log: &mut Log<Shared>,
+    rng: &mut fastrand::Rng,
+    first: u64,
+    groups: usize,
+) -> (Vec<u64>, u64) {
     let (mut acknowledged, mut next) = (Vec::new(), first);
     for _ in 0..groups {
         let bodies: Vec<(u64, Vec<u8>)> = (0..rng.u64(1..6))

@@ -34,11 +34,21 @@ pub fn wgs84_to_gcj02(point: Point) -> Point {
     let (x, y) = (lon - 105.0, lat - 35.0);
     let root = x.abs().sqrt();
     let short = (20.0 * (6.0 * x * PI).sin() + 20.0 * (2.0 * x * PI).sin()) * 2.0 / 3.0;
-    let north = -100.0 + 2.0 * x + 3.0 * y + 0.2 * y * y + 0.1 * x * y + 0.2 * root
+    let north = -100.0
+        + 2.0 * x
+        + 3.0 * y
+        + 0.2 * y * y
+        + 0.1 * x * y
+        + 0.2 * root
         + short
         + (20.0 * (y * PI).sin() + 40.0 * (y / 3.0 * PI).sin()) * 2.0 / 3.0
         + (160.0 * (y / 12.0 * PI).sin() + 320.0 * (y * PI / 30.0).sin()) * 2.0 / 3.0;
-    let east = 300.0 + x + 2.0 * y + 0.1 * x * x + 0.1 * x * y + 0.1 * root
+    let east = 300.0
+        + x
+        + 2.0 * y
+        + 0.1 * x * x
+        + 0.1 * x * y
+        + 0.1 * root
         + short
         + (20.0 * (x * PI).sin() + 40.0 * (x / 3.0 * PI).sin()) * 2.0 / 3.0
         + (150.0 * (x / 12.0 * PI).sin() + 300.0 * (x / 30.0 * PI).sin()) * 2.0 / 3.0;
@@ -134,7 +144,11 @@ mod tests {
         assert_eq!(wgs84_e7(&plain), (306_586_000, 1_040_648_000));
         let (lat, lon) = wgs84_e7(&gcj);
         let cell = |lat, lon| crate::cell::Cell::at_e7(lat, lon, 7);
-        assert_ne!(cell(lat, lon), cell(plain.lat_e7, plain.lon_e7), "361 m is more than a cell of 131 x 153 m");
+        assert_ne!(
+            cell(lat, lon),
+            cell(plain.lat_e7, plain.lon_e7),
+            "361 m is more than a cell of 131 x 153 m"
+        );
     }
 
     proptest! {

@@ -227,8 +227,14 @@ mod tests {
 
     #[test]
     fn apples_are_not_pears() {
-        for (from, to) in [("Cel", "%"), ("m", "m/s"), ("[ppm]", "%{LEL}"), ("furlong", "m"), ("m", "furlong"), ("mm/h", "m/s")]
-        {
+        for (from, to) in [
+            ("Cel", "%"),
+            ("m", "m/s"),
+            ("[ppm]", "%{LEL}"),
+            ("furlong", "m"),
+            ("m", "furlong"),
+            ("mm/h", "m/s"),
+        ] {
             assert_eq!(convert(1.0, from, to), None, "{from} {to}");
         }
     }
@@ -243,7 +249,12 @@ mod tests {
     #[test]
     fn every_canonical_unit_of_the_catalogue_is_known() {
         for quantity in configs::Catalogue::builtin().all() {
-            assert!(UNITS.iter().any(|(unit, ..)| *unit == quantity.unit), "{}: {}", quantity.name, quantity.unit);
+            assert!(
+                UNITS.iter().any(|(unit, ..)| *unit == quantity.unit),
+                "{}: {}",
+                quantity.name,
+                quantity.unit
+            );
         }
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use configs::Catalogue;
 use wire::{
-    Area, Batch, BootId, Clock, ClockState, Codec, Datum, Frame, GatewayId, Lane, Loss, LossReason, Losses, Payload,
-    Place, Quality, QuantityCode, Reading, SensorName, Series,
+    Area, Batch, BootId, Clock, ClockState, Codec, Datum, Frame, GatewayId, Lane, Loss, LossReason, Losses,
+    Payload, Place, Quality, QuantityCode, Reading, SensorName, Series,
 };
 
 use super::aggregate::micro;
@@ -96,7 +96,8 @@ fn windows_are_what_a_naive_recomputation_gives() {
     let mut rng = fastrand::Rng::with_seed(11);
     let mut state = State::new(rules());
     for sequence in 1..=200 {
-        let values: Vec<f64> = (0..rng.usize(1..40)).map(|_| f64::from(rng.i32(-2000..9000)) / 100.0).collect();
+        let values: Vec<f64> =
+            (0..rng.usize(1..40)).map(|_| f64::from(rng.i32(-2000..9000)) / 100.0).collect();
         // In no order, up to a day late.
         let at_ms = T0 + rng.i64(0..86_400_000);
         state.apply_frame(&readings(["a", "b"][rng.usize(0..2)], sequence, at_ms, &values), T0 + 86_400_000);
@@ -118,7 +119,8 @@ fn windows_are_what_a_naive_recomputation_gives() {
         .collect();
     assert_eq!(found, naive);
     for precision in [5, 6] {
-        let total: u64 = state.current.windows.rolled_up(precision, 3_600_000).iter().map(|w| w.1.count).sum();
+        let total: u64 =
+            state.current.windows.rolled_up(precision, 3_600_000).iter().map(|w| w.1.count).sum();
         assert_eq!(total, state.totals.accepted);
     }
 }
@@ -192,7 +194,8 @@ fn late_is_two_minutes_after_the_minute() {
 fn a_snapshot_comes_back_as_it_was() {
     let mut state = State::new(rules());
     for sequence in 1..50 {
-        state.apply_frame(&readings(["a", "b"][sequence as usize % 2], sequence, T0, &[20.0, 21.5, 3.25]), T0);
+        state
+            .apply_frame(&readings(["a", "b"][sequence as usize % 2], sequence, T0, &[20.0, 21.5, 3.25]), T0);
     }
     state.apply_frame(&loss("a", 7, 100, 200, 5), T0);
     state.position = 4242;

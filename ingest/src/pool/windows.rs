@@ -111,7 +111,7 @@ impl Windows {
             let cut = starts.len() - most;
             let (_, &mut oldest_kept, _) = starts.select_nth_unstable(cut);
             // Windows of one minute go or stay together, or the minute would be incomplete.
-            if starts[..cut].iter().any(|&start| start == oldest_kept) {
+            if starts[..cut].contains(&oldest_kept) {
                 from_ms = from_ms.max(oldest_kept + BASE_MS);
             } else {
                 from_ms = from_ms.max(oldest_kept);

@@ -106,10 +106,12 @@ fn gateway_view(state: &State, id: &GatewayId, gateway: &Gateway, now_ms: i64) -
         board: gateway.board.clone(),
         version: gateway.version.clone(),
         last_heard_ms: gateway.last_heard_ms,
-        state: match age_ms {
-            ..=LIVE_MS => "live",
-            ..=LATE_MS => "late",
-            _ => "silent",
+        state: if age_ms <= LIVE_MS {
+            "live"
+        } else if age_ms <= LATE_MS {
+            "late"
+        } else {
+            "silent"
         },
         clock: gateway.clock.map(clock_word),
         sensors: state.sensors.count_of(id),
