@@ -1,10 +1,11 @@
 //! One log record → the state.
 
 use bincode::{Decode, Encode};
-use wire::{Frame, GatewayId, Header, Lane, Payload};
+use wire::{Batch, BootId, Clock, ClockState, Frame, GatewayId, Header, Lane, Payload};
 
 use super::ledger::Standing;
 use super::readings::{Dating, Leftover, Origin};
+use super::waiting::Waiter;
 use super::{Effect, LaneTotal, MAX_REPLAYED, State};
 use crate::admit::Reason;
 use crate::counters::SENML;
@@ -99,6 +100,9 @@ impl State {
             return;
         }
         self.position = record.end;
+        for waiter in self.waiting.overdue(record.received_ms) {
+            self.release(&waiter);
+        }
         let Ok(source) = GatewayId::new(record.source) else {
             // Messages without a usable name can only have been refused.
             if record.kind == kind::REFUSED {
@@ -168,7 +172,13 @@ impl State {
         let origin = Origin { gateway, store: frame.store, sequence: frame.sequence, received_ms };
         match &frame.payload {
             Payload::Readings(batch) => {
-                self.gateways.heard(gateway, received_ms).clock(batch.boot, &batch.clock);
+                self.learn_clock(gateway, batch.boot, &batch.clock, received_ms);
+                if !self.knows_time(gateway, batch) && self.show_unset(gateway, batch, received_ms) {
+                    // Accepted: it is durable, and shown.
+                    self.totals.accepted += batch.readings.len() as u64;
+                    self.waiting.push(Waiter { received_ms, frame: frame.clone() });
+                    return Leftover::default();
+                }
                 let leftover = self.take_batch(origin, batch, None);
                 self.totals.quarantined += leftover.readings();
                 return leftover;
@@ -184,8 +194,8 @@ impl State {
                 }
             }
             Payload::Announcement(announcement) => {
+                self.learn_clock(gateway, announcement.boot, &announcement.clock, received_ms);
                 let entry = self.gateways.heard(gateway, received_ms);
-                entry.clock(announcement.boot, &announcement.clock);
                 entry.announced(announcement, wgs84_e7(&announcement.place));
                 for info in &announcement.sensors {
                     let (lat_e7, lon_e7) = wgs84_e7(&info.place);
@@ -201,9 +211,8 @@ impl State {
                 }
             }
             Payload::Health(health) => {
-                let entry = self.gateways.heard(gateway, received_ms);
-                entry.clock(health.boot, &health.clock);
-                entry.health(health, received_ms);
+                self.learn_clock(gateway, health.boot, &health.clock, received_ms);
+                self.gateways.heard(gateway, received_ms).health(health, received_ms);
             }
             Payload::Losses(losses) => {
                 for loss in &losses.losses {
@@ -217,6 +226,36 @@ impl State {
             }
         }
         Leftover::default()
+    }
+
+    /// Takes what a message says of its box's clock. When the box has learned the time, those who waited for it go.
+    fn learn_clock(&mut self, gateway: &GatewayId, boot: BootId, clock: &Clock, received_ms: i64) {
+        self.gateways.heard(gateway, received_ms).clock(boot, clock);
+        if clock.state == ClockState::Synchronised {
+            for waiter in self.waiting.take(gateway, boot) {
+                self.release(&waiter);
+            }
+        }
+    }
+
+    /// Whether the readings of a batch can be dated, by what it says or by what its box has said since.
+    fn knows_time(&self, gateway: &GatewayId, batch: &Batch) -> bool {
+        let known = self.gateways.get(gateway);
+        let clock = known.map_or(batch.clock, |gateway| gateway.better_clock(batch.boot, batch.clock));
+        clock.state != ClockState::Unset
+    }
+
+    /// Takes the readings of a frame that has waited. They were counted when they came, and all of them can be taken:
+    /// what holds others back was looked at before they had to wait.
+    fn release(&mut self, waiter: &Waiter) {
+        let Waiter { received_ms, frame } = waiter;
+        if let Some(batch) = waiter.batch() {
+            let accepted = self.totals.accepted;
+            let (store, sequence) = (frame.store, frame.sequence);
+            let origin = Origin { gateway: &frame.gateway, store, sequence, received_ms: *received_ms };
+            self.take_batch(origin, batch, None);
+            self.totals.accepted = accepted;
+        }
     }
 
     fn hold_leftover(&mut self, id: u64, received_ms: i64, source: &str, body: &[u8], leftover: &Leftover) {

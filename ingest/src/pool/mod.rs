@@ -7,6 +7,7 @@
 //! - [`apply`]: one log record → the state
 //! - [`readings`]: the readings of a frame or a pack → rows, last values, windows
 //! - [`ledger`]: which frames were taken, per gateway, store and lane
+//! - [`waiting`]: readings of boxes that do not know the time yet
 //! - [`sensors`], [`gateways`], [`alarms`]: the tables
 //! - [`windows`], [`aggregate`], [`sketch`]: mergeable aggregates
 //! - [`snapshot`]: the state as a checkpoint
@@ -28,6 +29,7 @@ pub mod readings;
 pub mod sensors;
 pub mod sketch;
 pub mod snapshot;
+pub mod waiting;
 pub mod windows;
 
 #[cfg(test)]
@@ -41,6 +43,7 @@ use alarms::{Alarm, Alarms};
 use gateways::Gateways;
 use ledger::Ledger;
 use sensors::Sensors;
+use waiting::Waiting;
 use windows::{WindowKey, Windows};
 
 /// Most changed cells remembered until listeners are told; the rest shows with the next reading.
@@ -216,6 +219,7 @@ pub struct State {
     pub hot_from_ms: i64,
     /// Log position up to which readings are in Parquet.
     pub checkpoint: u64,
+    waiting: Waiting,
     replayed: BTreeSet<u64>,
     changed: HashMap<(u16, Cell), i64, RandomState>,
     effects: Vec<Effect>,
@@ -237,6 +241,7 @@ impl State {
             hot: Windows::default(),
             hot_from_ms: i64::MIN,
             checkpoint: 0,
+            waiting: Waiting::default(),
             replayed: BTreeSet::new(),
             changed: HashMap::default(),
             effects: Vec::new(),

@@ -58,6 +58,12 @@ impl Dating {
         if believable { Dating::Clock(clock) } else { Dating::Receipt { newest_mono_ms, received_ms } }
     }
 
+    /// The newest reading of `batch` was taken when it was received.
+    fn by_receipt(batch: &Batch, received_ms: i64) -> Self {
+        let newest_mono_ms = batch.readings.iter().map(|reading| reading.mono_ms).max().unwrap_or(0);
+        Dating::Receipt { newest_mono_ms, received_ms }
+    }
+
     pub(super) fn at_ms(self, mono_ms: u64) -> i64 {
         match self {
             Dating::Clock(clock) => clock.wall_ms(mono_ms),
@@ -162,6 +168,53 @@ impl State {
             self.take_run(&run, readings.iter().map(|r| (dating.at_ms(r.mono_ms), r.value, r.quality)));
         }
         leftover
+    }
+
+    /// Shows the newest readings of a batch that has to wait for its box to learn the time, dated by receipt. False,
+    /// and then nothing is shown, when not all its readings could be taken: such a batch does not wait.
+    pub(super) fn show_unset(&mut self, gateway: &wire::GatewayId, batch: &Batch, received_ms: i64) -> bool {
+        if batch.series.iter().any(|series| self.rules.catalogue.get(series.quantity).is_none()) {
+            return false;
+        }
+        let mut numbers = Vec::with_capacity(batch.series.len());
+        for series in &batch.series {
+            let Some(place) = batch.places.get(usize::from(series.place)) else { return false };
+            let (lat_e7, lon_e7) = wgs84_e7(place);
+            let seen = Sighting { quantity: series.quantity, lat_e7, lon_e7, area: &place.area };
+            let Some(number) = self.sensors.see(gateway, &series.sensor, &seen) else { return false };
+            numbers.push(number);
+        }
+        let dating = Dating::by_receipt(batch, received_ms);
+        for reading in &batch.readings {
+            if let Some(&number) = numbers.get(usize::from(reading.series)) {
+                let at_ms = dating.at_ms(reading.mono_ms);
+                let clock = ClockState::Unset;
+                self.sensors.reading(
+                    number,
+                    Last { at_ms, value: reading.value, quality: reading.quality, clock },
+                );
+            }
+        }
+        true
+    }
+
+    /// Readings of a sensor that wait for its box to learn the time, dated by receipt.
+    pub fn waiting_readings(
+        &self,
+        gateway: &wire::GatewayId,
+        sensor: &wire::SensorName,
+    ) -> Vec<(i64, Option<f64>, Quality)> {
+        let mut found = Vec::new();
+        for waiter in self.waiting.of(gateway) {
+            let Some(batch) = waiter.batch() else { continue };
+            let dating = Dating::by_receipt(batch, waiter.received_ms);
+            let of_sensor = |series: u16| {
+                batch.series.get(usize::from(series)).is_some_and(|series| series.sensor == *sensor)
+            };
+            let readings = batch.readings.iter().filter(|reading| of_sensor(reading.series));
+            found.extend(readings.map(|r| (dating.at_ms(r.mono_ms), r.value, r.quality)));
+        }
+        found
     }
 
     /// Takes readings of a pack.

@@ -5,13 +5,14 @@
 use std::collections::VecDeque;
 
 use bincode::{Decode, Encode};
-use wire::{Area, GatewayId, Lane};
+use wire::{Area, Codec, Frame, GatewayId, Lane};
 
 use super::alarms::{Alarm, Alarms};
 use super::apply::{decode, encode};
 use super::gateways::{Gateway, Gateways};
 use super::ledger::{LaneLedger, Ledger};
 use super::sensors::{Sensor, Sensors};
+use super::waiting::{Waiter, Waiting};
 use super::{Rules, State, Totals};
 
 #[derive(Encode)]
@@ -24,6 +25,8 @@ struct Written<'a> {
     gateways: Vec<(GatewayId, Gateway)>,
     alarms: Vec<Alarm>,
     replayed: Vec<u64>,
+    /// When received, and the frame as bytes.
+    waiting: Vec<(i64, Vec<u8>)>,
 }
 
 #[derive(Decode)]
@@ -36,6 +39,8 @@ struct Read {
     gateways: Vec<(GatewayId, Gateway)>,
     alarms: Vec<Alarm>,
     replayed: Vec<u64>,
+    /// When received, and the frame as bytes.
+    waiting: Vec<(i64, Vec<u8>)>,
 }
 
 impl State {
@@ -56,6 +61,10 @@ impl State {
             gateways: self.gateways.to_list(),
             alarms: self.alarms.to_list(),
             replayed: self.replayed.iter().copied().collect(),
+            // It came in as a frame, so it goes out as one.
+            waiting: (self.waiting.iter())
+                .map(|waiter| (waiter.received_ms, waiter.frame.encode(Codec::best()).unwrap_or_default()))
+                .collect(),
         })
     }
 
@@ -77,6 +86,10 @@ impl State {
         state.sensors = Sensors::from_parts(read.sensors, read.areas);
         state.gateways = Gateways::from_list(read.gateways);
         state.alarms = Alarms::from_list(read.alarms);
+        let waiting = read.waiting.into_iter().map(|(received_ms, bytes)| {
+            Frame::decode(&bytes).map(|frame| Waiter { received_ms, frame })
+        });
+        state.waiting = Waiting::from_list(waiting.collect::<Result<_, _>>().ok()?);
         state.replayed = read.replayed.into_iter().collect();
         Some(state)
     }

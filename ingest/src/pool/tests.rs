@@ -137,13 +137,51 @@ fn only_usable_readings_of_a_known_time_enter_windows() {
     let counted: u64 = state.current.windows.iter().map(|(_, all)| all.count).sum();
     assert_eq!(counted, 2, "good and suspect; 500 degrees cannot be, whatever the box says");
 
-    mixed.clock.state = ClockState::Unset;
-    mixed.boot = BootId(77);
-    state.apply_frame(&frame("g", 2, Payload::Readings(mixed)), T0 + 60_000);
+    let mut strange = batch(T0, &[20.0, 21.0]);
+    strange.series[1].quantity = QuantityCode(65_000);
+    (strange.clock.state, strange.boot) = (ClockState::Unset, BootId(77));
+    state.apply_frame(&frame("g", 2, Payload::Readings(strange)), T0 + 60_000);
     let counted: u64 = state.current.windows.iter().map(|(_, all)| all.count).sum();
     assert_eq!(counted, 2, "times are guesses");
     let newest = state.current.rows.iter().filter(|row| row.clock == 0).map(|row| row.at_ms).max();
-    assert_eq!(newest, Some(T0 + 60_000), "dated by receipt");
+    assert_eq!(newest, Some(T0 + 53_000), "dated by receipt: the newest of the batch was taken then");
+}
+
+/// Applies a frame as the record that ends at `end`.
+fn record(state: &mut State, end: u64, frame: &Frame, received_ms: i64) {
+    let payload = frame.encode(Codec::Zstd).unwrap();
+    let source = frame.gateway.as_str();
+    let known = Known::Nothing;
+    state.apply(Incoming { end, received_ms, kind: kind::FRAME, source, payload: &payload, known });
+}
+
+#[test]
+fn readings_wait_until_their_box_knows_the_time() {
+    let unset = |boot, sequence| {
+        let mut batch = batch(-1, &[20.0, 21.0, 22.0, 23.0]);
+        (batch.clock.state, batch.boot) = (ClockState::Unset, BootId(boot));
+        frame("g", sequence, Payload::Readings(batch))
+    };
+    let mut state = State::new(rules());
+    record(&mut state, 100, &unset(1, 1), T0 + 1000);
+    record(&mut state, 200, &unset(2, 2), T0 + 2000);
+    assert_eq!((state.totals.accepted, state.current.rows.len()), (8, 0));
+    let sensor = state.sensors.get(0).unwrap().clone();
+    let last = sensor.last.unwrap();
+    assert_eq!((last.value, last.at_ms, last.clock), (Some(23.0), T0 + 2000, ClockState::Unset), "shown at once");
+    assert_eq!(state.waiting_readings(&sensor.gateway, &sensor.name).len(), 4);
+    // A checkpoint in between must not lose them.
+    let mut state = State::restore(rules(), 200, 0, 0, &state.snapshot()).unwrap();
+    record(&mut state, 300, &readings("g", 3, T0, &[24.0]), T0 + 30_000);
+    assert_eq!(state.totals.accepted, 9);
+    let restamped: Vec<(i64, u8)> = state.current.rows.iter().map(|row| (row.at_ms, row.clock)).collect();
+    assert_eq!(restamped, [(T0, 1), (T0 + 21_000, 1), (T0 + 7000, 1), (T0 + 14_000, 1), (T0, 2)], "boot 1 only");
+    // The other start never learns the time: after a day it goes as it is.
+    record(&mut state, 400, &readings("h", 1, T0, &[24.0]), T0 + 2000 + 86_400_000);
+    assert_eq!(state.current.rows.len(), 6);
+    record(&mut state, 500, &readings("h", 2, T0, &[24.0]), T0 + 2001 + 86_400_000);
+    assert_eq!(state.current.rows.iter().filter(|row| row.clock == 0).count(), 4);
+    assert_eq!((state.totals.accepted, state.current.rows.len()), (11, 11));
 }
 
 #[test]

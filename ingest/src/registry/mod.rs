@@ -19,6 +19,8 @@ use crate::views::{Page, QuarantineView};
 
 mod rows;
 mod sql;
+#[cfg(test)]
+mod tests;
 
 use sql::Database;
 

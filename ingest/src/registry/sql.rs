@@ -122,6 +122,14 @@ impl Database {
     }
 }
 
+#[cfg(test)]
+impl Database {
+    /// The only value of the only row.
+    pub(super) async fn one_text(&mut self, sql: &'static str) -> Result<String, sqlx::Error> {
+        sqlx::query(sql).fetch_one(&mut self.connection).await?.try_get(0)
+    }
+}
+
 async fn held_bytes(connection: &mut AnyConnection) -> Result<i64, sqlx::Error> {
     // The cast: PostgreSQL sums whole numbers to a decimal.
     let row = sqlx::query(

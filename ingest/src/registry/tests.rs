@@ -1,0 +1,133 @@
+use super::*;
+use crate::admit::Reason;
+use crate::quarantine::HeldKind;
+
+fn held(id: u64, bytes: usize) -> Held {
+    Held {
+        id,
+        received_ms: id as i64 * 1000,
+        source: "g".into(),
+        kind: HeldKind::Frame,
+        reason: Reason::Damaged,
+        detail: format!("number {id}"),
+        body: vec![0xA5; bytes],
+        memo: vec![0, 255],
+    }
+}
+
+fn with_registry(limit_bytes: u64, test: impl AsyncFnOnce(&Registry, &Counters)) {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}?mode=rwc", folder.path().join("r.sqlite").display());
+    // Twice: the second start finds the tables of the first.
+    for _ in 0..2 {
+        let (registry, thread) = Registry::start(&url, limit_bytes, Arc::default()).unwrap();
+        registry.stop();
+        thread.join().unwrap();
+    }
+    let counters = Arc::new(Counters::default());
+    let (registry, thread) = Registry::start(&url, limit_bytes, Arc::clone(&counters)).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(test(&registry, &counters));
+    registry.stop();
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_replay_of_the_log_changes_nothing() {
+    with_registry(1 << 20, async |registry, _| {
+        for _ in 0..3 {
+            registry.write(vec![Write::Held(Box::new(held(7, 100))), Write::Held(Box::new(held(9, 50)))]).unwrap();
+            registry.write(vec![Write::HeldState(7, "replayed")]).unwrap();
+            registry.write(vec![Write::HeldState(7, "refused_again")]).unwrap();
+        }
+        registry.flush().unwrap();
+        let page = registry.list(None, 10).await.unwrap();
+        let found: Vec<(u64, &str)> = page.items.iter().map(|item| (item.id, item.state.as_str())).collect();
+        assert_eq!(found, [(9, "held"), (7, "replayed")], "newest first; replayed stays replayed");
+        assert_eq!(page.items[1].reason, "damaged");
+        assert_eq!(registry.find(7).await.unwrap(), Some(held(7, 100)), "bytes come back as they went in");
+        assert_eq!(registry.find(8).await.unwrap(), None);
+    });
+}
+
+#[test]
+fn the_quarantine_is_bounded_and_drops_its_oldest() {
+    with_registry(200_000, async |registry, counters| {
+        for id in 1..=500 {
+            registry.write(vec![Write::Held(Box::new(held(id, 1000)))]).unwrap();
+        }
+        registry.flush().unwrap();
+        let page = registry.list(None, 1000).await.unwrap();
+        let kept = page.items.len() as u64;
+        assert!((60..=132).contains(&kept), "{kept} of about 1.5 kB each fit 200 kB");
+        assert_eq!(counters.quarantine_drops(), 500 - kept);
+        assert_eq!((page.items[0].id, page.items.last().unwrap().id), (500, 501 - kept), "the newest stay");
+        let first = registry.list(None, 10).await.unwrap();
+        let second = registry.list(first.next.map(|next| next.parse().unwrap()), 10).await.unwrap();
+        assert_eq!((first.items.last().unwrap().id, second.items[0].id), (491, 490));
+    });
+}
+
+#[test]
+fn gateways_sensors_and_alarms_are_upserts() {
+    let gateway = |area: &str, place| {
+        Write::Gateway(GatewayRow {
+            id: "g".into(),
+            area: area.into(),
+            board: None,
+            version: Some("0.1.0".into()),
+            place,
+            first_heard_ms: 1,
+            last_heard_ms: 2,
+        })
+    };
+    let sensor = |label: &str| {
+        Write::Sensor(SensorRow {
+            number: 3,
+            gateway: "g".into(),
+            sensor: "kiln.t".into(),
+            quantity: 1,
+            label: label.into(),
+            chip: "sht4x".into(),
+            place: (30.66, 104.02),
+            area: "chengdu/qingyang".into(),
+        })
+    };
+    let alarm = |level| {
+        Write::Alarm(Box::new(Alarm {
+            gateway: wire::GatewayId::new("g").unwrap(),
+            episode: u64::MAX,
+            rule: "hot".into(),
+            rule_version: 1,
+            level,
+            state: crate::pool::alarms::AlarmState::Active,
+            sensor: wire::SensorName::new("kiln.t").unwrap(),
+            quantity: wire::QuantityCode(1),
+            raised_ms: 1,
+            last_ms: 2,
+            cleared_ms: None,
+            value: Some(99.5),
+            threshold: 80.0,
+            lat_e7: 306_600_000,
+            lon_e7: 1_040_200_000,
+            area: String::new(),
+        }))
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}?mode=rwc", folder.path().join("r.sqlite").display());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut database = Database::open(&url, 1 << 20).await.unwrap();
+        for writes in [
+            [gateway("", None), sensor("窑"), alarm(wire::Level::Blue)],
+            [gateway("chengdu", Some((30.66, 104.02))), sensor("窑温"), alarm(wire::Level::Red)],
+        ] {
+            database.write(&writes).await.unwrap();
+        }
+        let one = database.one_text("SELECT area || ' ' || CAST(lat AS TEXT) FROM gateways").await;
+        assert_eq!(one.unwrap(), "chengdu 30.66");
+        assert_eq!(database.one_text("SELECT label FROM sensors").await.unwrap(), "窑温");
+        let one = database.one_text("SELECT level || ' ' || episode FROM alarms").await;
+        assert_eq!(one.unwrap(), "red ffffffffffffffff");
+    });
+}
