@@ -452,7 +452,7 @@ impl Connection {
             Verdict::Durable { .. } => {}
             Verdict::Refused { why, detail, .. } => {
                 counts.refused.fetch_add(1, Relaxed);
-                tracing::info!(peer = %self.peer, %client, ?why, detail, "拒收 refused");
+                tracing::debug!(peer = %self.peer, %client, ?why, detail, "拒收 refused");
             }
             Verdict::Later { detail } => {
                 counts.later.fetch_add(1, Relaxed);
