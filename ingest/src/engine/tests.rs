@@ -342,3 +342,71 @@ async fn packs_are_taken_once_and_their_refused_records_are_held() {
     assert_eq!(again.state, "refused_again");
     stop(engine, threads).await;
 }
+
+fn alarm(name: &str, sequence: u64, at_ms: i64, kind: wire::AlarmKind) -> Vec<u8> {
+    let event = wire::AlarmEvent {
+        episode: 0xA1,
+        rule: "kiln-hot".into(),
+        rule_version: 1,
+        kind,
+        level: wire::Level::Red,
+        sensor: wire::SensorName::new("s0").unwrap(),
+        quantity: QuantityCode(1),
+        place: batch(at_ms, &[1.0]).places[0].clone(),
+        mono_ms: 0,
+        value: Some(140.0),
+        quality: wire::Quality::Good,
+        threshold: 80.0,
+    };
+    let clock = wire::Clock { state: wire::ClockState::Synchronised, epoch_ms: at_ms };
+    let alarms = wire::Alarms { boot: wire::BootId(1), clock, events: vec![event] };
+    frame(name, sequence, Payload::Alarms(alarms)).encode(Codec::Zstd).unwrap()
+}
+
+/// Waits for an event of a kind and returns its data.
+async fn event(feed: &Feed, kind: &str) -> serde_json::Value {
+    for _ in 0..500 {
+        let topics = crate::feeds::Topics::parse(kind).unwrap();
+        if let crate::feeds::Next::Events { events, .. } = feed.after(0, topics)
+            && let Some(event) = events.last()
+        {
+            return serde_json::from_str(&event.data).unwrap();
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("no {kind} event in 5 s");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn listeners_hear_of_alarms_cells_and_gateways() {
+    let folder = tempfile::tempdir().unwrap();
+    let feed = Arc::new(Feed::new(1));
+    let (engine, threads) = Engine::start(config(folder.path()), Arc::clone(&feed)).unwrap();
+    let now = now_ms();
+    let raised = alarm("g", 1, now, wire::AlarmKind::Raised);
+    assert_eq!(engine.take_frame(&gateway("g"), Lane::Alarm, raised, now).await, Taken::Durable);
+    let heard = event(&feed, "alarm").await;
+    assert_eq!(
+        (&heard["id"], &heard["state"], &heard["level"]),
+        (&"g:00000000000000a1".into(), &"active".into(), &"red".into())
+    );
+    assert_eq!((&heard["sensor"], &heard["unit"]), (&"g:s0".into(), &"Cel".into()));
+    assert_eq!(take(&engine, "g", 1, now - 30_000, &[20.0, 21.0, 22.0]).await, Taken::Durable);
+    let cells = event(&feed, "cells").await;
+    assert_eq!((&cells["quantity"], &cells["precision"]), (&"air-temperature".into(), &7.into()));
+    assert!(cells["cells"][0]["count"].as_u64() > Some(0), "{cells}");
+    let heard = event(&feed, "gateway").await;
+    assert_eq!((&heard["id"], &heard["state"]), (&"g".into(), &"live".into()));
+    assert!(heard.get("lanes").is_none());
+    let active = views::alarms(&engine, false, PageQuery::default()).await.unwrap();
+    assert_eq!(active.items.len(), 1);
+    let cleared = alarm("g", 2, now + 500, wire::AlarmKind::Cleared);
+    assert_eq!(engine.take_frame(&gateway("g"), Lane::Alarm, cleared, now + 500).await, Taken::Durable);
+    settled(&engine).await;
+    assert!(views::alarms(&engine, false, PageQuery::default()).await.unwrap().items.is_empty());
+    let all = views::alarms(&engine, true, PageQuery::default()).await.unwrap();
+    assert_eq!((all.items[0].state, all.items[0].cleared_ms), ("cleared", Some(now + 500)));
+    let lanes = views::stats(&engine, now).lanes;
+    assert_eq!((lanes[0].lane, lanes[0].frames, lanes[0].items), ("alarm", 2, 2));
+    stop(engine, threads).await;
+}

@@ -339,14 +339,50 @@ fn an_error_poisons_the_log() {
     assert!(again.contains("power cut") && again.contains("restart"), "{again}");
 }
 
-mod on_a_real_disk {
+mod with_its_thread {
     use std::sync::Arc;
 
     use tokio::sync::{mpsc, oneshot};
 
     use super::super::{Append, Command, Folder, Log, LogThread};
-    use super::CONFIG;
-    use crate::counters::Counters;
+    use super::{CONFIG, Shared, open};
+    use crate::counters::{Counters, Part};
+
+    /// Queues one message; its answer.
+    async fn ask(commands: &mpsc::Sender<Command<u32>>, known: u32) -> oneshot::Receiver<Result<(), String>> {
+        let (done, answer) = oneshot::channel();
+        let payload = vec![1; 500];
+        let append = Append { received_ms: 1, kind: 1, source: "g".into(), payload, known, done };
+        assert!(commands.send(Command::Append(append)).await.is_ok());
+        answer
+    }
+
+    #[tokio::test]
+    async fn after_an_error_nobody_is_told_durable() {
+        let disk = Shared::default();
+        let (log, ..) = open(&disk, 0).unwrap();
+        let counters = Arc::new(Counters::default());
+        let (commands, queue) = mpsc::channel(8);
+        let (sink, committed) = std::sync::mpsc::sync_channel(100);
+        let thread = LogThread::start(log, queue, Arc::clone(&counters), move |group| {
+            group.into_iter().for_each(|record| sink.send(record.known).unwrap());
+        })
+        .unwrap();
+        assert_eq!(ask(&commands, 1).await.await, Ok(Ok(())));
+        assert_eq!(counters.trouble(Part::Log), None);
+        let steps = disk.0.lock().unwrap().steps;
+        disk.0.lock().unwrap().dies_at = Some(steps + 2);
+        assert!(ask(&commands, 2).await.await.unwrap().is_err());
+        disk.0.lock().unwrap().dies_at = None;
+        assert!(
+            ask(&commands, 3).await.await.unwrap().is_err(),
+            "the disk is back, but what is on it is unknown"
+        );
+        assert!(counters.trouble(Part::Log).unwrap().contains("power cut"));
+        assert!(commands.send(Command::Stop).await.is_ok());
+        thread.join();
+        assert_eq!(committed.iter().collect::<Vec<_>>(), [1], "what is not durable is not applied");
+    }
 
     #[tokio::test]
     async fn everybody_is_answered_and_groups_share_a_sync() {
@@ -364,11 +400,7 @@ mod on_a_real_disk {
         .unwrap();
         let mut waiting = Vec::new();
         for known in 0..300_u32 {
-            let (done, answer) = oneshot::channel();
-            let payload = vec![1; 500];
-            let append = Append { received_ms: 1, kind: 1, source: "g".into(), payload, known, done };
-            assert!(commands.send(Command::Append(append)).await.is_ok());
-            waiting.push(answer);
+            waiting.push(ask(&commands, known).await);
         }
         for answer in waiting {
             assert_eq!(answer.await, Ok(Ok(())));

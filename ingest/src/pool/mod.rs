@@ -44,7 +44,7 @@ use gateways::Gateways;
 use ledger::Ledger;
 use sensors::Sensors;
 use waiting::Waiting;
-use windows::{WindowKey, Windows};
+use windows::{Hot, WindowKey, Windows};
 
 /// Most changed cells remembered until listeners are told; the rest shows with the next reading.
 const MAX_CHANGED: usize = 5000;
@@ -214,7 +214,7 @@ pub struct State {
     /// What is being written to Parquet.
     pub in_flight: Option<Arc<Span>>,
     /// Windows in Parquet that begin at `hot_from_ms` or later.
-    pub hot: Windows,
+    pub hot: Hot,
     /// From here on `hot` is complete.
     pub hot_from_ms: i64,
     /// Log position up to which readings are in Parquet.
@@ -238,7 +238,7 @@ impl State {
             door: SharedDoor::default(),
             current: Span::default(),
             in_flight: None,
-            hot: Windows::default(),
+            hot: Hot::default(),
             hot_from_ms: i64::MIN,
             checkpoint: 0,
             waiting: Waiting::default(),

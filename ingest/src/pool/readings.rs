@@ -189,10 +189,8 @@ impl State {
             if let Some(&number) = numbers.get(usize::from(reading.series)) {
                 let at_ms = dating.at_ms(reading.mono_ms);
                 let clock = ClockState::Unset;
-                self.sensors.reading(
-                    number,
-                    Last { at_ms, value: reading.value, quality: reading.quality, clock },
-                );
+                self.sensors
+                    .reading(number, Last { at_ms, value: reading.value, quality: reading.quality, clock });
             }
         }
         true

@@ -86,9 +86,10 @@ impl State {
         state.sensors = Sensors::from_parts(read.sensors, read.areas);
         state.gateways = Gateways::from_list(read.gateways);
         state.alarms = Alarms::from_list(read.alarms);
-        let waiting = read.waiting.into_iter().map(|(received_ms, bytes)| {
-            Frame::decode(&bytes).map(|frame| Waiter { received_ms, frame })
-        });
+        let waiting = read
+            .waiting
+            .into_iter()
+            .map(|(received_ms, bytes)| Frame::decode(&bytes).map(|frame| Waiter { received_ms, frame }));
         state.waiting = Waiting::from_list(waiting.collect::<Result<_, _>>().ok()?);
         state.replayed = read.replayed.into_iter().collect();
         Some(state)

@@ -3,7 +3,7 @@
 //! Only the finest grain is kept in memory. Coarser cells and longer windows are merged from it when they are
 //! written or asked for, which costs far less than touching six windows per reading.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::RandomState;
 
@@ -102,28 +102,14 @@ impl Windows {
         self.slots.iter()
     }
 
-    /// Keeps the windows that begin at `from_ms` or later, and of these the newest `most`. Returns the start from
-    /// which on every window is still there.
-    pub fn keep(&mut self, from_ms: i64, most: usize) -> i64 {
-        let mut from_ms = from_ms;
-        if self.slots.len() > most {
-            let mut starts: Vec<i64> = self.slots.iter().map(|(key, _)| key.start_ms).collect();
-            let cut = starts.len() - most;
-            let (_, &mut oldest_kept, _) = starts.select_nth_unstable(cut);
-            // Windows of one minute go or stay together, or the minute would be incomplete.
-            if starts[..cut].contains(&oldest_kept) {
-                from_ms = from_ms.max(oldest_kept + BASE_MS);
-            } else {
-                from_ms = from_ms.max(oldest_kept);
-            }
-        }
+    /// Keeps the windows that begin at `from_ms` or later.
+    fn keep_from(&mut self, from_ms: i64) {
         if self.slots.iter().any(|(key, _)| key.start_ms < from_ms) {
             self.slots.retain(|(key, _)| key.start_ms >= from_ms);
             self.index.clear();
             self.index.extend(self.slots.iter().enumerate().map(|(slot, (key, _))| (*key, slot as u32)));
             self.last = 0;
         }
-        from_ms
     }
 
     /// All windows merged to `precision` and `length_ms`, in the order of their keys.
@@ -134,6 +120,55 @@ impl Windows {
         }
         all.slots.sort_by_key(|slot| slot.0);
         all.slots
+    }
+}
+
+/// Windows kept for questions, by quantity: a question is always about one.
+#[derive(Debug, Clone, Default)]
+pub struct Hot(BTreeMap<u16, Windows>);
+
+impl Hot {
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.0.values().map(Windows::len).sum()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Merges a part of a window.
+    pub fn merge(&mut self, key: WindowKey, part: &Aggregate) {
+        self.0.entry(key.quantity).or_default().merge(key, part);
+    }
+
+    /// One window.
+    pub fn get(&self, key: &WindowKey) -> Option<&Aggregate> {
+        self.0.get(&key.quantity)?.get(key)
+    }
+
+    /// All windows of a quantity, in no order.
+    pub fn of(&self, quantity: u16) -> impl Iterator<Item = &(WindowKey, Aggregate)> {
+        self.0.get(&quantity).into_iter().flat_map(Windows::iter)
+    }
+
+    /// Keeps the windows that begin at `from_ms` or later, and of these the newest `most`. Returns the start from
+    /// which on every window is still there.
+    pub fn keep(&mut self, from_ms: i64, most: usize) -> i64 {
+        let mut from_ms = from_ms;
+        let surplus = self.len().saturating_sub(most);
+        if surplus > 0 {
+            let all = self.0.values().flat_map(Windows::iter);
+            let mut starts: Vec<i64> = all.map(|(key, _)| key.start_ms).collect();
+            let (gone, &mut oldest_kept, _) = starts.select_nth_unstable(surplus);
+            // Windows of one minute go or stay together, or the minute would be incomplete.
+            let cut = if gone.contains(&oldest_kept) { oldest_kept + BASE_MS } else { oldest_kept };
+            from_ms = from_ms.max(cut);
+        }
+        self.0.values_mut().for_each(|windows| windows.keep_from(from_ms));
+        self.0.retain(|_, windows| !windows.is_empty());
+        from_ms
     }
 }
 
@@ -168,18 +203,23 @@ mod tests {
 
     #[test]
     fn the_newest_whole_minutes_stay() {
-        let mut windows = Windows::default();
+        let mut windows = Hot::default();
         for minute in 0..10 {
             for step in 0..4 {
-                windows.add(key(minute, 30.0 + f64::from(step)), minute * BASE_MS, 1, 1.0);
+                // Two quantities share the room.
+                let key = WindowKey { quantity: step as u16 % 2, ..key(minute, 30.0 + f64::from(step)) };
+                windows.merge(key, &Aggregate::of(minute * BASE_MS, 1, 1.0));
             }
         }
         assert_eq!(windows.keep(2 * BASE_MS, 1000), 2 * BASE_MS);
         assert_eq!(windows.len(), 32);
         assert_eq!(windows.keep(0, 10), 8 * BASE_MS, "10 windows are two whole minutes of 4 and a part");
         assert_eq!(windows.len(), 8);
-        assert!(windows.get(&key(9, 30.0)).is_some());
-        windows.add(key(9, 30.0), 9 * BASE_MS + 5, 2, 3.0);
-        assert_eq!(windows.get(&key(9, 30.0)).unwrap().count, 2);
+        let newest = WindowKey { quantity: 0, ..key(9, 30.0) };
+        assert_eq!(windows.get(&newest).unwrap().count, 1);
+        windows.merge(newest, &Aggregate::of(9 * BASE_MS + 5, 2, 3.0));
+        assert_eq!(windows.get(&newest).unwrap().count, 2);
+        assert_eq!(windows.of(0).count(), 4);
+        assert_eq!(windows.of(7).count(), 0);
     }
 }

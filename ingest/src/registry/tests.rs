@@ -36,7 +36,9 @@ fn with_registry(limit_bytes: u64, test: impl AsyncFnOnce(&Registry, &Counters))
 fn a_replay_of_the_log_changes_nothing() {
     with_registry(1 << 20, async |registry, _| {
         for _ in 0..3 {
-            registry.write(vec![Write::Held(Box::new(held(7, 100))), Write::Held(Box::new(held(9, 50)))]).unwrap();
+            registry
+                .write(vec![Write::Held(Box::new(held(7, 100))), Write::Held(Box::new(held(9, 50)))])
+                .unwrap();
             registry.write(vec![Write::HeldState(7, "replayed")]).unwrap();
             registry.write(vec![Write::HeldState(7, "refused_again")]).unwrap();
         }

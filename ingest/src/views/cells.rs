@@ -150,7 +150,7 @@ fn newest(state: &State, wanted: WindowFilter, window_ms: i64) -> Recent {
     let whole_ms = state.hot_from_ms.saturating_add(window_ms - 1).div_euclid(window_ms) * window_ms;
     let wanted = WindowFilter { from_ms: whole_ms, ..wanted };
     let mut fold = Fold::default();
-    fold.add_all(state.hot.iter(), &wanted, window_ms);
+    hot(state, &wanted, window_ms, &mut fold);
     pending(state, &wanted, window_ms, &mut fold);
     fold.newest();
     Recent { fold, checkpoint: None }
@@ -160,10 +160,16 @@ fn range(state: &State, wanted: &WindowFilter, window_ms: i64) -> Recent {
     let mut fold = Fold::default();
     let covered = wanted.from_ms >= state.hot_from_ms;
     if covered {
-        fold.add_all(state.hot.iter(), wanted, window_ms);
+        hot(state, wanted, window_ms, &mut fold);
     }
     pending(state, wanted, window_ms, &mut fold);
     Recent { fold, checkpoint: (!covered).then_some(state.checkpoint) }
+}
+
+fn hot(state: &State, wanted: &WindowFilter, window_ms: i64, fold: &mut Fold) {
+    if let Some(quantity) = wanted.quantity {
+        fold.add_all(state.hot.of(quantity), wanted, window_ms);
+    }
 }
 
 /// What is not in files yet.
