@@ -29,6 +29,10 @@ const WINDOW: [usize; 5] = [8, 8, 16, 4, 4];
 const SPAN: u64 = 64;
 /// Slots of the flight window that only alarms and seal receipts may use.
 const RESERVED: usize = 8;
+/// Frames in flight on a fresh connection, alarms and seal receipts apart; each acknowledgement allows one more. A
+/// server that comes back is not met by everybody's whole window at once, and a line that breaks under load still
+/// gets some frames through.
+const FIRST_WINDOW: usize = 4;
 /// First pause before connecting again, and the longest, in ms. Half of each pause is random, so that a district
 /// that lost power together does not come back together.
 const CONNECT_BACKOFF_MS: (u64, u64) = (500, 30_000);
@@ -137,7 +141,10 @@ enum Line {
         since_ms: u64,
     },
     Online {
+        /// What the broker takes.
         budget: usize,
+        /// How far the flight window is open, up to `budget`.
+        opening: usize,
     },
 }
 
@@ -231,7 +238,7 @@ impl Ship {
     pub fn connected(&mut self, _now_ms: u64, receive_maximum: u16) {
         self.figures.connects += 1;
         self.rewind();
-        self.line = Line::Online { budget: usize::from(receive_maximum.max(1)) };
+        self.line = Line::Online { budget: usize::from(receive_maximum.max(1)), opening: FIRST_WINDOW };
     }
 
     /// The connection is gone, or did not come to stand.
@@ -297,6 +304,9 @@ impl Ship {
     fn settle(&mut self, now_ms: u64, lane: Lane, sequence: u64, refused: Option<u8>) {
         // Ingest answers: the way is open.
         self.failures = 0;
+        if let Line::Online { opening, .. } = &mut self.line {
+            *opening = opening.saturating_add(1);
+        }
         match refused {
             None => self.figures.durable += 1,
             Some(reason) => {
@@ -394,18 +404,18 @@ impl Ship {
 
     /// The next frame to send, if one may be sent; it then counts as in flight.
     pub fn next_send(&mut self, now_ms: u64) -> Option<Send> {
-        let Line::Online { budget } = self.line else { return None };
+        let Line::Online { budget, opening } = self.line else { return None };
         let in_flight = self.tokens.len();
         if in_flight >= budget {
             return None;
         }
-        let reserved = RESERVED.min(budget / 2);
+        let open = opening.min(budget - RESERVED.min(budget / 2));
+        let others = self.tokens.values().filter(|(lane, _)| !is_urgent(*lane)).count();
         for lane in Lane::ALL {
-            let urgent = matches!(lane, Lane::Alarm | Lane::Seal);
             let state = &mut self.lanes[lane as usize];
             if state.paused_ms > now_ms
                 || state.flights.len() >= WINDOW[lane as usize]
-                || (!urgent && in_flight >= budget - reserved)
+                || (!is_urgent(lane) && others >= open)
             {
                 continue;
             }
@@ -474,6 +484,11 @@ impl LaneState {
         }
         self.floor != before
     }
+}
+
+/// Whether a lane may use every slot of the flight window at any time.
+fn is_urgent(lane: Lane) -> bool {
+    matches!(lane, Lane::Alarm | Lane::Seal)
 }
 
 /// A pause that doubles with each failure, half of it random.

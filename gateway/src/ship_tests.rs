@@ -21,8 +21,14 @@ impl Rig {
     fn online(receipts: bool) -> Self {
         let mut rig = Self::new(receipts);
         assert_eq!(rig.actions(), [Action::Connect]);
-        rig.ship.connected(rig.now_ms, u16::MAX);
+        rig.connected(u16::MAX);
         rig
+    }
+
+    /// A connection stands, and has stood for long: its window is open.
+    fn connected(&mut self, receive_maximum: u16) {
+        self.ship.connected(self.now_ms, receive_maximum);
+        self.ship.line = Line::Online { budget: usize::from(receive_maximum), opening: 100 };
     }
 
     /// The buffer gains frames.
@@ -80,10 +86,29 @@ fn lanes_go_in_their_order_and_a_backlog_leaves_room_for_an_alarm() {
 }
 
 #[test]
+fn a_fresh_connection_opens_its_window_step_by_step() {
+    let mut rig = Rig::new(false);
+    rig.actions();
+    rig.ship.connected(0, u16::MAX);
+    rig.store(Lane::Reading, 100);
+    let first = rig.sends();
+    assert_eq!(words(&first), "r1 r2 r3 r4");
+    rig.answer(first[0], Answer::Durable);
+    assert_eq!(rig.sent(), "r5 r6", "one for the one that came through, one more");
+    rig.store(Lane::Alarm, 2);
+    assert_eq!(rig.sent(), "a1 a2", "alarms do not wait for it");
+    rig.ship.disconnected(0);
+    rig.wake();
+    rig.actions();
+    rig.ship.connected(rig.now_ms, u16::MAX);
+    assert_eq!(rig.sent(), "a1 a2 r2 r3 r4 r5", "and again");
+}
+
+#[test]
 fn a_small_receive_maximum_still_has_a_reserve() {
     let mut rig = Rig::new(false);
     rig.actions();
-    rig.ship.connected(0, 10);
+    rig.connected(10);
     rig.store(Lane::Reading, 100);
     assert_eq!(rig.sends().len(), 5);
     rig.store(Lane::Alarm, 8);
@@ -92,7 +117,7 @@ fn a_small_receive_maximum_still_has_a_reserve() {
 
     let mut rig = Rig::new(false);
     rig.actions();
-    rig.ship.connected(0, 1);
+    rig.connected(1);
     rig.store(Lane::Reading, 2);
     assert_eq!(rig.sent(), "r1", "a broker that takes one at a time is served");
 }

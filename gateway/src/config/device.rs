@@ -44,31 +44,43 @@ fn usual_quantity(output: &str) -> Option<&'static str> {
     })
 }
 
+/// What the `[[device]]` tables say.
+#[derive(Default)]
+pub(super) struct Devices {
+    /// The devices without mistakes.
+    pub(super) devices: Vec<DeviceSpec>,
+    /// Their sensors, by number.
+    pub(super) sensors: Vec<Sensor>,
+    /// Every sensor name in the file, with those of devices that have mistakes: a rule over one of them is not wrong.
+    pub(super) names: Vec<SensorName>,
+}
+
 /// Reads all devices; mistakes go to the document. A linux board without devices finds its own.
 pub(super) fn read(
     root: &mut Section<'_>,
     board: Option<&Board>,
     catalogue: &Catalogue,
     place: Option<&Place>,
-) -> (Vec<DeviceSpec>, Vec<Sensor>) {
-    let mut devices: Vec<DeviceSpec> = Vec::new();
-    let mut sensors: Vec<Sensor> = Vec::new();
+) -> Devices {
+    let mut all = Devices::default();
     let sections = root.sections("device");
     if sections.is_empty() {
         match (board, place) {
-            (Some(Board::Linux), Some(place)) => return crate::discover::devices(catalogue, place),
+            (Some(Board::Linux), Some(place)) => {
+                (all.devices, all.sensors) = crate::discover::devices(catalogue, place);
+            }
             (Some(Board::Linux) | None, _) => {}
             (Some(_), _) => root.problem(
                 "device",
                 "missing: at least one [[device]] expected; only a linux board finds its sensors by itself",
             ),
         }
-        return (devices, sensors);
+        return all;
     }
     for mut section in sections {
         let name = section.required("name", |text| SensorName::new(text).map(|name| name.to_string()));
         if let Some(name) = &name
-            && devices.iter().any(|other| other.name == *name)
+            && all.devices.iter().any(|other| other.name == *name)
         {
             section.problem("name", format!("{name:?} is taken by another device"));
         }
@@ -109,30 +121,25 @@ pub(super) fn read(
                     ),
                 );
             }
-            let sensor = read_sensor(&mut entry, &output, chip.as_ref(), every_ms, place, catalogue);
+            let sensor =
+                read_sensor(&mut entry, &output, chip.as_ref(), every_ms, place, catalogue, &mut all.names);
             let Some(sensor) = sensor else { continue };
-            if sensors.iter().any(|other| other.name == sensor.name) {
-                entry.problem(
-                    "sensor",
-                    format!("{:?} is taken by another sensor of this file", sensor.name.as_str()),
-                );
-            }
-            let Ok(number) = u16::try_from(sensors.len()) else { continue };
+            let Ok(number) = u16::try_from(all.sensors.len()) else { continue };
             outputs.push(Output { output, sensor: number, quantity: sensor.quantity.code });
-            sensors.push(sensor);
+            all.sensors.push(sensor);
         }
         drop(list);
         if let (Some(name), Some(chip), Some(bus), Some(every_ms)) = (name, chip, bus, every_ms) {
-            devices.push(DeviceSpec { name, chip, bus, every_ms, outputs });
+            all.devices.push(DeviceSpec { name, chip, bus, every_ms, outputs });
         }
     }
-    if sensors.len() > MAX_SENSORS {
+    if all.names.len() > MAX_SENSORS {
         root.problem(
             "device",
-            format!("{} sensors, at most {MAX_SENSORS} are allowed on one gateway", sensors.len()),
+            format!("{} sensors, at most {MAX_SENSORS} are allowed on one gateway", all.names.len()),
         );
     }
-    (devices, sensors)
+    all
 }
 
 fn bus(text: &str) -> Result<String, String> {
@@ -151,8 +158,15 @@ fn read_sensor(
     every_ms: Option<u64>,
     place: Option<&Place>,
     catalogue: &Catalogue,
+    names: &mut Vec<SensorName>,
 ) -> Option<Sensor> {
     let name = entry.required("sensor", SensorName::new);
+    if let Some(name) = &name {
+        if names.contains(name) {
+            entry.problem("sensor", format!("{:?} is taken by another sensor of this file", name.as_str()));
+        }
+        names.push(name.clone());
+    }
     let named = entry.optional("quantity", |text| {
         catalogue.by_name(text).cloned().ok_or_else(|| {
             format!("{text:?} is not in the quantity catalogue (configs/quantities): for example air-temperature, water-level, co")

@@ -171,8 +171,9 @@ fn read(document: &Document<'_>, folder: &Path) -> Option<Config> {
     let mut buffer = root.section("buffer");
     let quota_bytes = buffer.size_bytes("quota", MIN_QUOTA_BYTES..=1 << 40).unwrap_or(1 << 30);
 
-    let (devices, sensors) = device::read(&mut root, board.as_ref(), &catalogue, place.as_ref());
-    let rules = rule::read(&mut root, &sensors);
+    let device::Devices { devices, sensors, names } =
+        device::read(&mut root, board.as_ref(), &catalogue, place.as_ref());
+    let rules = rule::read(&mut root, &sensors, &names);
 
     Some(Config {
         id: id?,

@@ -50,15 +50,15 @@ impl Rule {
     }
 }
 
-/// Reads all rules; mistakes go to the document.
-pub(super) fn read(root: &mut Section<'_>, sensors: &[Sensor]) -> Vec<Rule> {
+/// Reads all rules; mistakes go to the document. `names` holds sensors that are in the file but have mistakes.
+pub(super) fn read(root: &mut Section<'_>, sensors: &[Sensor], names: &[SensorName]) -> Vec<Rule> {
     let mut rules: Vec<Rule> = Vec::new();
     let sections = root.sections("rule");
     if sections.len() > MAX_RULES {
         root.problem("rule", format!("{} rules, at most {MAX_RULES} are allowed", sections.len()));
     }
     for mut section in sections {
-        let Some(rule) = read_one(&mut section, sensors) else { continue };
+        let Some(rule) = read_one(&mut section, sensors, names) else { continue };
         if rules.iter().any(|other| other.name == rule.name) {
             section.problem("name", format!("{:?} is taken by another rule", rule.name));
         }
@@ -67,7 +67,7 @@ pub(super) fn read(root: &mut Section<'_>, sensors: &[Sensor]) -> Vec<Rule> {
     rules
 }
 
-fn read_one(section: &mut Section<'_>, sensors: &[Sensor]) -> Option<Rule> {
+fn read_one(section: &mut Section<'_>, sensors: &[Sensor], names: &[SensorName]) -> Option<Rule> {
     let name = section.required("name", |text| {
         let fine = !text.is_empty() && text.len() <= MAX_RULE_NAME && !text.chars().any(char::is_control);
         if fine {
@@ -78,7 +78,11 @@ fn read_one(section: &mut Section<'_>, sensors: &[Sensor]) -> Option<Rule> {
     });
     let sensor = section.required("sensor", |text| {
         let number = sensors.iter().position(|sensor| sensor.name.as_str() == text);
-        number.and_then(|n| u16::try_from(n).ok()).ok_or_else(|| unknown_sensor(text, sensors))
+        match number.map(u16::try_from) {
+            Some(Ok(number)) => Ok(Some(number)),
+            _ if names.iter().any(|name| name.as_str() == text) => Ok(None),
+            _ => Err(unknown_sensor(text, sensors)),
+        }
     });
     let above = section.number("above", -1e12..=1e12);
     let below = section.number("below", -1e12..=1e12);
@@ -107,7 +111,7 @@ fn read_one(section: &mut Section<'_>, sensors: &[Sensor]) -> Option<Rule> {
             return None;
         }
     };
-    let sensor = sensor?;
+    let sensor = sensor??;
     if let Some(quantity) = sensors.get(usize::from(sensor)).map(|s| &s.quantity)
         && !(quantity.min..=quantity.max).contains(&threshold)
     {

@@ -124,6 +124,7 @@ level = 'pink'
         "f.toml:16: batch.age: \"5\" is not a duration",
         "f.toml:18: buffer.quota: \"1 MiB\" is out of range",
         "f.toml:24: device[0].outputs.wind: sht4x has no output \"wind\": known are temperature, humidity",
+        "f.toml:24: device[0].outputs.temperature.sensor: \"hall.t\" is taken by another sensor",
         "f.toml:24: device[0].outputs.humidity.quantity: \"humidty\" is not in the quantity catalogue",
         "f.toml:25: device[1].every: missing",
         "f.toml:26: device[1].name: \"hall\" is taken by another device",

@@ -48,6 +48,7 @@ type Script = Arc<Mutex<Box<dyn FnMut(&Publish) -> Say + Send>>>;
 pub(crate) struct Broker {
     pub(crate) address: SocketAddr,
     pub(crate) published: Receiver<Publish>,
+    heard: Arc<Mutex<Vec<Publish>>>,
     script: Script,
     streams: Arc<Mutex<Vec<TcpStream>>>,
 }
@@ -61,16 +62,18 @@ impl Broker {
         let (sender, published) = channel();
         let script: Script = Arc::new(Mutex::new(Box::new(|_| Say::Ack(0))));
         let streams = Arc::new(Mutex::new(Vec::new()));
-        let (their_script, their_streams) = (Arc::clone(&script), Arc::clone(&streams));
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let (their_script, their_streams, ear) =
+            (Arc::clone(&script), Arc::clone(&streams), Arc::clone(&heard));
         std::thread::spawn(move || {
             for (connection, stream) in listener.incoming().flatten().enumerate() {
                 their_streams.lock().unwrap().push(stream.try_clone().unwrap());
-                let (script, sender) = (Arc::clone(&their_script), sender.clone());
+                let (script, sender, ear) = (Arc::clone(&their_script), sender.clone(), Arc::clone(&ear));
                 // A broken connection is what half of the tests are about.
-                std::thread::spawn(move || serve(connection, stream, &script, &sender).ok());
+                std::thread::spawn(move || serve(connection, stream, &script, &sender, &ear).ok());
             }
         });
-        Self { address, published, script, streams }
+        Self { address, published, heard, script, streams }
     }
 
     /// From now on publishes are answered so.
@@ -88,6 +91,11 @@ impl Broker {
             }
         }
         panic!("nothing came in lane {lane:?}");
+    }
+
+    /// Every publish since the start.
+    pub(crate) fn heard(&self) -> Vec<Publish> {
+        self.heard.lock().unwrap().clone()
     }
 
     /// Sends a message to whoever is connected.
@@ -150,6 +158,7 @@ fn serve(
     mut stream: TcpStream,
     script: &Script,
     sender: &Sender<Publish>,
+    ear: &Mutex<Vec<Publish>>,
 ) -> std::io::Result<()> {
     loop {
         let (first, body) = read_packet(&mut stream)?;
@@ -172,6 +181,7 @@ fn serve(
                     payload: rest[1..].to_vec(),
                 };
                 let say = (script.lock().unwrap())(&publish);
+                ear.lock().unwrap().push(publish.clone());
                 if sender.send(publish).is_err() {
                     return Ok(());
                 }
