@@ -25,6 +25,9 @@ pub(super) const QUEUE: usize = 64;
 pub(super) const QUESTIONS: usize = 64;
 /// How often listeners and the database are told what changed.
 const TICK: Duration = Duration::from_secs(1);
+/// How many stretches' worth of readings may wait in memory while files cannot be written: some 180 MB. Until then
+/// alarms still reach people; after that the log waits, and gateways keep what they have.
+const MAX_STRETCHES: usize = 4;
 /// Most cells in one event; the rest shows with the next reading.
 const MAX_CELLS: usize = 1000;
 
@@ -53,8 +56,8 @@ impl ApplyLoop {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         self.publish_counts();
         loop {
-            // While files are written two stretches may wait in memory, not more.
-            let room = self.state.in_flight.is_none() || self.state.current.rows.len() < self.parquet_rows;
+            let waiting = self.state.current.rows.len();
+            let room = self.state.in_flight.is_none() || waiting < self.parquet_rows * MAX_STRETCHES;
             tokio::select! {
                 biased;
                 Some(question) = self.questions.recv() => question(&self.state),

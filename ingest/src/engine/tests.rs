@@ -88,7 +88,7 @@ fn live(
     let mut keeps = 0;
     for (index, (kind, source, payload)) in messages.iter().enumerate() {
         let received_ms = T0 + 60_000 + index as i64;
-        let end = log.append(&[Entry { received_ms, kind: *kind, source, payload }]).unwrap()[0];
+        let end = log.append(&[Entry { received_ms, kind: *kind, source, payload }]).ends[0];
         state.apply(Incoming { end, received_ms, kind: *kind, source, payload, known: Known::Nothing });
         registry.write(super::recover::writes_of(&state.take_effects())).unwrap();
         if index % keep_every == keep_every - 1 || index == messages.len() - 1 {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use super::{Entry, Log, LogConfig, Opened, Record, SegmentFile, Storage};
+use super::{Appended, Entry, Log, LogConfig, Opened, Record, SegmentFile, Storage};
 
 const SECTOR: usize = 512;
 const CONFIG: LogConfig = LogConfig { segment_bytes: 16 * 1024, keep_ms: 1000, keep_bytes: 1 << 30 };
@@ -26,6 +26,7 @@ struct Disk {
     files: BTreeMap<u64, Image>,
     steps: usize,
     dies_at: Option<usize>,
+    is_full: bool,
 }
 
 impl Disk {
@@ -71,6 +72,9 @@ impl Storage for Shared {
     fn create(&mut self, base: u64, header: &[u8], length: u64) -> io::Result<File> {
         let mut disk = self.0.lock().unwrap();
         disk.step()?;
+        if disk.is_full {
+            return Err(io::Error::other("no space left"));
+        }
         let mut bytes = vec![0; length as usize];
         bytes[..header.len()].copy_from_slice(header);
         let image = Image { live: bytes.clone(), durable: bytes, unsynced: Vec::new() };
@@ -153,14 +157,12 @@ fn append_groups(
             .iter()
             .map(|(_, body)| Entry { received_ms: 5, kind: 1, source: "gw", payload: body })
             .collect();
-        match log.append(&entries) {
-            Ok(ends) => {
-                assert_eq!(ends.len(), entries.len());
-                assert_eq!(ends.last(), Some(&log.position()));
-                acknowledged.extend(bodies.iter().map(|body| body.0));
-            }
-            Err(_) => break,
+        let Appended { ends, failed } = log.append(&entries);
+        acknowledged.extend(bodies.iter().take(ends.len()).map(|body| body.0));
+        if failed.is_some() {
+            break;
         }
+        assert_eq!((ends.len(), ends.last()), (entries.len(), Some(&log.position())));
     }
     (acknowledged, next)
 }
@@ -230,12 +232,12 @@ fn a_torn_tail_is_cut_and_reported() {
     let (mut log, ..) = open(&disk, 0).unwrap();
     let body = vec![7; 2000];
     let entry = Entry { received_ms: 1, kind: 1, source: "a", payload: &body };
-    log.append(&[entry]).unwrap();
+    assert!(log.append(&[entry]).failed.is_none());
     let end = log.position();
     // Die in the sync of a group of three; only its last record reached the disk whole.
     let steps = disk.0.lock().unwrap().steps;
     disk.0.lock().unwrap().dies_at = Some(steps + 2);
-    assert!(log.append(&[entry, entry, entry]).is_err());
+    assert!(log.append(&[entry, entry, entry]).failed.is_some());
     let mut guard = disk.0.lock().unwrap();
     guard.dies_at = None;
     let image = guard.files.get_mut(&0).unwrap();
@@ -276,6 +278,11 @@ fn damage_is_reported_and_what_follows_is_still_read() {
     }
 }
 
+/// A list of one range.
+fn one(from: u64, to: u64) -> Vec<std::ops::Range<u64>> {
+    std::iter::once(from..to).collect()
+}
+
 #[test]
 fn a_missing_segment_is_damage() {
     let disk = Shared::default();
@@ -286,10 +293,10 @@ fn a_missing_segment_is_damage() {
     assert!(bases.len() >= 4);
     disk.0.lock().unwrap().files.remove(&bases[1]);
     let (_, opened, _) = open(&disk, 0).unwrap();
-    assert_eq!(opened.damaged, [bases[1]..bases[2]]);
+    assert_eq!(opened.damaged, one(bases[1], bases[2]));
     disk.0.lock().unwrap().files.remove(&bases[0]);
     let (_, opened, _) = open(&disk, 0).unwrap();
-    assert_eq!(opened.damaged, [0..bases[2]], "the checkpoint needs what is gone");
+    assert_eq!(opened.damaged, one(0, bases[2]), "the checkpoint needs what is gone");
 }
 
 #[test]
@@ -330,13 +337,31 @@ fn an_error_poisons_the_log() {
     let disk = Shared::default();
     let (mut log, ..) = open(&disk, 0).unwrap();
     let entry = Entry { received_ms: 1, kind: 1, source: "a", payload: b"x" };
-    log.append(&[entry]).unwrap();
+    assert!(log.append(&[entry]).failed.is_none());
     let steps = disk.0.lock().unwrap().steps;
     disk.0.lock().unwrap().dies_at = Some(steps + 1);
-    assert!(log.append(&[entry]).is_err());
+    assert!(log.append(&[entry]).failed.is_some());
     disk.0.lock().unwrap().dies_at = None;
-    let again = log.append(&[entry]).unwrap_err().to_string();
+    let again = log.append(&[entry]).failed.unwrap().to_string();
     assert!(again.contains("power cut") && again.contains("restart"), "{again}");
+}
+
+#[test]
+fn a_full_disk_is_survived() {
+    let disk = Shared::default();
+    let (mut log, ..) = open(&disk, 0).unwrap();
+    let body = vec![7; 3000];
+    let entry = Entry { received_ms: 1, kind: 1, source: "a", payload: &body };
+    disk.0.lock().unwrap().is_full = true;
+    let Appended { ends, failed } = log.append(&[entry; 8]);
+    assert_eq!(ends.len(), 5, "as many as the segment holds are durable");
+    assert!(failed.is_some() && !log.is_poisoned());
+    assert!(log.append(&[entry]).failed.is_some());
+    disk.0.lock().unwrap().is_full = false;
+    assert_eq!(log.append(&[entry; 3]).ends.len(), 3, "it goes on by itself");
+    drop(log);
+    let (_, opened, records) = open(&disk, 0).unwrap();
+    assert_eq!((records.len(), opened.cut_bytes, opened.damaged.len()), (8, 0, 0));
 }
 
 mod with_its_thread {

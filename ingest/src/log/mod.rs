@@ -39,8 +39,10 @@
 //! The checksum covers the record's position, so that bytes left from an older life of a disk block never pass.
 //!
 //! # Failure
-//! After an error of the disk nobody knows what is on it. The log is then *poisoned*: every answer is
-//! "unavailable", nothing is acknowledged, gateways keep what they have. A restart reads what survived.
+//! After an error of a write or a sync nobody knows what is on the disk. The log is then *poisoned*: every answer is
+//! "unavailable", nothing is acknowledged, gateways keep what they have. A restart reads what survived. A disk that
+//! is full shows when the next segment is made, before anything is written to it: the answer is "unavailable" too, but
+//! the log goes on by itself as soon as there is room.
 
 mod open;
 mod record;
@@ -56,7 +58,7 @@ pub use record::MAX_PAYLOAD;
 pub use storage::{Folder, SegmentFile, Storage};
 pub(crate) use storage::{make_folder, sync_folder};
 pub(crate) use thread::{Append, Command, Committed, LogThread, QUEUE};
-pub use writer::{Entry, Log};
+pub use writer::{Appended, Entry, Log};
 
 /// A record as read back.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -147,10 +147,9 @@ impl Storage for Folder {
 
     fn create(&mut self, base: u64, header: &[u8], length: u64) -> io::Result<File> {
         let spare = self.path.join(SPARE);
-        let ready = match self.spare.take().map(JoinHandle::join) {
-            Some(Ok(made)) => made? == length,
-            _ => false,
-        };
+        // A spare that failed for want of room is tried once more: there may be some now.
+        let made = self.spare.take().map(JoinHandle::join);
+        let ready = matches!(made, Some(Ok(Ok(made))) if made == length);
         if !ready {
             make_spare(&spare, length)?;
         }

@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Entry, Log, Storage};
+use super::{Appended, Entry, Log, Storage};
 use crate::counters::{Counters, Part};
 
 /// Most messages that wait for the log. With 64 KiB each this is 64 MiB; senders then wait in their own tasks.
@@ -125,34 +125,38 @@ fn commit<S: Storage, T>(
             payload: &append.payload,
         })
         .collect();
-    let appended = log.append(&entries);
-    match appended {
-        Ok(ends) => {
-            counters.committed(log.position(), log.position() - before);
-            let committed = group
-                .drain(..)
-                .zip(ends)
-                .map(|(append, end)| {
-                    // A sender that has gone away does not need the answer.
-                    let _ = append.done.send(Ok(()));
-                    Committed {
-                        end,
-                        received_ms: append.received_ms,
-                        kind: append.kind,
-                        source: append.source,
-                        payload: append.payload,
-                        known: append.known,
-                    }
-                })
-                .collect();
-            sink(committed);
+    let Appended { ends, failed } = log.append(&entries);
+    if !ends.is_empty() {
+        counters.committed(log.position(), log.position() - before);
+        let durable = group.drain(..ends.len()).zip(ends).map(|(append, end)| {
+            // A sender that has gone away does not need the answer.
+            let _ = append.done.send(Ok(()));
+            Committed {
+                end,
+                received_ms: append.received_ms,
+                kind: append.kind,
+                source: append.source,
+                payload: append.payload,
+                known: append.known,
+            }
+        });
+        sink(durable.collect());
+    }
+    match failed {
+        None if counters.trouble(Part::Log).is_some() => {
+            tracing::info!("the log goes on");
+            counters.set_trouble(Part::Log, None);
         }
-        Err(error) => {
-            tracing::error!(%error, "the log failed: nothing is acknowledged any more");
-            counters.set_trouble(
-                Part::Log,
-                Some(format!("{error}. Nothing is acknowledged; gateways keep their data. Fix the disk, then restart ingest")),
-            );
+        None => {}
+        Some(error) => {
+            let what_next = if log.is_poisoned() {
+                "Fix the disk, then restart ingest"
+            } else {
+                "Free some disk space: it then goes on by itself"
+            };
+            tracing::error!(%error, "the log failed: nothing is acknowledged. {what_next}");
+            let detail = format!("{error}. Nothing is acknowledged; gateways keep their data. {what_next}");
+            counters.set_trouble(Part::Log, Some(detail));
             for append in group.drain(..) {
                 let _ = append.done.send(Err(error.to_string()));
             }

@@ -23,6 +23,15 @@ pub struct Entry<'a> {
     pub payload: &'a [u8],
 }
 
+/// What became of a group.
+#[derive(Debug)]
+pub struct Appended {
+    /// End positions of the entries that are on stable storage: the first ones, in their order.
+    pub ends: Vec<u64>,
+    /// Why the others are not.
+    pub failed: Option<io::Error>,
+}
+
 /// A segment as the log knows it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Segment {
@@ -69,42 +78,59 @@ impl<S: Storage> Log<S> {
         self.position
     }
 
-    /// Appends a group and returns when it is on stable storage: the end position of each entry, in their order.
+    /// Appends a group and returns when it is on stable storage.
     ///
-    /// # Errors
-    /// What the disk said. The log is then poisoned, and every later call fails with the same words: what is on
-    /// disk is unknown until it is opened again.
-    pub fn append(&mut self, entries: &[Entry<'_>]) -> io::Result<Vec<u64>> {
+    /// A disk that has no room for another segment is no reason to give up: nothing is unknown, and the next group
+    /// tries again. After any other error the log is *poisoned*, and every later call fails with the same words: what
+    /// is on disk is unknown until it is opened again.
+    pub fn append(&mut self, entries: &[Entry<'_>]) -> Appended {
         if let Some(why) = &self.poisoned {
-            return Err(io::Error::other(format!(
-                "the log failed earlier ({why}): fix the disk and restart"
-            )));
+            let failed =
+                io::Error::other(format!("the log failed earlier ({why}): fix the disk and restart"));
+            return Appended { ends: Vec::new(), failed: Some(failed) };
         }
-        self.try_append(entries).inspect_err(|error| self.poisoned = Some(error.to_string()))
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let appended = self.append_with(&mut buffer, entries);
+        self.buffer = buffer;
+        appended
     }
 
-    fn try_append(&mut self, entries: &[Entry<'_>]) -> io::Result<Vec<u64>> {
-        let mut ends = Vec::with_capacity(entries.len());
-        let mut buffer = std::mem::take(&mut self.buffer);
+    /// Whether the log has failed for good.
+    pub fn is_poisoned(&self) -> bool {
+        self.poisoned.is_some()
+    }
+
+    fn append_with(&mut self, buffer: &mut Vec<u8>, entries: &[Entry<'_>]) -> Appended {
         buffer.clear();
-        // Where this commit began, and where `buffer` goes: the same, as each part is synced before the next.
+        // Ends of entries that are durable, and of those in the buffer.
+        let (mut ends, mut buffered) = (Vec::with_capacity(entries.len()), Vec::new());
+        // Where this commit begins, and where the buffer goes: the same, as each part is synced before the next.
         let mut start = self.position;
         for entry in entries {
             let size = size_of(entry.source, entry.payload) as u64;
             let end_of_segment = self.base() + self.length;
             if start + buffer.len() as u64 + size > end_of_segment {
-                self.commit(start, &buffer)?;
+                if let Err(error) = self.commit(start, buffer) {
+                    return Appended { ends, failed: Some(error) };
+                }
+                ends.append(&mut buffered);
                 buffer.clear();
-                self.rotate(entry.received_ms)?;
+                if let Err(error) = self.rotate(entry.received_ms) {
+                    return Appended { ends, failed: Some(error) };
+                }
                 start = self.position;
             }
             let position = start + buffer.len() as u64;
-            write(&mut buffer, position, start, entry.received_ms, entry.kind, entry.source, entry.payload);
-            ends.push(start + buffer.len() as u64);
+            write(buffer, position, start, entry.received_ms, entry.kind, entry.source, entry.payload);
+            buffered.push(start + buffer.len() as u64);
         }
-        self.commit(start, &buffer)?;
-        self.buffer = buffer;
-        Ok(ends)
+        match self.commit(start, buffer) {
+            Ok(()) => {
+                ends.append(&mut buffered);
+                Appended { ends, failed: None }
+            }
+            Err(error) => Appended { ends, failed: Some(error) },
+        }
     }
 
     fn base(&self) -> u64 {
@@ -113,8 +139,9 @@ impl<S: Storage> Log<S> {
 
     fn commit(&mut self, start: u64, bytes: &[u8]) -> io::Result<()> {
         if !bytes.is_empty() {
-            self.file.write(start - self.base(), bytes)?;
-            self.file.sync()?;
+            let at = start - self.base();
+            let written = self.file.write(at, bytes).and_then(|()| self.file.sync());
+            written.inspect_err(|error| self.poisoned = Some(error.to_string()))?;
             self.position = start + bytes.len() as u64;
         }
         Ok(())
