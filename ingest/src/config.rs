@@ -367,15 +367,22 @@ mod tests {
     #[test]
     fn the_shipped_file_is_good_and_says_the_defaults() {
         let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/ingest.toml"));
-        let shipped = Config::load(path, &Overrides::default()).unwrap_or_else(|problems| panic!("{problems}"));
+        let shipped =
+            Config::load(path, &Overrides::default()).unwrap_or_else(|problems| panic!("{problems}"));
         let default = Config::with_data(shipped.engine.data.clone()).unwrap();
         assert_eq!((shipped.http, shipped.http_connections), (default.http, default.http_connections));
         assert_eq!((&shipped.intake, shipped.streams), (&default.intake, default.streams));
         assert_eq!(shipped.mqtt_connections, default.mqtt_connections);
         let (of_file, of_code) = (&shipped.engine, &default.engine);
         assert_eq!(of_file.segment_bytes, of_code.segment_bytes);
-        assert_eq!((of_file.keep_log_ms, of_file.keep_log_bytes), (of_code.keep_log_ms, of_code.keep_log_bytes));
-        assert_eq!((of_file.parquet_every_ms, of_file.parquet_rows), (of_code.parquet_every_ms, of_code.parquet_rows));
+        assert_eq!(
+            (of_file.keep_log_ms, of_file.keep_log_bytes),
+            (of_code.keep_log_ms, of_code.keep_log_bytes)
+        );
+        assert_eq!(
+            (of_file.parquet_every_ms, of_file.parquet_rows),
+            (of_code.parquet_every_ms, of_code.parquet_rows)
+        );
         assert_eq!((of_file.hot_ms, of_file.hot_windows), (of_code.hot_ms, of_code.hot_windows));
         assert_eq!(of_file.quarantine_bytes, of_code.quarantine_bytes);
         assert_eq!(of_file.mappings.len(), of_code.mappings.len());

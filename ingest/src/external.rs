@@ -239,7 +239,7 @@ impl Session {
         let fate = match &verdict {
             Verdict::Durable { .. } => Fate::Durable,
             Verdict::Refused { detail, .. } => {
-                tracing::info!(topic, detail, "拒收 refused");
+                tracing::debug!(topic, detail, "拒收 refused");
                 Fate::Refused
             }
             Verdict::Later { .. } => return,

@@ -90,7 +90,7 @@ fn refuse(problems: &Problems) -> ExitCode {
     use std::io::Write as _;
     let count = problems.0.len();
     // Nobody is left to tell when stderr is gone.
-    let _ = write!(std::io::stderr(), "{problems}配置有误 configuration refused: {count} mistakes\n");
+    let _ = writeln!(std::io::stderr(), "{problems}配置有误 configuration refused; 错误 mistakes: {count}");
     ExitCode::from(BAD_CONFIG)
 }
 

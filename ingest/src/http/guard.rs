@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn changes_come_from_our_own_page_or_from_no_page() {
         let host = (header::HOST, "127.0.0.1:8080");
-        assert!(ask(Method::POST, &[host.clone()]));
+        assert!(ask(Method::POST, std::slice::from_ref(&host)));
         assert!(ask(Method::POST, &[host.clone(), (header::ORIGIN, "http://127.0.0.1:8080")]));
         for origin in ["http://127.0.0.1:9999", "https://evil.example", "null"] {
             assert!(!ask(Method::POST, &[host.clone(), (header::ORIGIN, origin)]), "{origin}");

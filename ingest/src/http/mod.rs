@@ -9,7 +9,6 @@
 //!
 //! Routes and OpenAPI document come from the same `#[utoipa::path]`, so that they cannot diverge.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -201,11 +200,9 @@ impl Http {
     }
 }
 
-fn stopped(mut stopping: watch::Receiver<bool>) -> impl Future<Output = ()> + Send + 'static {
-    async move {
-        // An error means that the sender is gone, which is a stop too.
-        let _ = stopping.wait_for(|stop| *stop).await;
-    }
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is a stop too.
+    let _ = stopping.wait_for(|stop| *stop).await;
 }
 
 async fn page(app: axum::extract::State<Arc<App>>, headers: HeaderMap) -> Response {

@@ -14,15 +14,15 @@ pub(super) struct Problem {
     /// Names the kind of problem for programs: `urn:watchfire:problem:unknown-parameter`.
     #[serde(rename = "type")]
     #[schema(rename = "type")]
-    pub(super) kind: String,
+    pub(super) kind: &'static str,
     /// The kind of problem in a few words.
-    pub(super) title: String,
+    pub(super) title: &'static str,
     /// The HTTP status.
     pub(super) status: u16,
     /// What was wrong, what was expected, the value, and what to do.
     pub(super) detail: String,
     /// The title in Chinese.
-    pub(super) title_zh: String,
+    pub(super) title_zh: &'static str,
     /// The detail in Chinese.
     pub(super) detail_zh: String,
 }
@@ -32,53 +32,80 @@ pub(super) struct Problem {
 pub(super) struct Kind(StatusCode, &'static str, &'static str, &'static str);
 
 /// A query parameter that nobody knows.
-pub(super) const UNKNOWN_PARAMETER: Kind =
-    Kind(StatusCode::BAD_REQUEST, "unknown-parameter", "Unknown query parameter", "未知的查询参数");
+pub(super) const UNKNOWN_PARAMETER: Kind = Kind(
+    StatusCode::BAD_REQUEST,
+    "urn:watchfire:problem:unknown-parameter",
+    "Unknown query parameter",
+    "未知的查询参数",
+);
 /// A query parameter with a value that cannot be.
-pub(super) const BAD_PARAMETER: Kind =
-    Kind(StatusCode::BAD_REQUEST, "bad-parameter", "Bad query parameter", "查询参数有误");
+pub(super) const BAD_PARAMETER: Kind = Kind(
+    StatusCode::BAD_REQUEST,
+    "urn:watchfire:problem:bad-parameter",
+    "Bad query parameter",
+    "查询参数有误",
+);
 /// The content cannot be used.
-pub(super) const BAD_CONTENT: Kind =
-    Kind(StatusCode::BAD_REQUEST, "bad-content", "The content cannot be used", "内容无法使用");
+pub(super) const BAD_CONTENT: Kind = Kind(
+    StatusCode::BAD_REQUEST,
+    "urn:watchfire:problem:bad-content",
+    "The content cannot be used",
+    "内容无法使用",
+);
 /// A request from another web page.
 pub(super) const FOREIGN: Kind =
-    Kind(StatusCode::FORBIDDEN, "foreign-origin", "Not from this address", "来源不符");
+    Kind(StatusCode::FORBIDDEN, "urn:watchfire:problem:foreign-origin", "Not from this address", "来源不符");
 /// Nothing there.
-pub(super) const NOT_FOUND: Kind = Kind(StatusCode::NOT_FOUND, "not-found", "Not found", "不存在");
+pub(super) const NOT_FOUND: Kind =
+    Kind(StatusCode::NOT_FOUND, "urn:watchfire:problem:not-found", "Not found", "不存在");
 /// The path is right, the method is not.
-pub(super) const METHOD: Kind =
-    Kind(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", "方法不允许");
+pub(super) const METHOD: Kind = Kind(
+    StatusCode::METHOD_NOT_ALLOWED,
+    "urn:watchfire:problem:method-not-allowed",
+    "Method not allowed",
+    "方法不允许",
+);
 /// The body did not come in time.
-pub(super) const TIMEOUT: Kind =
-    Kind(StatusCode::REQUEST_TIMEOUT, "timeout", "The request took too long", "请求超时");
+pub(super) const TIMEOUT: Kind = Kind(
+    StatusCode::REQUEST_TIMEOUT,
+    "urn:watchfire:problem:timeout",
+    "The request took too long",
+    "请求超时",
+);
 /// More than is taken at once.
-pub(super) const TOO_LARGE: Kind = Kind(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Too large", "内容过大");
+pub(super) const TOO_LARGE: Kind =
+    Kind(StatusCode::PAYLOAD_TOO_LARGE, "urn:watchfire:problem:too-large", "Too large", "内容过大");
 /// A content type that is not understood.
 pub(super) const MEDIA_TYPE: Kind = Kind(
     StatusCode::UNSUPPORTED_MEDIA_TYPE,
-    "unsupported-media-type",
+    "urn:watchfire:problem:unsupported-media-type",
     "Unsupported media type",
     "不支持的内容类型",
 );
 /// Nothing of it could be taken.
-pub(super) const UNPROCESSABLE: Kind = Kind(StatusCode::UNPROCESSABLE_ENTITY, "refused", "Refused", "拒收");
+pub(super) const UNPROCESSABLE: Kind =
+    Kind(StatusCode::UNPROCESSABLE_ENTITY, "urn:watchfire:problem:refused", "Refused", "拒收");
 /// Our fault.
-pub(super) const INTERNAL: Kind =
-    Kind(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Stored data could not be read", "无法读取已存数据");
+pub(super) const INTERNAL: Kind = Kind(
+    StatusCode::INTERNAL_SERVER_ERROR,
+    "urn:watchfire:problem:internal",
+    "Stored data could not be read",
+    "无法读取已存数据",
+);
 /// Try again.
 pub(super) const UNAVAILABLE: Kind =
-    Kind(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not now", "暂不可用");
+    Kind(StatusCode::SERVICE_UNAVAILABLE, "urn:watchfire:problem:unavailable", "Not now", "暂不可用");
 
 impl Problem {
     /// A problem with its particulars in both languages.
     pub(super) fn new(kind: Kind, detail: impl Into<String>, detail_zh: impl Into<String>) -> Self {
         let Kind(status, word, title, title_zh) = kind;
         Self {
-            kind: format!("urn:watchfire:problem:{word}"),
-            title: title.into(),
+            kind: word,
+            title,
             status: status.as_u16(),
             detail: detail.into(),
-            title_zh: title_zh.into(),
+            title_zh,
             detail_zh: detail_zh.into(),
         }
     }

@@ -151,15 +151,15 @@ pub struct Record {
     pub absolute: bool,
 }
 
+/// Position of a record in the pack, and the record or why it is refused.
+pub type Judged = (usize, Result<Record, String>);
+
 /// Resolves the records of a pack received at `received_ms`. Each comes with its position in the pack; records
 /// that only set base fields vanish.
 ///
 /// # Errors
 /// [`PackError`] when the rest of the pack has no meaning: another version.
-pub fn resolve(
-    records: Vec<Raw>,
-    received_ms: i64,
-) -> Result<Vec<(usize, Result<Record, String>)>, PackError> {
+pub fn resolve(records: Vec<Raw>, received_ms: i64) -> Result<Vec<Judged>, PackError> {
     let mut base = Raw::default();
     let mut version = None;
     let mut resolved = Vec::with_capacity(records.len());
@@ -248,8 +248,8 @@ fn full_name(base: &str, name: &str) -> Result<String, String> {
 
 /// Seconds to milliseconds since 1970; relative below 2^28 (§4.5.3).
 fn moment(seconds: f64, received_ms: i64) -> Result<(i64, bool), String> {
-    // NaN fails the comparison. 1e11 s lies in the year 5138: milliseconds of it fit an i64 many times.
-    if !(seconds.abs() < 1e11) {
+    // 1e11 s lies in the year 5138: milliseconds of it fit an i64 many times.
+    if !seconds.is_finite() || seconds.abs() > 1e11 {
         return Err(format!(
             "the time {seconds} s is not a time: seconds since 1970 or relative to now expected"
         ));
