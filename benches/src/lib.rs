@@ -16,6 +16,7 @@
 //! - [`witness`]: remembers what was sent and compares it with what the API gives back
 //! - [`http`]: the smallest HTTP client that can ask our own API
 //! - [`sequences`]: which numbers of a lane are where
+//! - [`order`]: in which order a backlog came in
 //! - [`pool`]: the readings files, read as a stranger would
 //! - [`segments`]: ingest's log, read as its documentation describes it
 //! - [`table`]: figures in columns, and what repeated runs say
@@ -35,6 +36,7 @@ pub mod layout;
 pub mod live;
 pub mod mqtt;
 pub mod mutate;
+pub mod order;
 pub mod pool;
 pub mod process;
 pub mod publisher;

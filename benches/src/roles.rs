@@ -29,14 +29,19 @@ pub fn gateway(config: &Path) -> ExitCode {
 }
 
 /// Runs ingest with the configuration in `config` until told to stop.
-pub fn ingest(_config: &Path) -> ExitCode {
+pub fn ingest(config: &Path) -> ExitCode {
     start_logging();
-    ExitCode::FAILURE
+    match ingest::config::Config::load(config, &ingest::config::Overrides::default()) {
+        Ok(config) => {
+            drive(tokio::runtime::Builder::new_multi_thread(), ingest::serve(config, told_to_stop()))
+        }
+        Err(problems) => wrong_config(&problems),
+    }
 }
 
 fn start_logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,sqlx=warn"));
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
     subscriber.with_writer(std::io::stderr).init();
 }
@@ -57,7 +62,10 @@ fn drive<E: std::fmt::Display>(
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(work) {
+    let result = runtime.block_on(work);
+    // Whatever still runs is not ours to wait for.
+    runtime.shutdown_background();
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("could not start: {error}");

@@ -1,0 +1,252 @@
+//! The sequence audit: from the boxes' own counters to the Parquet files, 0 lost and 0 doubled.
+//!
+//! Three witnesses, read independently of each other:
+//! - each box's store says which numbers it has given out and which still wait (opened as the gateway opens it, so
+//!   the gateways must have stopped);
+//! - ingest's log holds the frames as they came, with the number of items in their headers;
+//! - the pool's Parquet rows carry the frame they came from.
+//!
+//! For each box, store and lane: every number given out is in the log, or still waits, or is explained by a loss
+//! record. For each frame of readings: exactly as many rows as it had readings. No sensor has two rows of one
+//! time. Ingest must have stopped too, so that everything is in Parquet.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, ensure};
+use benches::pool::{self, Row};
+use benches::segments;
+use benches::sequences::{LaneKey, Seen, unexplained};
+use benches::table::Table;
+use clap::Parser;
+use gateway::buffer;
+use gateway::clock::Timekeeper;
+use ingest::pool::apply::kind;
+use wire::{Frame, GatewayId, Header, Lane, Payload};
+
+/// Differences shown in full.
+const SHOWN: usize = 20;
+/// Quota given to a store that is only looked at: far above any, so that nothing is thinned.
+const QUOTA: u64 = 1 << 40;
+
+/// Proves that nothing was lost or doubled between stopped gateways and a stopped ingest.
+#[derive(Parser)]
+struct Args {
+    /// Data folder of the one command: ingest/ and gateways/*/ below it.
+    #[arg(default_value = "watchfire-data")]
+    data: PathBuf,
+    /// Ingest's folder, when it is elsewhere.
+    #[arg(long)]
+    ingest: Option<PathBuf>,
+    /// Folder that holds one folder for each gateway, named as the gateway, when it is elsewhere.
+    #[arg(long)]
+    gateways: Option<PathBuf>,
+    /// Frames may still wait on the boxes; without this everything must have arrived.
+    #[arg(long)]
+    backlog_allowed: bool,
+}
+
+/// What ingest's log says.
+#[derive(Default)]
+struct Arrived {
+    /// Items in the headers of frames that passed the door, counted once for each frame.
+    frames: Seen,
+    /// How often each frame is in the log: repeats are allowed there.
+    copies: Seen,
+    /// Loss records by lane.
+    losses: BTreeMap<LaneKey, Vec<(u64, u64)>>,
+    /// Where the log begins: older frames were retired.
+    begins: u64,
+}
+
+fn read_log(folder: &Path) -> anyhow::Result<Arrived> {
+    let mut arrived = Arrived::default();
+    let segments = segments::list(folder)?;
+    arrived.begins = segments.first().map_or(0, |(base, _)| *base);
+    for (base, path) in segments {
+        let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
+        segments::read(base, &bytes, |record| {
+            if record.kind != kind::FRAME {
+                return;
+            }
+            let Ok(header) = Header::peek(record.payload) else { return };
+            let key = (header.gateway.to_string(), header.store, header.lane as u8);
+            if arrived.frames.items(&key, header.sequence) == 0 {
+                arrived.frames.add(&key, header.sequence, u64::from(header.items));
+            }
+            arrived.copies.add(&key, header.sequence, 1);
+            if header.lane == Lane::Health
+                && let Ok(Frame { payload: Payload::Losses(losses), .. }) = header.unpack(record.payload)
+            {
+                for loss in losses.losses {
+                    let key = (header.gateway.to_string(), header.store, loss.lane as u8);
+                    arrived.losses.entry(key).or_default().push((loss.from, loss.to));
+                }
+            }
+        });
+    }
+    Ok(arrived)
+}
+
+/// What the Parquet files say: rows by frame, and rows that are there twice.
+fn read_pool(folder: &Path) -> anyhow::Result<(Seen, Vec<String>, u64)> {
+    let mut rows = Seen::default();
+    let mut readings: Vec<Row> = Vec::new();
+    for path in pool::files(folder)? {
+        let read = pool::read(&path, |gateway, row| {
+            rows.add(&(gateway.into(), row.store, row.lane), row.sequence, 1);
+            readings.push(row);
+        });
+        read.with_context(|| path.display().to_string())?;
+    }
+    // Sensor and time come first in the order of rows.
+    readings.sort_unstable();
+    let twice = readings.windows(2).filter(|pair| {
+        // Third parties may send what they like; only our own frames are audited. Within a frame the number of
+        // rows decides: a contact may change twice in a millisecond.
+        let same_frame = (pair[0].store, pair[0].sequence) == (pair[1].store, pair[1].sequence);
+        let same_reading = pair[0].sensor_no == pair[1].sensor_no && pair[0].at_ms == pair[1].at_ms;
+        pair[0].store != 0 && same_reading && !same_frame
+    });
+    let doubled = twice
+        .map(|pair| {
+            let [a, b] = [pair[0], pair[1]];
+            format!(
+                "sensor {} at {} ms is there twice: store {:016x} frame {} and store {:016x} frame {}",
+                a.sensor_no, a.at_ms, a.store, a.sequence, b.store, b.sequence
+            )
+        })
+        .collect();
+    Ok((rows, doubled, readings.len() as u64))
+}
+
+/// What a box says of its store: per lane the first number that waits, and the next it will give out.
+async fn read_box(folder: &Path, gateway: &GatewayId) -> anyhow::Result<buffer::Heads> {
+    let time = Timekeeper::start();
+    let opened = buffer::open(folder, gateway, QUOTA, move || time.stamp())?;
+    let heads = *opened.buffer.heads().borrow();
+    opened.buffer.stop().await;
+    let ended = tokio::task::spawn_blocking(move || opened.thread.join()).await?;
+    ensure!(ended.is_ok(), "the store of {gateway} ended in a panic");
+    Ok(heads)
+}
+
+fn ranges(ranges: &[(u64, u64)]) -> String {
+    let shown: Vec<String> = ranges.iter().take(8).map(|(from, to)| format!("{from}..={to}")).collect();
+    format!("{}{}", shown.join(", "), if ranges.len() > 8 { ", …" } else { "" })
+}
+
+#[allow(clippy::print_stdout)] // the results
+async fn audit(args: &Args) -> anyhow::Result<Vec<String>> {
+    let ingest = args.ingest.clone().unwrap_or_else(|| args.data.join("ingest"));
+    let gateways = args.gateways.clone().unwrap_or_else(|| args.data.join("gateways"));
+    let arrived = read_log(&ingest.join("log"))?;
+    let (rows, mut differences, total) = read_pool(&ingest.join("pool").join("readings"))?;
+    println!("{total} readings in Parquet; the log begins at position {}", arrived.begins);
+
+    let mut heading = vec!["gateway", "store", "lane", "given out", "waiting", "explained", "frames in log"];
+    heading.extend(["repeats", "items", "rows", "lost", "doubled"]);
+    let mut table = Table::new(&heading);
+    let mut known: Vec<LaneKey> = Vec::new();
+    let mut boxes: Vec<_> = fs::read_dir(&gateways)
+        .with_context(|| gateways.display().to_string())?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.join("buffer").is_dir())
+        .collect();
+    boxes.sort();
+    ensure!(!boxes.is_empty(), "{}: no gateway has a buffer there", gateways.display());
+    for folder in boxes {
+        let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let gateway = GatewayId::new(&name)?;
+        let heads = read_box(&folder, &gateway).await.with_context(|| name.clone())?;
+        for lane in Lane::ALL {
+            let head = heads.lanes[lane as usize];
+            let key: LaneKey = (name.clone(), heads.store, lane as u8);
+            known.push(key.clone());
+            let explained = arrived.losses.get(&key).cloned().unwrap_or_default();
+            let mut lost = unexplained(&arrived.frames.missing(&key, head.floor), &explained);
+            if arrived.begins > 0 {
+                // What was retired from the log can only be looked for in the pool.
+                lost.retain(|&(from, to)| {
+                    lane == Lane::Reading && (from..=to).any(|sequence| rows.items(&key, sequence) == 0)
+                });
+            }
+            if !lost.is_empty() {
+                differences.push(format!("{name} {}: lost {}", lane.as_str(), ranges(&lost)));
+            }
+            if !args.backlog_allowed && head.next > head.floor {
+                let (from, to) = (head.floor, head.next - 1);
+                differences.push(format!("{name} {}: {from}..={to} still wait on the box", lane.as_str()));
+            }
+            let beyond = arrived.frames.lane(&key).filter(|(sequence, _)| *sequence >= head.next).count();
+            if beyond > 0 {
+                differences
+                    .push(format!("{name} {}: {beyond} frames that the box never gave out", lane.as_str()));
+            }
+            let doubled = compare_rows(&arrived, &rows, &key, lane, &mut differences);
+            let (frames, items) = arrived.frames.totals(&key);
+            let lost: u64 = lost.iter().map(|(from, to)| to - from + 1).sum();
+            let explained: u64 = explained.iter().map(|(from, to)| to - from + 1).sum();
+            let mut cells = vec![name.clone(), format!("{:08x}", heads.store >> 32), lane.as_str().into()];
+            let numbers = [head.next.saturating_sub(1), head.next - head.floor, explained, frames];
+            cells.extend(numbers.iter().map(u64::to_string));
+            let repeats = arrived.copies.totals(&key).1.saturating_sub(frames);
+            cells.extend([repeats, items, rows.totals(&key).1, lost, doubled].iter().map(u64::to_string));
+            table.row(cells);
+        }
+    }
+    // Stores that were replaced, and gateways without a folder here: their rows must agree with the log.
+    for key in rows.keys().filter(|key| key.1 != 0 && !known.contains(key)) {
+        compare_rows(&arrived, &rows, key, Lane::Reading, &mut differences);
+    }
+    print!("{}", table.text());
+    Ok(differences)
+}
+
+/// Each frame of readings has as many rows as readings. Gives how many rows are too many.
+fn compare_rows(
+    arrived: &Arrived,
+    rows: &Seen,
+    key: &LaneKey,
+    lane: Lane,
+    differences: &mut Vec<String>,
+) -> u64 {
+    if lane != Lane::Reading {
+        return 0;
+    }
+    let (frames, whole) = (&arrived.frames, arrived.begins == 0);
+    let mut doubled = 0;
+    for (sequence, items) in frames.lane(key) {
+        let found = rows.items(key, sequence);
+        if found != items {
+            differences.push(format!("{} frame {sequence}: {items} readings sent, {found} rows", key.0));
+        }
+        doubled += found.saturating_sub(items);
+    }
+    for (sequence, found) in rows.lane(key) {
+        if whole && frames.items(key, sequence) == 0 {
+            differences
+                .push(format!("{} frame {sequence}: {found} rows of a frame that is not in the log", key.0));
+            doubled += found;
+        }
+    }
+    doubled
+}
+
+#[allow(clippy::print_stdout)] // the verdict
+fn main() -> anyhow::Result<ExitCode> {
+    let args = Args::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let differences = runtime.block_on(audit(&args))?;
+    if differences.is_empty() {
+        println!("0 lost, 0 doubled");
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("{} differences:", differences.len());
+    for difference in differences.iter().take(SHOWN) {
+        println!("- {difference}");
+    }
+    Ok(ExitCode::FAILURE)
+}

@@ -1,0 +1,218 @@
+//! `kill -9` of ingest and of gateways in full flow, a long stop of ingest under load, then the audit.
+//!
+//! Everything runs as in the one command, in processes of its own. The moments are random and seeded. At the end
+//! all is drained and stopped cleanly, and `audit` must find 0 lost and 0 doubled.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use benches::city::SEED;
+use benches::http;
+use benches::layout::{self, Plan};
+use benches::live::Live;
+use benches::order::{self, AlarmOrder};
+use benches::supervise::{self, Worker};
+use clap::Parser;
+use fastrand::Rng;
+
+/// How long ingest may take to answer, and the backlog to drain.
+const READY: Duration = Duration::from_secs(60);
+const DRAIN: Duration = Duration::from_secs(120);
+/// How long a clean stop may take.
+const STOP: Duration = Duration::from_secs(25);
+/// Between two kills, in milliseconds: long enough for traffic, short enough to hit recovery too.
+const BETWEEN_MS: std::ops::Range<u64> = 100..2500;
+/// How long a killed process stays down, in milliseconds.
+const DOWN_MS: std::ops::Range<u64> = 0..400;
+/// Parquet is written often, so that kills hit it as well.
+const INGEST_EXTRA: &str = "\n[pool]\nparquet_every = \"2s\"\n";
+
+/// Kills ingest and gateways at random moments and proves that nothing was lost or doubled.
+#[derive(Parser)]
+struct Args {
+    /// Folder for the run; must be new.
+    #[arg(long)]
+    data: PathBuf,
+    /// Kills of ingest, and as many of gateways.
+    #[arg(long, default_value_t = 10)]
+    kills: u32,
+    /// Seconds for which ingest is stopped under load; 0 leaves that part out.
+    #[arg(long, default_value_t = 20)]
+    outage: u64,
+    /// Simulated gateways.
+    #[arg(long, default_value_t = 4)]
+    gateways: usize,
+    /// Sensors of all simulated gateways together.
+    #[arg(long, default_value_t = 200)]
+    sensors: usize,
+    /// Simulated seconds per second; fires and floods come so much sooner.
+    #[arg(long, default_value_t = 4.0)]
+    speed: f64,
+    /// Seed of the moments.
+    #[arg(long, default_value_t = SEED)]
+    seed: u64,
+}
+
+#[allow(clippy::disallowed_methods)] // the program that drives owns the clock
+fn now() -> Instant {
+    Instant::now()
+}
+
+fn sibling(name: &str) -> anyhow::Result<PathBuf> {
+    let path = std::env::current_exe()?.with_file_name(name);
+    ensure!(path.exists(), "{} is missing: build all of benches first", path.display());
+    Ok(path)
+}
+
+fn pause(random: &mut Rng, range: std::ops::Range<u64>) {
+    thread::sleep(Duration::from_millis(random.u64(range)));
+}
+
+fn wait_ready(ingest: &mut Worker, server: SocketAddr) -> anyhow::Result<Duration> {
+    let start = now();
+    while !http::answers(server) {
+        if let Some(event) = ingest.tend(now()) {
+            bail!("ingest ended by itself: {event:?}; see {}", ingest.job.log.display());
+        }
+        ensure!(start.elapsed() < READY, "ingest does not answer; see {}", ingest.job.log.display());
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(start.elapsed())
+}
+
+/// Waits until no gateway has more waiting than what it is just gathering.
+fn drain(server: SocketAddr) -> anyhow::Result<Duration> {
+    let start = now();
+    let mut calm = 0;
+    while calm < 3 {
+        ensure!(start.elapsed() < DRAIN, "the backlog did not drain in {} s", DRAIN.as_secs());
+        thread::sleep(Duration::from_millis(500));
+        let live = Live::ask(server, None, 1.0)?;
+        let all_heard = live.gateways.0 == live.gateways.1;
+        calm = if live.backlog <= 2 * live.gateways.1 as u64 && all_heard { calm + 1 } else { 0 };
+    }
+    Ok(start.elapsed())
+}
+
+struct Rig {
+    plan: Plan,
+    ingest: [Worker; 1],
+    gateways: Vec<Worker>,
+    random: Rng,
+}
+
+impl Rig {
+    fn start(args: &Args) -> anyhow::Result<Self> {
+        ensure!(!args.data.exists(), "{} exists: name a new folder with --data", args.data.display());
+        ensure!(args.gateways >= 1, "--gateways 0: nothing to kill");
+        let any = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        let plan = Plan {
+            data: args.data.clone(),
+            http: layout::choose(any, 0)?.0,
+            mqtt: layout::choose(any, 0)?.0,
+            gateways: args.gateways,
+            sensors: args.sensors,
+            seed: args.seed,
+            speed: args.speed,
+            this_machine: true,
+        };
+        plan.write(INGEST_EXTRA)?;
+        let program = sibling("watchfire")?;
+        let mut ingest = [Worker::new(plan.ingest_job(&program))];
+        let gateways = plan.gateway_names();
+        let mut gateways: Vec<Worker> =
+            gateways.iter().map(|name| Worker::new(plan.gateway_job(&program, name))).collect();
+        ingest[0].start(now())?;
+        wait_ready(&mut ingest[0], plan.http)?;
+        for gateway in &mut gateways {
+            gateway.start(now())?;
+        }
+        Ok(Self { plan, ingest, gateways, random: Rng::with_seed(args.seed) })
+    }
+
+    /// Ingest dies `kills` times; sometimes again before it has recovered.
+    fn kill_ingest(&mut self, kills: u32) -> anyhow::Result<Vec<Duration>> {
+        let mut recoveries = Vec::new();
+        for _ in 0..kills {
+            pause(&mut self.random, BETWEEN_MS);
+            self.ingest[0].kill();
+            pause(&mut self.random, DOWN_MS);
+            self.ingest[0].start(now())?;
+            if self.random.u8(0..4) > 0 {
+                recoveries.push(wait_ready(&mut self.ingest[0], self.plan.http)?);
+            }
+        }
+        wait_ready(&mut self.ingest[0], self.plan.http)?;
+        Ok(recoveries)
+    }
+
+    fn kill_gateways(&mut self, kills: u32) -> anyhow::Result<()> {
+        for _ in 0..kills {
+            pause(&mut self.random, BETWEEN_MS);
+            let number = self.random.usize(0..self.gateways.len());
+            self.gateways[number].kill();
+            pause(&mut self.random, DOWN_MS);
+            self.gateways[number].start(now())?;
+        }
+        Ok(())
+    }
+
+    /// Ingest is gone for a while; gives how its backlog came in afterwards.
+    fn outage(&mut self, seconds: u64) -> anyhow::Result<(AlarmOrder, Duration)> {
+        let folder = self.plan.ingest_folder().join("log");
+        let stuck = supervise::stop(&mut self.ingest, STOP);
+        ensure!(stuck.is_empty(), "ingest did not stop in {} s", STOP.as_secs());
+        let from = order::end_of_log(&folder)?;
+        thread::sleep(Duration::from_secs(seconds));
+        let up_ms = order::now_ms();
+        self.ingest[0].start(now())?;
+        wait_ready(&mut self.ingest[0], self.plan.http)?;
+        let drained = drain(self.plan.http)?;
+        Ok((order::of_alarms(&folder, from, up_ms)?, drained))
+    }
+}
+
+#[allow(clippy::print_stdout)] // the results
+fn run(args: &Args) -> anyhow::Result<bool> {
+    let mut rig = Rig::start(args)?;
+    println!("seed {} · data {}", args.seed, rig.plan.data.display());
+    // Some traffic, and no alarm yet: fires start within seconds.
+    thread::sleep(Duration::from_millis(1500));
+    let mut good = true;
+    if args.outage > 0 {
+        let (order, drained) = rig.outage(args.outage)?;
+        println!(
+            "ingest away for {} s, then drained in {:.1} s; {order}",
+            args.outage,
+            drained.as_secs_f64()
+        );
+        good &= order.is_alarms_first();
+    }
+    let recoveries = rig.kill_ingest(args.kills)?;
+    let slowest = recoveries.iter().max().map_or(0.0, Duration::as_secs_f64);
+    println!("ingest killed {} times; slowest recovery {slowest:.2} s", args.kills);
+    rig.kill_gateways(args.kills)?;
+    println!("gateways killed {} times", args.kills);
+    let drained = drain(rig.plan.http)?;
+    let live = Live::ask(rig.plan.http, None, 1.0)?;
+    println!("drained in {:.1} s: {live}", drained.as_secs_f64());
+    let mut stuck = supervise::stop(&mut rig.gateways, STOP);
+    stuck.extend(supervise::stop(&mut rig.ingest, STOP));
+    ensure!(stuck.is_empty(), "did not stop in {} s: {}", STOP.as_secs(), stuck.join(", "));
+    Ok(good & audit(&rig.plan.data)?)
+}
+
+/// Runs the audit as a person would.
+fn audit(data: &Path) -> anyhow::Result<bool> {
+    let status = Command::new(sibling("audit")?).arg(data).status().context("the audit could not be run")?;
+    Ok(status.success())
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let args = Args::parse();
+    Ok(if run(&args)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
