@@ -56,6 +56,24 @@ struct Work {
     keeps: Vec<(Payload, Vec<RuleMemory>)>,
     forgets: Vec<(u64, Lane, u64)>,
     asides: Vec<(u64, Lane, u64, u8)>,
+    #[cfg(test)]
+    fail: std::cell::Cell<Option<super::Fail>>,
+}
+
+impl Work {
+    /// Where a test makes the commit fail; nothing else does.
+    #[cfg(test)]
+    fn trip(&self, here: &[super::Fail]) -> Result<(), StoreError> {
+        match self.fail.get().filter(|fail| here.contains(fail)) {
+            None => return Ok(()),
+            Some(super::Fail::Panic) => {
+                self.fail.set(None);
+                panic!("as sled does");
+            }
+            Some(super::Fail::Before | super::Fail::After) => self.fail.set(None),
+        }
+        Err(StoreError::Io(std::io::ErrorKind::StorageFull.into()))
+    }
 }
 
 /// Runs what may panic on a damaged store.
@@ -192,6 +210,11 @@ impl Keeper {
                 }
                 Command::Flush { reply } => flushed.push(reply),
                 Command::Stop => stop = true,
+                #[cfg(test)]
+                Command::Fail(fail, payload) => {
+                    work.fail.set(Some(fail));
+                    work.keeps.push((payload, Vec::new()));
+                }
             }
         }
         self.look_at_usage();
@@ -330,6 +353,8 @@ impl Keeper {
                 stage(store, gateway, gauges, Payload::Losses(losses), &mut staged.1);
             }
             staged.0 = id;
+            #[cfg(test)]
+            work.trip(&[super::Fail::Panic, super::Fail::Before])?;
             if staged.1.is_empty() && !sync {
                 // Removals alone may be lost in a power cut: they cost a repeat, which ingest recognises.
                 store.apply()?;
@@ -340,6 +365,8 @@ impl Keeper {
                     store.write_witness()?;
                 }
             }
+            #[cfg(test)]
+            work.trip(&[super::Fail::After])?;
             gauges.lost_frames.fetch_add(lost, Ordering::Relaxed);
             gaps.clear();
             Ok(staged.1.iter().map(|frame| frame.bytes.len() as u64).sum())

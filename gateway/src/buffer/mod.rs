@@ -133,6 +133,21 @@ enum Command {
     Flush { reply: oneshot::Sender<()> },
     /// Commit and end.
     Stop,
+    /// Keep, but the commit fails, as on a bad disk.
+    #[cfg(test)]
+    Fail(Fail, Payload),
+}
+
+/// How a test makes a commit fail, once.
+#[cfg(test)]
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Fail {
+    /// sled panics.
+    Panic,
+    /// The disk refuses before anything was written.
+    Before,
+    /// The disk reports an error although all was written.
+    After,
 }
 
 /// What to remember of an alarm rule over a restart; no events: it is quiet.

@@ -296,6 +296,47 @@ fn spoil(dir: &Path, seed: u64) {
     fs::write(&db, bytes).expect("writes");
 }
 
+/// Keeps a payload with a commit that fails.
+fn keep_failing(opened: &Opened, fail: Fail, payload: Payload) {
+    opened.buffer.commands.blocking_send(Command::Fail(fail, payload)).expect("the thread lives");
+    flush(opened);
+}
+
+#[test]
+fn a_store_that_breaks_while_running_is_replaced_and_what_was_given_is_kept() {
+    let folder = TempDir::new().expect("a folder");
+    let opened = open_in(&folder);
+    keep(&opened, gauge(1.0));
+    flush(&opened);
+    let old = heads(&opened).store;
+    keep_failing(&opened, Fail::Panic, gauge(2.0));
+    assert_ne!(heads(&opened).store, old, "numbers of the old store are void");
+    assert_eq!(head(&opened, Lane::Health), (1, 2));
+    assert_eq!(
+        read(&opened, Lane::Health, 1).map(|f| f.payload),
+        Some(gauge(2.0)),
+        "what was given is not lost"
+    );
+    assert_eq!(opened.buffer.gauges().damaged.load(Ordering::Relaxed), 1);
+    close(opened);
+}
+
+#[test]
+fn a_disk_that_refuses_is_tried_again_and_nothing_is_kept_twice() {
+    for fail in [Fail::Before, Fail::After] {
+        let folder = TempDir::new().expect("a folder");
+        let opened = open_in(&folder);
+        keep(&opened, gauge(1.0));
+        flush(&opened);
+        let store = heads(&opened).store;
+        keep_failing(&opened, fail, gauge(2.0));
+        assert_eq!((heads(&opened).store, head(&opened, Lane::Health)), (store, (1, 3)), "{fail:?}");
+        assert_eq!(read(&opened, Lane::Health, 2).map(|f| f.payload), Some(gauge(2.0)), "{fail:?}");
+        assert_eq!(opened.buffer.gauges().damaged.load(Ordering::Relaxed), 0, "{fail:?}");
+        close(opened);
+    }
+}
+
 #[test]
 fn a_refused_frame_is_set_aside_once_with_its_reason() {
     let folder = TempDir::new().expect("a folder");
