@@ -38,6 +38,10 @@ use crate::clock::now_ms;
 use crate::engine::Engine;
 use crate::intake::{self, Verdict, Why, cut};
 
+mod drain;
+
+use drain::Drain;
+
 /// Largest packet in bytes: a SenML pack of 64 KiB and its topic fit, and so does a frame of 25 KiB.
 pub const MAX_PACKET: u32 = 128 * 1024;
 /// Publishes of one connection handled at once: a window that keeps a slow line busy during a commit.
@@ -96,6 +100,8 @@ struct Connection {
     reasons: std::cell::Cell<bool>,
     sink: RefCell<Option<Sink>>,
     replaced: Arc<Notify>,
+    /// How many connections this thread has: dropping this one, even by a panic, counts it out.
+    open: Rc<watch::Sender<usize>>,
 }
 
 /// How to say goodbye.
@@ -246,11 +252,11 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stopping: watch::
             reasons: std::cell::Cell::new(true),
             sink: RefCell::default(),
             replaced: Arc::new(Notify::new()),
+            open: open.clone(),
         });
+        open.send_modify(|open| *open += 1);
         let served = pipeline.call_static((connection.clone(), io));
         let mut stopping = stopping.clone();
-        let open = open.clone();
-        open.send_modify(|open| *open += 1);
         ntex_rt::spawn(async move {
             tokio::pin!(served);
             let reason = tokio::select! {
@@ -268,7 +274,6 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stopping: watch::
                 // What is in flight gets its acknowledgement while the rest closes.
                 let _ = tokio::time::timeout(CLOSING, served).await;
             }
-            open.send_modify(|open| *open -= 1);
         });
     }
     drop(listener);
@@ -291,6 +296,7 @@ fn server()
             session.ended(&control);
             Ok::<_, Close>(None)
         })
+        .middleware(Drain)
         .build(async |connect: v3::Connect<Rc<Connection>>| Ok::<_, Close>(connect_v3(connect))))
         .v5(v5::MqttServer::<Rc<Connection>, Rc<Connection>, Close, Close, _, _, _>::with(
             async |session: &v5::Session<Rc<Connection>>, publish: v5::Publish| {
@@ -304,6 +310,7 @@ fn server()
             session.ended(&control);
             Ok::<_, Close>(None)
         })
+        .middleware(Drain)
         .build(async |connect: v5::Connect<Rc<Connection>>| Ok::<_, Close>(connect_v5(connect))))
 }
 
@@ -353,6 +360,7 @@ fn connect_v3(connect: v3::Connect<Rc<Connection>>) -> v3::ConnectAck<Rc<Connect
 }
 
 async fn publish_v5(connection: &Rc<Connection>, publish: v5::Publish) -> Result<v5::PublishAck, Close> {
+    bounded(publish.payload_size())?;
     let verdict = match publish.read_all().await {
         Ok(payload) => connection.take(publish.publish_topic(), payload.to_vec()).await,
         Err(_) => return Err(Close("the payload did not arrive whole")),
@@ -376,6 +384,7 @@ async fn publish_v5(connection: &Rc<Connection>, publish: v5::Publish) -> Result
 }
 
 async fn publish_v3(connection: &Rc<Connection>, publish: v3::Publish) -> Result<(), Close> {
+    bounded(publish.payload_size())?;
     let payload = publish.read_all().await.map_err(|_| Close("the payload did not arrive whole"))?;
     let is_senml = publish.publish_topic().starts_with("senml/");
     match connection.take(publish.publish_topic(), payload.to_vec()).await {
@@ -384,6 +393,12 @@ async fn publish_v3(connection: &Rc<Connection>, publish: v3::Publish) -> Result
         Verdict::Refused { .. } => Err(Close("refused, which MQTT 3.1.1 cannot say")),
         Verdict::Later { .. } => Err(Close("not now, which MQTT 3.1.1 cannot say")),
     }
+}
+
+/// ntex-mqtt 9.0.0 takes the length of the header from the length of the packet without looking, so that a packet
+/// whose topic is longer than itself announces a payload of 4 GiB.
+fn bounded(payload: usize) -> Result<(), Close> {
+    if payload > MAX_PACKET as usize { Err(Close("the packet is shorter than its topic")) } else { Ok(()) }
 }
 
 fn protocol_v5(connection: &Rc<Connection>, message: v5::ProtocolMessage) -> v5::ProtocolMessageAck {
@@ -497,6 +512,7 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.shared.counts.open.fetch_sub(1, Relaxed);
+        self.open.send_modify(|open| *open -= 1);
         let client = self.client.borrow().clone();
         let mut clients = self.clients();
         if clients.get(&client).is_some_and(|(number, _)| *number == self.number) {

@@ -1,5 +1,7 @@
 //! What the two versions of MQTT may and may not do, at the level of bytes.
 
+use std::sync::Once;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
@@ -8,6 +10,23 @@ use tokio::net::TcpStream;
 use wire::Lane;
 
 use crate::vocabulary::*;
+
+/// Panics on the broker's threads, which its runtime contains and nobody would hear of.
+static PANICS: AtomicUsize = AtomicUsize::new(0);
+
+/// Counts panics on the broker's threads from now on.
+fn watch_for_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if std::thread::current().name().is_some_and(|name| name.starts_with("mqtt-")) {
+                PANICS.fetch_add(1, Ordering::SeqCst);
+            }
+            before(info);
+        }));
+    });
+}
 
 /// A client of bytes.
 struct Raw(TcpStream);
@@ -222,6 +241,7 @@ async fn connections_are_bounded() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_bytes_harm_nobody_else() {
+    watch_for_panics();
     let city = City::start().await;
     let gateway = Client::new(city.mqtt(), "caotang-03");
     let mut random = fastrand::Rng::with_seed(7);
@@ -238,6 +258,14 @@ async fn hostile_bytes_harm_nobody_else() {
     // A packet that announces 256 MiB is refused at its header.
     let (mut raw, _) = Raw::connect(&city, 5, "y").await;
     raw.0.write_all(&[0x32, 0xff, 0xff, 0xff, 0x7f]).await.unwrap();
+    // A publish whose topic is longer than the packet.
+    for level in [4, 5] {
+        let (mut raw, _) = Raw::connect(&city, level, "z").await;
+        raw.0.write_all(&[0x32, 6, 0, 40]).await.unwrap();
+        raw.0.write_all(&[b'x'; 400]).await.unwrap();
+        let end = raw.packet().await;
+        assert!(end.as_ref().is_none_or(|(kind, _)| *kind == 0xe0), "{level}: {end:?}");
+    }
     let end = raw.packet().await;
     assert!(end.as_ref().is_none_or(|(kind, _)| *kind == 0xe0), "{end:?}");
     assert_eq!(
@@ -246,6 +274,29 @@ async fn hostile_bytes_harm_nobody_else() {
     );
     city.until("/api/v1/stats", |v| v["readings"]["accepted"] == json!(1)).await;
     city.stop().await;
+    assert_eq!(PANICS.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_before_a_hasty_goodbye_is_taken() {
+    const FRAMES: u64 = 40;
+    watch_for_panics();
+    let city = City::start().await;
+    for (round, level) in [4, 5, 4, 5].into_iter().enumerate() {
+        let id = format!("hasty-{round}");
+        let (mut raw, _) = Raw::connect(&city, level, &id).await;
+        for sequence in 1..=FRAMES {
+            raw.publish(level, 0x30, &up(&id, Lane::Reading), &readings(&id, sequence, &[20.0])).await;
+        }
+        if round < 2 {
+            raw.send(0xe0, &[]).await;
+        }
+        drop(raw);
+        let expected = json!(FRAMES * (round as u64 + 1));
+        city.until("/api/v1/stats", |v| v["readings"]["accepted"] == expected).await;
+    }
+    city.stop().await;
+    assert_eq!(PANICS.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
