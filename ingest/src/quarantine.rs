@@ -77,6 +77,38 @@ pub struct Replay {
     pub body: Vec<u8>,
 }
 
+/// How many messages per second may be held for long; a person can look at far fewer.
+const HELD_PER_S: i64 = 200;
+/// How many may be held at once: a gateway with a wrong setting delivers its whole buffer.
+const HELD_BURST: i64 = 2000;
+
+/// How much may still be held now: a flood of rubbish must not take the disk from those who send readings. What is not
+/// held is not refused either: its sender is told to come again.
+#[derive(Debug, Clone)]
+pub struct Allowance {
+    /// Messages that may be held now, in thousandths.
+    milli: i64,
+    filled_ms: i64,
+}
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Self { milli: HELD_BURST * 1000, filled_ms: i64::MIN }
+    }
+}
+
+impl Allowance {
+    /// Whether one more may be held at `now_ms`.
+    pub fn take(&mut self, now_ms: i64) -> bool {
+        let since_ms = now_ms.saturating_sub(self.filled_ms).clamp(0, 60_000);
+        self.filled_ms = self.filled_ms.max(now_ms);
+        self.milli = (self.milli + since_ms * HELD_PER_S).min(HELD_BURST * 1000);
+        let may = self.milli >= 1000;
+        self.milli -= if may { 1000 } else { 0 };
+        may
+    }
+}
+
 /// Today's rules.
 #[derive(Debug, Clone, Copy)]
 pub struct Judge<'a> {
@@ -141,5 +173,21 @@ impl Judge<'_> {
             memo,
             body: held.body.clone(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_bounded_and_a_trickle_is_not() {
+        let mut allowance = Allowance::default();
+        let flood = (0..100_000).filter(|_| allowance.take(5000)).count();
+        assert_eq!(flood, HELD_BURST as usize);
+        let second = (0..100_000).filter(|_| allowance.take(6000)).count();
+        assert_eq!(second, HELD_PER_S as usize);
+        assert!((0..10_000).all(|index| allowance.take(7000 + index * 5)));
+        assert!(!Allowance { milli: 0, filled_ms: 9000 }.take(8000), "a clock that goes back gives nothing");
     }
 }

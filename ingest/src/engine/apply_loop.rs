@@ -23,7 +23,7 @@ use crate::views;
 pub(super) const QUEUE: usize = 64;
 /// Most questions that wait.
 pub(super) const QUESTIONS: usize = 64;
-/// How often listeners and the database are told what changed.
+/// How often listeners are told what changed.
 const TICK: Duration = Duration::from_secs(1);
 /// How many stretches' worth of readings may wait in memory while files cannot be written: some 180 MB. Until then
 /// alarms still reach people; after that the log waits, and gateways keep what they have.
@@ -54,7 +54,6 @@ impl ApplyLoop {
     pub(super) async fn run(mut self) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        self.publish_counts();
         loop {
             let waiting = self.state.current.rows.len();
             let room = self.state.in_flight.is_none() || waiting < self.parquet_rows * MAX_STRETCHES;
@@ -106,10 +105,6 @@ impl ApplyLoop {
                 self.publish("gateway", &view);
             }
         }
-        let descriptions = descriptions(&mut self.state);
-        if self.registry.write(descriptions).is_err() {
-            tracing::error!("the registry has ended: descriptions are kept by the log until the next start");
-        }
         if now_ms.saturating_sub(self.last_cut_ms) >= self.parquet_every_ms {
             self.cut();
         }
@@ -141,9 +136,7 @@ impl ApplyLoop {
     }
 
     fn publish_counts(&self) {
-        let State { totals, sensors, gateways, hot, current, .. } = &self.state;
-        let hot_windows = hot.len() + current.windows.len();
-        self.counters.pooled(*totals, sensors.len() as u64, gateways.len() as u64, hot_windows as u64);
+        counted(&self.state, &self.counters);
     }
 
     fn publish(&self, kind: &'static str, view: &impl serde::Serialize) {
@@ -181,4 +174,11 @@ impl ApplyLoop {
             self.kept(position, files);
         }
     }
+}
+
+/// Takes over what the state counts.
+pub(super) fn counted(state: &State, counters: &Counters) {
+    let State { totals, sensors, gateways, hot, current, .. } = state;
+    let hot_windows = hot.len() + current.windows.len();
+    counters.pooled(*totals, sensors.len() as u64, gateways.len() as u64, hot_windows as u64);
 }

@@ -1,8 +1,8 @@
 //! The engine as everybody else sees it.
 
 use std::fs::File;
-use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use crate::log::{Append, Command, LogThread, MAX_PAYLOAD};
 use crate::pool::apply::{Known, Refused, encode, fingerprint, is_repeatable, kind};
 use crate::pool::ledger::Standing;
 use crate::pool::{SharedDoor, State};
+use crate::quarantine::Allowance;
 use crate::registry::Registry;
 use crate::senml::SenmlFormat;
 use crate::views::ViewError;
@@ -51,6 +52,7 @@ struct Shared {
     registry: Registry,
     folder: PoolFolder,
     readers: Semaphore,
+    held: Mutex<Allowance>,
 }
 
 /// The engine's threads, for the one who stops it.
@@ -90,6 +92,7 @@ impl Engine {
                 return Err(error);
             }
         };
+        apply_loop::counted(&state, &counters);
         let thread = |what| move |error| StartError::Io { what, path: "thread".into(), error };
         let folder = keeper.folder.clone();
         let (commands, queue) = mpsc::channel(crate::log::QUEUE);
@@ -133,6 +136,7 @@ impl Engine {
             registry: registry.clone(),
             folder,
             readers: Semaphore::new(READERS),
+            held: Mutex::default(),
         };
         let threads = EngineThreads { commands, log, apply, keeper, registry, registry_thread, _lock: lock };
         Ok((Self { shared: Arc::new(shared) }, threads))
@@ -211,6 +215,13 @@ impl Engine {
             SenmlFormat::Cbor => kind::SENML_CBOR,
         };
         let (accepted, refused) = (mapped.readings.len(), mapped.refused.clone());
+        if !refused.is_empty()
+            && !self.shared.held.lock().unwrap_or_else(PoisonError::into_inner).take(received_ms)
+        {
+            return SenmlTaken::Unavailable {
+                detail: "too many refused records at once: come again later".into(),
+            };
+        }
         match self.append(kind, source.as_str(), body, Known::Mapped(Box::new(mapped)), received_ms).await {
             Ok(()) if accepted == 0 => SenmlTaken::Refused { refused },
             Ok(()) => SenmlTaken::Durable { accepted, refused },
@@ -229,6 +240,11 @@ impl Engine {
         received_ms: i64,
     ) -> Taken {
         let Refusal { reason, mut detail } = refusal;
+        if !self.shared.held.lock().unwrap_or_else(PoisonError::into_inner).take(received_ms) {
+            let detail =
+                format!("too many refused messages at once, this one because {detail}: come again later");
+            return Taken::Unavailable { detail };
+        }
         if body.len() > MAX_HELD_BODY {
             detail = format!("{detail}; of {} bytes the first {MAX_HELD_BODY} are held", body.len());
             body.truncate(MAX_HELD_BODY);

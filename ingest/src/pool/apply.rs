@@ -197,6 +197,7 @@ impl State {
                 self.learn_clock(gateway, announcement.boot, &announcement.clock, received_ms);
                 let entry = self.gateways.heard(gateway, received_ms);
                 entry.announced(announcement, wgs84_e7(&announcement.place));
+                self.gateways.described(gateway);
                 for info in &announcement.sensors {
                     let (lat_e7, lon_e7) = wgs84_e7(&info.place);
                     let seen = super::sensors::Sighting {

@@ -5,6 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use bincode::{Decode, Encode};
 use wire::{Announcement, BootId, Clock, ClockState, GatewayId, Health};
 
+/// The database is told when a gateway was last heard at most this often, in milliseconds: people are shown the
+/// state in memory.
+const SAVE_MS: i64 = 60_000;
+
 /// A gateway, or a source of third-party data.
 #[derive(Debug, Clone, PartialEq, Default, Encode, Decode)]
 pub struct Gateway {
@@ -12,6 +16,8 @@ pub struct Gateway {
     pub last_heard_ms: i64,
     /// When it was first received.
     pub first_heard_ms: i64,
+    /// The `last_heard_ms` that the database was told.
+    pub saved_ms: i64,
     /// Latitude and longitude, WGS-84, in 1e-7 degrees.
     pub place: Option<(i32, i32)>,
     /// Where it belongs.
@@ -68,15 +74,20 @@ impl Gateways {
         if !self.touched.contains(gateway) {
             self.touched.insert(gateway.clone());
         }
-        if !self.unsaved.contains(gateway) {
-            self.unsaved.insert(gateway.clone());
-        }
         let entry = self
             .all
             .entry(gateway.clone())
             .or_insert_with(|| Gateway { first_heard_ms: received_ms, ..Gateway::default() });
         entry.last_heard_ms = entry.last_heard_ms.max(received_ms);
+        if entry.last_heard_ms - entry.saved_ms >= SAVE_MS && !self.unsaved.contains(gateway) {
+            self.unsaved.insert(gateway.clone());
+        }
         entry
+    }
+
+    /// Notes that it described itself anew: the database is to know.
+    pub(super) fn described(&mut self, gateway: &GatewayId) {
+        self.unsaved.insert(gateway.clone());
     }
 
     /// Those heard of since this was last asked.
@@ -86,7 +97,13 @@ impl Gateways {
 
     /// Those to be saved since this was last asked.
     pub(super) fn take_unsaved(&mut self) -> BTreeSet<GatewayId> {
-        std::mem::take(&mut self.unsaved)
+        let unsaved = std::mem::take(&mut self.unsaved);
+        for gateway in &unsaved {
+            if let Some(entry) = self.all.get_mut(gateway) {
+                entry.saved_ms = entry.last_heard_ms;
+            }
+        }
+        unsaved
     }
 
     /// For the checkpoint.
