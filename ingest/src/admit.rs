@@ -307,3 +307,86 @@ pub fn content(header: &Header, bytes: &[u8], received_ms: i64) -> Result<Frame,
 pub fn is_plausible(at_ms: i64, received_ms: i64) -> bool {
     at_ms >= EARLIEST_MS && at_ms <= received_ms.saturating_add(MAX_AHEAD_MS)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::tests::{T0, frame, gateway, readings};
+    use wire::{AlarmEvent, Codec};
+
+    #[test]
+    fn every_reason_is_one_word_and_two_sentences() {
+        for (index, reason) in Reason::ALL.into_iter().enumerate() {
+            assert_eq!(Reason::from_number(reason as u8), Some(reason));
+            assert_eq!(Reason::from_word(reason.as_str()), Some(reason));
+            assert_eq!(serde_json::to_value(reason).unwrap(), reason.as_str(), "one word everywhere");
+            assert!(Reason::ALL[..index].iter().all(|other| other.as_str() != reason.as_str()));
+            assert!(reason.zh().ends_with('。') && !reason.zh().contains([',', ';']), "{}", reason.zh());
+            assert!(reason.en().ends_with('.'), "{}", reason.en());
+        }
+        assert_eq!(Reason::from_number(0), None);
+    }
+
+    fn judge(topic: (&str, Lane), bytes: &[u8], received_ms: i64) -> Result<Frame, Refusal> {
+        let listed = Registration::Listed([gateway("known")].into());
+        let header = header(&gateway(topic.0), topic.1, bytes, &listed)?;
+        content(&header, bytes, received_ms)
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let good = |name, at_ms| readings(name, 1, at_ms, &[20.0, 21.0]).encode(Codec::Zstd).unwrap();
+        let bytes = good("known", T0);
+        assert!(judge(("known", Lane::Reading), &bytes, T0).is_ok());
+        let mut flipped = bytes.clone();
+        flipped[50] ^= 1;
+        let mut newer = bytes.clone();
+        newer[3] = b'2';
+        let far = readings("known", u64::MAX, T0, &[20.0]).encode(Codec::Plain).unwrap();
+        let large = [bytes.as_slice(), &[0; 30_000]].concat();
+        let reading = ("known", Lane::Reading);
+        for (topic, bytes, received_ms, reason, word) in [
+            (reading, &b"hello"[..], T0, Reason::NotAFrame, "Watchfire"),
+            (reading, b"", T0, Reason::NotAFrame, "truncated"),
+            (reading, &bytes[..20], T0, Reason::Damaged, "truncated"),
+            (reading, &flipped, T0, Reason::Damaged, "CRC-32C"),
+            (reading, &newer, T0, Reason::Version, "0x32"),
+            (reading, &large, T0, Reason::TooLarge, "accepted"),
+            (("other", Lane::Reading), &bytes, T0, Reason::OtherGateway, "other"),
+            (("known", Lane::Alarm), &bytes, T0, Reason::OtherLane, "alarm"),
+            (("new", Lane::Reading), &good("new", T0), T0, Reason::UnknownGateway, "new"),
+            (reading, &far, T0, Reason::Sequence, "18446744073709551615"),
+            (reading, &good("known", 1_000_000_000_000), T0, Reason::ClockBehind, "1000000000000"),
+            (reading, &good("known", T0 + MAX_AHEAD_MS), T0, Reason::ClockAhead, "86407"),
+        ] {
+            let refusal = judge(topic, bytes, received_ms).unwrap_err();
+            assert_eq!(refusal.reason, reason, "{refusal:?}");
+            assert!(refusal.detail.contains(word), "{refusal:?}");
+        }
+    }
+
+    #[test]
+    fn an_alarm_gets_through_whatever_the_clock_says() {
+        let event = AlarmEvent {
+            episode: 1,
+            rule: "hot".into(),
+            rule_version: 1,
+            kind: wire::AlarmKind::Raised,
+            level: wire::Level::Red,
+            sensor: wire::SensorName::new("s").unwrap(),
+            quantity: wire::QuantityCode(1),
+            place: wire::Place::new(30.0, 104.0, wire::Datum::Wgs84, wire::Area::unknown()).unwrap(),
+            mono_ms: 0,
+            value: None,
+            quality: wire::Quality::Fault,
+            threshold: 1.0,
+        };
+        let clock = wire::Clock { state: ClockState::Synchronised, epoch_ms: 0 };
+        let alarms = wire::Alarms { boot: wire::BootId(1), clock, events: vec![event] };
+        let bytes = frame("known", 1, Payload::Alarms(alarms)).encode(Codec::Zstd).unwrap();
+        let taken = judge(("known", Lane::Alarm), &bytes, T0).unwrap();
+        let mut state = crate::pool::State::new(crate::pool::tests::rules());
+        state.apply_frame(&taken, T0);
+        assert_eq!(state.alarms.iter().next().unwrap().raised_ms, T0, "dated by receipt, not 1970");
+    }
+}

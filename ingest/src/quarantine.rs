@@ -178,7 +178,86 @@ impl Judge<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::pool::apply::{Incoming, Known, kind};
+    use crate::pool::tests::{T0, batch, frame, rules};
+    use crate::pool::{Effect, Rules, State};
+
+    const RIVER: &str = include_str!("../../configs/senml/river-works.toml");
+    const FISH: &str = "\n[[map]]\nname = 'station/*/fish'\nquantity = 'water-level'\nsensor = '{}.fish'\n";
+    const NEW: &str = "[[quantity]]\ncode=64000\nname='fish'\nunit='1'\nzh='鱼'\nen='Fish'\nmin=0\nmax=100\n";
+
+    fn applied(state: &mut State, end: u64, kind: u8, source: &str, payload: &[u8]) -> Vec<Effect> {
+        let known = Known::Nothing;
+        state.apply(Incoming { end, received_ms: T0, kind, source, payload, known });
+        state.take_effects()
+    }
+
+    /// Judges by the state's rules and applies what passes.
+    fn replay(state: &mut State, end: u64, held: &Held) -> Result<Vec<Effect>, Refusal> {
+        let Rules { catalogue, mappings, .. } = state.rules.clone();
+        let judge = Judge { registration: &Registration::Open, catalogue: &catalogue, mappings: &mappings };
+        let replay = encode(&judge.again(held)?);
+        Ok(applied(state, end, kind::REPLAY, &held.source, &replay))
+    }
+
+    #[test]
+    fn readings_pass_when_the_catalogue_has_grown() {
+        let mut state = State::new(rules());
+        let mut strange = batch(T0, &[20.0, 21.0, 22.0, 23.0]);
+        strange.series[1].quantity = wire::QuantityCode(64_000);
+        strange.series[2].quantity = wire::QuantityCode(64_001);
+        let bytes = frame("g", 1, Payload::Readings(strange)).encode(wire::Codec::Zstd).unwrap();
+        let effects = applied(&mut state, 100, kind::FRAME, "g", &bytes);
+        let [Effect::Held(held)] = effects.as_slice() else { panic!("{effects:?}") };
+        assert_eq!((state.totals.accepted, state.totals.quarantined), (2, 2));
+        assert_eq!(replay(&mut state, 200, held).unwrap_err().reason, Reason::UnknownQuantity);
+
+        let mut catalogue = Catalogue::builtin();
+        catalogue.add("new.toml", NEW).unwrap();
+        state.rules.catalogue = Arc::new(catalogue);
+        for end in [300, 400] {
+            replay(&mut state, end, held).unwrap();
+            assert_eq!(
+                (state.totals.accepted, state.totals.quarantined),
+                (3, 1),
+                "once, and only the new kind"
+            );
+        }
+        assert_eq!(state.current.rows.last().unwrap().quantity, 64_000);
+    }
+
+    #[test]
+    fn records_pass_when_the_mapping_has_grown() {
+        let catalogue = Catalogue::builtin();
+        let mut mappings = Mappings::default();
+        mappings.add("river-works.toml", RIVER, &catalogue).unwrap();
+        let mut state = State::new(Rules { mappings: Arc::new(mappings), ..rules() });
+        let pack = br#"[{"bn":"station/jinjiang-2/","n":"level","u":"m","v":3.42},{"n":"fish","u":"m","v":2},
+            {"n":"level","u":"m","v":3.42},{"n":"bird","u":"m","v":3}]"#;
+        let effects = applied(&mut state, 100, kind::SENML_JSON, "river-works", pack);
+        let [Effect::Held(held)] = effects.as_slice() else { panic!("{effects:?}") };
+        assert_eq!((state.totals.accepted, state.totals.quarantined), (2, 2));
+        assert!(replay(&mut state, 200, held).unwrap_err().detail.contains("no rule maps"));
+
+        let mut mappings = Mappings::default();
+        mappings.add("river-works.toml", &format!("{RIVER}{FISH}"), &catalogue).unwrap();
+        state.rules.mappings = Arc::new(mappings);
+        let effects = replay(&mut state, 300, held).unwrap();
+        assert_eq!(
+            (state.totals.accepted, state.totals.quarantined),
+            (3, 1),
+            "the fish, not the levels again"
+        );
+        let [Effect::Held(rest), Effect::Replayed { id: 100 }] = effects.as_slice() else {
+            panic!("{effects:?}")
+        };
+        assert!(rest.id == 300 && rest.detail.contains("record 3"), "the bird is held on: {}", rest.detail);
+        assert!(replay(&mut state, 400, rest).is_err());
+        assert_eq!(state.totals.accepted, 3);
+    }
 
     #[test]
     fn a_flood_is_bounded_and_a_trickle_is_not() {
