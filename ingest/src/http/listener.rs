@@ -25,12 +25,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Bounded {
     listener: TcpListener,
     places: Arc<Semaphore>,
+    silence: Duration,
     counts: Arc<Counts>,
 }
 
 impl Bounded {
     pub(super) fn new(listener: TcpListener, connections: usize, counts: Arc<Counts>) -> Self {
-        Self { listener, places: Arc::new(Semaphore::new(connections)), counts }
+        Self { listener, places: Arc::new(Semaphore::new(connections)), silence: SILENCE, counts }
     }
 }
 
@@ -49,7 +50,7 @@ impl axum::serve::Listener for Bounded {
                     // Small answers leave at once; a socket that cannot do that works all the same.
                     let _ = stream.set_nodelay(true);
                     self.counts.open.fetch_add(1, Relaxed);
-                    let silence = Box::pin(tokio::time::sleep(SILENCE));
+                    let silence = Silence::new(self.silence);
                     return (Guarded { stream, silence, counts: self.counts.clone(), _place: place }, peer);
                 }
                 Err(error) => {
@@ -65,10 +66,27 @@ impl axum::serve::Listener for Bounded {
     }
 }
 
+/// Runs out when nothing moves for so long.
+struct Silence {
+    length: Duration,
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl Silence {
+    fn new(length: Duration) -> Self {
+        Self { length, sleep: Box::pin(tokio::time::sleep(length)) }
+    }
+
+    #[allow(clippy::disallowed_methods)] // this loop owns the clock
+    fn moved(&mut self) {
+        self.sleep.as_mut().reset(Instant::now() + self.length);
+    }
+}
+
 /// A connection that ends when nothing moves, and gives its place back.
 pub(super) struct Guarded {
     stream: TcpStream,
-    silence: Pin<Box<Sleep>>,
+    silence: Silence,
     counts: Arc<Counts>,
     _place: OwnedSemaphorePermit,
 }
@@ -83,12 +101,10 @@ impl Guarded {
     /// Moves the end of patience when something moved, and ends when it is reached.
     fn watch<T>(&mut self, cx: &mut Context<'_>, moved: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if moved.is_ready() {
-            #[allow(clippy::disallowed_methods)] // this loop owns the clock
-            let until = Instant::now() + SILENCE;
-            self.silence.as_mut().reset(until);
+            self.silence.moved();
             return moved;
         }
-        match self.silence.as_mut().poll(cx) {
+        match self.silence.sleep.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,
         }
@@ -131,5 +147,53 @@ impl AsyncWrite for Guarded {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering::SeqCst;
+
+    use axum::serve::Listener as _;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    async fn bounded(connections: usize, silence: Duration) -> (Bounded, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        (Bounded { silence, ..Bounded::new(listener, connections, Arc::default()) }, addr)
+    }
+
+    #[tokio::test]
+    async fn a_silent_connection_ends_and_a_slow_one_does_not() {
+        let silence = Duration::from_millis(1200);
+        let (mut listener, addr) = bounded(2, silence).await;
+        let mut client = TcpStream::connect(addr).await.unwrap();
+        let (mut server, _) = listener.accept().await;
+        let mut byte = [0; 1];
+        // Slower than patience altogether, faster than patience each time.
+        for _ in 0..4 {
+            tokio::time::sleep(silence / 3).await;
+            client.write_all(b"x").await.unwrap();
+            assert_eq!(server.read(&mut byte).await.unwrap(), 1);
+        }
+        let ended = server.read(&mut byte).await.unwrap_err();
+        assert_eq!(ended.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn places_are_bounded_and_given_back() {
+        let (mut listener, addr) = bounded(1, SILENCE).await;
+        let counts = listener.counts.clone();
+        let _clients = (TcpStream::connect(addr).await.unwrap(), TcpStream::connect(addr).await.unwrap());
+        let first = listener.accept().await;
+        assert_eq!(counts.open.load(SeqCst), 1);
+        let waited = tokio::time::timeout(Duration::from_millis(100), listener.accept()).await;
+        assert!(waited.is_err(), "the only place is taken");
+        drop(first);
+        let second = tokio::time::timeout(Duration::from_secs(10), listener.accept()).await;
+        assert!(second.is_ok());
+        assert_eq!(counts.open.load(SeqCst), 1);
     }
 }
