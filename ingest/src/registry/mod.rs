@@ -2,7 +2,7 @@
 //!
 //! SQLite by default, PostgreSQL by URL, one set of statements. One thread owns one connection and works through a
 //! bounded queue. All writes are upserts that give the same row however often they are repeated, because the log
-//! is replayed after a crash. The keeper waits for [`Registry::flush`] before a checkpoint, so that what the
+//! is replayed after a crash. The keeper waits for a flush before a checkpoint, so that what the
 //! checkpoint leaves behind is in SQL.
 
 use std::sync::Arc;
