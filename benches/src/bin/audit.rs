@@ -43,6 +43,9 @@ struct Args {
     /// Folder that holds one folder for each gateway, named as the gateway, when it is elsewhere.
     #[arg(long)]
     gateways: Option<PathBuf>,
+    /// What synthetic gateways say they sent, written by `load` [default: load.ledger in the data folder, if there].
+    #[arg(long)]
+    ledger: Option<PathBuf>,
     /// Frames may still wait on the boxes; without this everything must have arrived.
     #[arg(long)]
     backlog_allowed: bool,
@@ -133,6 +136,46 @@ async fn read_box(folder: &Path, gateway: &GatewayId) -> anyhow::Result<buffer::
     Ok(heads)
 }
 
+/// A store and what its owner says of its lanes.
+struct Store {
+    name: String,
+    store: u64,
+    lanes: Vec<(Lane, buffer::LaneHead)>,
+}
+
+/// All stores that can be asked: those of the boxes, and the ledger of synthetic gateways.
+async fn read_stores(args: &Args, gateways: &Path) -> anyhow::Result<Vec<Store>> {
+    let mut boxes: Vec<_> = fs::read_dir(gateways)
+        .with_context(|| gateways.display().to_string())?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.join("buffer").is_dir())
+        .collect();
+    boxes.sort();
+    let mut stores = Vec::new();
+    for folder in boxes {
+        let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let heads = read_box(&folder, &GatewayId::new(&name)?).await.with_context(|| name.clone())?;
+        let lanes = Lane::ALL.into_iter().map(|lane| (lane, heads.lanes[lane as usize])).collect();
+        stores.push(Store { name, store: heads.store, lanes });
+    }
+    let ledger = args.ledger.clone().unwrap_or_else(|| args.data.join("load.ledger"));
+    if args.ledger.is_some() || ledger.exists() {
+        let text = fs::read_to_string(&ledger).with_context(|| ledger.display().to_string())?;
+        for line in text.lines() {
+            let strange = || format!("{}: {line:?} is not a line of a ledger", ledger.display());
+            let mut words = line.split(' ');
+            let name = words.next().with_context(strange)?.to_owned();
+            let mut number = || words.next().and_then(|word| word.parse::<u64>().ok()).with_context(strange);
+            let (store, lane, next) = (number()?, number()?, number()?);
+            let lane = u8::try_from(lane).ok().and_then(Lane::from_number).with_context(strange)?;
+            // Synthetic gateways end only when everything was acknowledged.
+            stores.push(Store { name, store, lanes: vec![(lane, buffer::LaneHead { floor: next, next })] });
+        }
+    }
+    ensure!(!stores.is_empty(), "{}: no gateway has a buffer there", gateways.display());
+    Ok(stores)
+}
+
 fn ranges(ranges: &[(u64, u64)]) -> String {
     let shown: Vec<String> = ranges.iter().take(8).map(|(from, to)| format!("{from}..={to}")).collect();
     format!("{}{}", shown.join(", "), if ranges.len() > 8 { ", …" } else { "" })
@@ -150,27 +193,17 @@ async fn audit(args: &Args) -> anyhow::Result<Vec<String>> {
     heading.extend(["repeats", "items", "rows", "lost", "doubled"]);
     let mut table = Table::new(&heading);
     let mut known: Vec<LaneKey> = Vec::new();
-    let mut boxes: Vec<_> = fs::read_dir(&gateways)
-        .with_context(|| gateways.display().to_string())?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.join("buffer").is_dir())
-        .collect();
-    boxes.sort();
-    ensure!(!boxes.is_empty(), "{}: no gateway has a buffer there", gateways.display());
-    for folder in boxes {
-        let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let gateway = GatewayId::new(&name)?;
-        let heads = read_box(&folder, &gateway).await.with_context(|| name.clone())?;
-        for lane in Lane::ALL {
-            let head = heads.lanes[lane as usize];
-            let key: LaneKey = (name.clone(), heads.store, lane as u8);
+    let stores = read_stores(args, &gateways).await?;
+    for Store { name, store, lanes } in &stores {
+        for (lane, head) in lanes {
+            let key: LaneKey = (name.clone(), *store, *lane as u8);
             known.push(key.clone());
             let explained = arrived.losses.get(&key).cloned().unwrap_or_default();
             let mut lost = unexplained(&arrived.frames.missing(&key, head.floor), &explained);
             if arrived.begins > 0 {
                 // What was retired from the log can only be looked for in the pool.
                 lost.retain(|&(from, to)| {
-                    lane == Lane::Reading && (from..=to).any(|sequence| rows.items(&key, sequence) == 0)
+                    *lane == Lane::Reading && (from..=to).any(|sequence| rows.items(&key, sequence) == 0)
                 });
             }
             if !lost.is_empty() {
@@ -185,15 +218,17 @@ async fn audit(args: &Args) -> anyhow::Result<Vec<String>> {
                 differences
                     .push(format!("{name} {}: {beyond} frames that the box never gave out", lane.as_str()));
             }
-            let doubled = compare_rows(&arrived, &rows, &key, lane, &mut differences);
+            let doubled = compare_rows(&arrived, &rows, &key, *lane, &mut differences);
             let (frames, items) = arrived.frames.totals(&key);
-            let lost: u64 = lost.iter().map(|(from, to)| to - from + 1).sum();
-            let explained: u64 = explained.iter().map(|(from, to)| to - from + 1).sum();
-            let mut cells = vec![name.clone(), format!("{:08x}", heads.store >> 32), lane.as_str().into()];
-            let numbers = [head.next.saturating_sub(1), head.next - head.floor, explained, frames];
-            cells.extend(numbers.iter().map(u64::to_string));
+            if frames == 0 && head.next == 1 {
+                continue;
+            }
+            let count = |ranges: &[(u64, u64)]| ranges.iter().map(|(from, to)| to - from + 1).sum::<u64>();
             let repeats = arrived.copies.totals(&key).1.saturating_sub(frames);
-            cells.extend([repeats, items, rows.totals(&key).1, lost, doubled].iter().map(u64::to_string));
+            let numbers = [head.next - 1, head.next - head.floor, count(&explained), frames, repeats, items];
+            let verdicts = [rows.totals(&key).1, count(&lost), doubled];
+            let mut cells = vec![name.clone(), format!("{:08x}", store >> 32), lane.as_str().into()];
+            cells.extend(numbers.iter().chain(&verdicts).map(u64::to_string));
             table.row(cells);
         }
     }

@@ -15,13 +15,18 @@ use benches::http;
 use benches::layout::{self, Plan};
 use benches::live::Live;
 use benches::order::{self, AlarmOrder};
-use benches::supervise::{self, Worker};
+use benches::supervise::{self, Job, Worker};
 use clap::Parser;
 use fastrand::Rng;
+use gateway::status::Status;
 
 /// How long ingest may take to answer, and the backlog to drain.
 const READY: Duration = Duration::from_secs(60);
 const DRAIN: Duration = Duration::from_secs(120);
+/// A status older than this is of a gateway that does not run, in milliseconds.
+const FRESH_MS: i64 = 3000;
+/// Frames that a gateway in calm may have on their way.
+const CALM_FRAMES: u64 = 2;
 /// How long a clean stop may take.
 const STOP: Duration = Duration::from_secs(25);
 /// Between two kills, in milliseconds: long enough for traffic, short enough to hit recovery too.
@@ -52,6 +57,9 @@ struct Args {
     /// Simulated seconds per second; fires and floods come so much sooner.
     #[arg(long, default_value_t = 4.0)]
     speed: f64,
+    /// Readings a second from synthetic gateways beside the simulated ones, so that every kill hits a full flow.
+    #[arg(long, default_value_t = 20_000)]
+    load: u64,
     /// Seed of the moments.
     #[arg(long, default_value_t = SEED)]
     seed: u64,
@@ -84,24 +92,44 @@ fn wait_ready(ingest: &mut Worker, server: SocketAddr) -> anyhow::Result<Duratio
     Ok(start.elapsed())
 }
 
-/// Waits until no gateway has more waiting than what it is just gathering.
-fn drain(server: SocketAddr) -> anyhow::Result<Duration> {
+/// Waits until every gateway is connected and has no more waiting than what it is just gathering; the gateways
+/// themselves are asked, because ingest only knows what it was told last.
+fn drain(plan: &Plan) -> anyhow::Result<Duration> {
     let start = now();
-    let mut calm = 0;
-    while calm < 3 {
+    loop {
+        let calm = plan.gateway_names().iter().all(|name| {
+            Status::read(&plan.gateway_folder(name)).is_ok_and(|status| {
+                let waiting: u64 = status.backlog.iter().map(|(_, frames)| frames).sum();
+                let fresh = order::now_ms() - status.written_ms < FRESH_MS;
+                fresh && status.online && waiting <= CALM_FRAMES
+            })
+        });
+        if calm {
+            return Ok(start.elapsed());
+        }
         ensure!(start.elapsed() < DRAIN, "the backlog did not drain in {} s", DRAIN.as_secs());
-        thread::sleep(Duration::from_millis(500));
-        let live = Live::ask(server, None, 1.0)?;
-        let all_heard = live.gateways.0 == live.gateways.1;
-        calm = if live.backlog <= 2 * live.gateways.1 as u64 && all_heard { calm + 1 } else { 0 };
+        thread::sleep(Duration::from_millis(100));
     }
-    Ok(start.elapsed())
+}
+
+/// The synthetic load as a process: it runs until told to stop, and leaves word of what it sent.
+fn load_job(plan: &Plan, args: &Args) -> anyhow::Result<Job> {
+    let arguments = [
+        format!("--mqtt={}", plan.mqtt),
+        format!("--rate={}", args.load),
+        format!("--seed={}", args.seed),
+        format!("--ledger={}", plan.data.join("load.ledger").display()),
+        "--until-told".into(),
+    ];
+    let log = plan.data.join("logs").join("load.log");
+    Ok(Job { name: "load".into(), program: sibling("load")?, arguments: arguments.into(), log })
 }
 
 struct Rig {
     plan: Plan,
     ingest: [Worker; 1],
     gateways: Vec<Worker>,
+    load: Vec<Worker>,
     random: Rng,
 }
 
@@ -131,7 +159,20 @@ impl Rig {
         for gateway in &mut gateways {
             gateway.start(now())?;
         }
-        Ok(Self { plan, ingest, gateways, random: Rng::with_seed(args.seed) })
+        let mut load = Vec::new();
+        if args.load > 0 {
+            let mut worker = Worker::new(load_job(&plan, args)?);
+            worker.start(now())?;
+            load.push(worker);
+        }
+        Ok(Self { plan, ingest, gateways, load, random: Rng::with_seed(args.seed) })
+    }
+
+    /// Ends the synthetic load, which waits until everything it sent was acknowledged.
+    fn end_load(&mut self) -> anyhow::Result<()> {
+        let stuck = supervise::stop(&mut self.load, DRAIN);
+        ensure!(stuck.is_empty(), "the load was not acknowledged in {} s", DRAIN.as_secs());
+        Ok(())
     }
 
     /// Ingest dies `kills` times; sometimes again before it has recovered.
@@ -171,7 +212,7 @@ impl Rig {
         let up_ms = order::now_ms();
         self.ingest[0].start(now())?;
         wait_ready(&mut self.ingest[0], self.plan.http)?;
-        let drained = drain(self.plan.http)?;
+        let drained = drain(&self.plan)?;
         Ok((order::of_alarms(&folder, from, up_ms)?, drained))
     }
 }
@@ -197,7 +238,8 @@ fn run(args: &Args) -> anyhow::Result<bool> {
     println!("ingest killed {} times; slowest recovery {slowest:.2} s", args.kills);
     rig.kill_gateways(args.kills)?;
     println!("gateways killed {} times", args.kills);
-    let drained = drain(rig.plan.http)?;
+    rig.end_load()?;
+    let drained = drain(&rig.plan)?;
     let live = Live::ask(rig.plan.http, None, 1.0)?;
     println!("drained in {:.1} s: {live}", drained.as_secs_f64());
     let mut stuck = supervise::stop(&mut rig.gateways, STOP);

@@ -4,6 +4,9 @@
 //! than the clock; nothing is ever sent from the future.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -38,8 +41,14 @@ struct Args {
     #[arg(long, default_value_t = 0)]
     rate: u64,
     /// Seconds to send.
-    #[arg(long = "for", default_value_t = 10)]
+    #[arg(long = "for", default_value_t = 10, conflicts_with = "until_told")]
     seconds: u64,
+    /// Send until standard input ends.
+    #[arg(long)]
+    until_told: bool,
+    /// File that is told what was sent: a line "gateway store lane next-number" each, for the audit.
+    #[arg(long)]
+    ledger: Option<PathBuf>,
     /// Hours before now at which event times start.
     #[arg(long, default_value_t = 48)]
     start_hours_ago: u32,
@@ -58,8 +67,16 @@ fn instant() -> Instant {
     Instant::now()
 }
 
-/// One thread: frames of its gateways in turn until `end`; gives frames and readings taken.
-fn run(args: &Args, number: usize, start: Instant) -> anyhow::Result<(u64, u64)> {
+/// What one thread did.
+#[derive(Default)]
+struct Done {
+    frames: u64,
+    readings: u64,
+    ledger: String,
+}
+
+/// One thread: frames of its gateways in turn until the end.
+fn run(args: &Args, number: usize, start: Instant, told: &AtomicBool) -> anyhow::Result<Done> {
     let epoch_ms = now_ms() - i64::from(args.start_hours_ago) * 3_600_000;
     let prefix = format!("load-{:08x}", args.seed as u32);
     let mut gateways = (0..args.gateways)
@@ -76,11 +93,11 @@ fn run(args: &Args, number: usize, start: Instant) -> anyhow::Result<(u64, u64)>
         let announcement = gateway.announcement()?;
         publisher.send(topic::up(&gateway.id, Lane::Health), announcement)?;
     }
-    let end = start + Duration::from_secs(args.seconds);
+    let end = (!args.until_told).then_some(start + Duration::from_secs(args.seconds));
     let mut sent = 0_u64;
     'sending: while !gateways.is_empty() {
         for (gateway, publisher) in &mut gateways {
-            if instant() >= end {
+            if end.is_some_and(|end| instant() >= end) || told.load(Ordering::Relaxed) {
                 break 'sending;
             }
             if gateway.made_until_ms() + 60_000 > now_ms() {
@@ -96,7 +113,7 @@ fn run(args: &Args, number: usize, start: Instant) -> anyhow::Result<(u64, u64)>
             }
         }
     }
-    let mut taken = 0;
+    let mut done = Done { readings: sent, ..Done::default() };
     for (gateway, publisher) in &mut gateways {
         publisher
             .settle()
@@ -107,9 +124,12 @@ fn run(args: &Args, number: usize, start: Instant) -> anyhow::Result<(u64, u64)>
             "{}: {refused} frames were refused, the last with reason {reason:#04x}",
             gateway.id
         );
-        taken += publisher.taken;
+        done.frames += publisher.taken;
+        for (lane, last) in [(Lane::Reading, gateway.last_sequence()), (Lane::Health, 1)] {
+            done.ledger.push_str(&format!("{} {} {} {}\n", gateway.id, gateway.store, lane as u8, last + 1));
+        }
     }
-    Ok((taken, sent))
+    Ok(done)
 }
 
 #[allow(clippy::print_stdout)] // the result
@@ -118,20 +138,33 @@ fn main() -> anyhow::Result<()> {
     ensure!(args.mqtt.ip().is_loopback(), "--mqtt {}: this program only ever sends to loopback", args.mqtt);
     ensure!(args.threads >= 1 && args.gateways >= args.threads, "each thread needs a gateway");
     let start = instant();
-    let totals = thread::scope(|scope| {
-        let (args, start) = (&args, &start);
-        let threads: Vec<_> = (0..args.threads).map(|n| scope.spawn(move || run(args, n, *start))).collect();
+    let told = Arc::new(AtomicBool::new(false));
+    if args.until_told {
+        let told = Arc::clone(&told);
+        // A blocking read that lasts until the parent closes the pipe or dies.
+        thread::spawn(move || {
+            let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+            told.store(true, Ordering::Relaxed);
+        });
+    }
+    let all = thread::scope(|scope| {
+        let (args, told) = (&args, &told);
+        let threads: Vec<_> =
+            (0..args.threads).map(|n| scope.spawn(move || run(args, n, start, told))).collect();
         threads
             .into_iter()
             .map(|thread| thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a thread panicked"))))
             .collect::<anyhow::Result<Vec<_>>>()
     })?;
     let seconds = start.elapsed().as_secs_f64();
-    let (frames, readings) =
-        totals.iter().fold((0, 0), |(f, r), (frames, readings)| (f + frames, r + readings));
+    let (frames, readings) = all.iter().fold((0, 0), |(f, r), done| (f + done.frames, r + done.readings));
     println!(
         "{frames} frames with {readings} readings acknowledged in {seconds:.1} s: {:.0} readings/s",
         readings as f64 / seconds
     );
+    if let Some(path) = &args.ledger {
+        let text: String = all.iter().map(|done| done.ledger.as_str()).collect();
+        std::fs::write(path, text).with_context(|| path.display().to_string())?;
+    }
     Ok(())
 }
