@@ -40,8 +40,28 @@ fn write_config(folder: &Path, broker: &Broker) -> PathBuf {
     path
 }
 
-fn run(config: &Path) -> Child {
-    gateway("run", config).spawn().unwrap()
+/// A running gateway; one that a failed test leaves behind is killed.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Running {
+    /// Asks it to stop, and gives back its exit code.
+    fn stop(mut self, signal: &str) -> Option<i32> {
+        let told = Command::new("kill").args([signal, &self.0.id().to_string()]).status().unwrap();
+        assert!(told.success());
+        self.0.wait().unwrap().code()
+    }
+}
+
+fn run(config: &Path) -> Running {
+    Running(gateway("run", config).spawn().unwrap())
 }
 
 #[test]
@@ -81,7 +101,7 @@ fn a_signal_stops_it_cleanly_and_status_knows() {
     assert_eq!(code, 1);
     assert!(err.contains("has this gateway ever run?"), "{err}");
 
-    let mut child = run(&path);
+    let running = run(&path);
     broker.next(Lane::Reading);
     std::thread::sleep(Duration::from_millis(1500));
     let (code, out, _) = output("status", &path);
@@ -89,9 +109,7 @@ fn a_signal_stops_it_cleanly_and_status_knows() {
     assert!(out.contains("运行中 running") && out.contains("已连接 connected"), "{out}");
     assert_eq!(output("run", &path).0, 1, "a second one on the same folder could not start");
 
-    let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
-    assert!(killed.success());
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(running.stop("-TERM"), Some(0));
 }
 
 #[test]
@@ -103,18 +121,15 @@ fn kill_9_at_any_moment_loses_no_number_and_changes_no_byte() {
     let mut dice = fastrand::Rng::with_seed(12);
     broker.script(move |_| if dice.u8(..) < 12 { Say::HangUp } else { Say::Ack(0) });
     for _ in 0..10 {
-        let mut child = run(&path);
+        let running = run(&path);
         broker.next(Lane::Reading);
         std::thread::sleep(Duration::from_millis(random.u64(0..400)));
-        child.kill().unwrap();
-        child.wait().unwrap();
+        drop(running); // kill -9
     }
     broker.script(|_| Say::Ack(0));
-    let mut child = run(&path);
+    let running = run(&path);
     std::thread::sleep(Duration::from_secs(2));
-    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(killed.success());
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(running.stop("-INT"), Some(0));
 
     let mut seen: BTreeMap<(u64, u8, u64), Vec<u8>> = BTreeMap::new();
     let mut repeats = 0;
