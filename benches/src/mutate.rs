@@ -109,6 +109,8 @@ pub struct Stock {
     pub gateway: GatewayId,
     /// Sound frames of that gateway, and of others.
     pub frames: Vec<Vec<u8>>,
+    /// What requests name as their host: with another one they would not get far.
+    pub host: String,
 }
 
 /// Random bytes.
@@ -227,11 +229,11 @@ pub fn senml_cbor(random: &mut Rng) -> Vec<u8> {
 /// The next request for the HTTP port.
 pub fn http_request(mix: Mix, stock: &Stock, random: &mut Rng) -> Vec<u8> {
     match mix {
-        Mix::HttpRequest => damaged(get("/api/v1/stats"), random),
+        Mix::HttpRequest => damaged(get(stock, "/api/v1/stats"), random),
         Mix::SenmlJson => post(stock, "application/senml+json", &damaged(senml_json(random), random)),
         Mix::SenmlCbor => post(stock, "application/senml+cbor", &damaged(senml_cbor(random), random)),
         Mix::HttpHeaders => {
-            let mut request = b"GET /api/v1/stats HTTP/1.1\r\nhost: x\r\n".to_vec();
+            let mut request = format!("GET /api/v1/stats HTTP/1.1\r\nhost: {}\r\n", stock.host).into_bytes();
             match random.u8(0..3) {
                 0 => (0..2000).for_each(|n| request.extend_from_slice(format!("x-{n}: y\r\n").as_bytes())),
                 1 => request.extend_from_slice(format!("cookie: {}\r\n", "a".repeat(1 << 20)).as_bytes()),
@@ -241,19 +243,20 @@ pub fn http_request(mix: Mix, stock: &Stock, random: &mut Rng) -> Vec<u8> {
             request.extend_from_slice(b"\r\n");
             request
         }
-        Mix::HttpQuery => get(&query(random)),
+        Mix::HttpQuery => get(stock, &query(random)),
         _ => noise(random),
     }
 }
 
-fn get(path: &str) -> Vec<u8> {
-    format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").into_bytes()
+fn get(stock: &Stock, path: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", stock.host).into_bytes()
 }
 
 fn post(stock: &Stock, kind: &str, body: &[u8]) -> Vec<u8> {
     let mut request = format!(
-        "POST /api/v1/senml?source={} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n",
+        "POST /api/v1/senml?source={} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n",
         stock.gateway,
+        stock.host,
         body.len()
     )
     .into_bytes();

@@ -63,11 +63,11 @@ pub fn end_of_log(folder: &Path) -> anyhow::Result<u64> {
     Ok(segments::read(*base, &bytes, |_| {}))
 }
 
-/// The order of everything that was taken before `up_ms` and came in after position `from`.
+/// The order of everything that `gateways` took before `up_ms` and that came in after position `from`.
 ///
 /// # Errors
 /// Of the file system.
-pub fn of_alarms(folder: &Path, from: u64, up_ms: i64) -> anyhow::Result<AlarmOrder> {
+pub fn of_alarms(folder: &Path, gateways: &[String], from: u64, up_ms: i64) -> anyhow::Result<AlarmOrder> {
     // By gateway: lanes of waiting frames in the order of the log.
     let mut waited: BTreeMap<String, Vec<Lane>> = BTreeMap::new();
     for (base, path) in segments::list(folder)? {
@@ -77,6 +77,9 @@ pub fn of_alarms(folder: &Path, from: u64, up_ms: i64) -> anyhow::Result<AlarmOr
                 return;
             }
             let Ok(header) = Header::peek(record.payload) else { return };
+            if !gateways.iter().any(|name| name == header.gateway.as_str()) {
+                return;
+            }
             let Ok(frame) = header.unpack(record.payload) else { return };
             if newest_ms(&frame).is_some_and(|at_ms| at_ms < up_ms) {
                 waited.entry(header.gateway.to_string()).or_default().push(header.lane);

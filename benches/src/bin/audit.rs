@@ -10,7 +10,7 @@
 //! record. For each frame of readings: exactly as many rows as it had readings. No sensor has two rows of one
 //! time. Ingest must have stopped too, so that everything is in Parquet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -93,36 +93,44 @@ fn read_log(folder: &Path) -> anyhow::Result<Arrived> {
     Ok(arrived)
 }
 
-/// What the Parquet files say: rows by frame, and rows that are there twice.
-fn read_pool(folder: &Path) -> anyhow::Result<(Seen, Vec<String>, u64)> {
-    let mut rows = Seen::default();
+/// What the Parquet files say.
+#[derive(Default)]
+struct Stored {
+    /// Rows by the frame they came from.
+    rows: Seen,
+    /// Sentences about readings that are there twice.
+    doubled: Vec<String>,
+    /// All rows, those of senders that are not audited included.
+    total: u64,
+}
+
+fn read_pool(folder: &Path, audited: &BTreeSet<&str>) -> anyhow::Result<Stored> {
+    let mut stored = Stored::default();
     let mut readings: Vec<Row> = Vec::new();
     for path in pool::files(folder)? {
         let read = pool::read(&path, |gateway, row| {
-            rows.add(&(gateway.into(), row.store, row.lane), row.sequence, 1);
-            readings.push(row);
+            stored.total += 1;
+            if audited.contains(gateway) {
+                stored.rows.add(&(gateway.into(), row.store, row.lane), row.sequence, 1);
+                readings.push(row);
+            }
         });
         read.with_context(|| path.display().to_string())?;
     }
     // Sensor and time come first in the order of rows.
     readings.sort_unstable();
-    let twice = readings.windows(2).filter(|pair| {
-        // Third parties may send what they like; only our own frames are audited. Within a frame the number of
-        // rows decides: a contact may change twice in a millisecond.
-        let same_frame = (pair[0].store, pair[0].sequence) == (pair[1].store, pair[1].sequence);
-        let same_reading = pair[0].sensor_no == pair[1].sensor_no && pair[0].at_ms == pair[1].at_ms;
-        pair[0].store != 0 && same_reading && !same_frame
-    });
-    let doubled = twice
-        .map(|pair| {
-            let [a, b] = [pair[0], pair[1]];
-            format!(
+    for pair in readings.windows(2) {
+        let [a, b] = [pair[0], pair[1]];
+        // Within a frame the number of rows decides: a contact may change twice in a millisecond.
+        let same_frame = (a.store, a.sequence) == (b.store, b.sequence);
+        if a.sensor_no == b.sensor_no && a.at_ms == b.at_ms && !same_frame {
+            stored.doubled.push(format!(
                 "sensor {} at {} ms is there twice: store {:016x} frame {} and store {:016x} frame {}",
                 a.sensor_no, a.at_ms, a.store, a.sequence, b.store, b.sequence
-            )
-        })
-        .collect();
-    Ok((rows, doubled, readings.len() as u64))
+            ));
+        }
+    }
+    Ok(stored)
 }
 
 /// What a box says of its store: per lane the first number that waits, and the next it will give out.
@@ -186,14 +194,16 @@ async fn audit(args: &Args) -> anyhow::Result<Vec<String>> {
     let ingest = args.ingest.clone().unwrap_or_else(|| args.data.join("ingest"));
     let gateways = args.gateways.clone().unwrap_or_else(|| args.data.join("gateways"));
     let arrived = read_log(&ingest.join("log"))?;
-    let (rows, mut differences, total) = read_pool(&ingest.join("pool").join("readings"))?;
+    let stores = read_stores(args, &gateways).await?;
+    let audited: BTreeSet<&str> = stores.iter().map(|store| store.name.as_str()).collect();
+    let Stored { rows, doubled: mut differences, total } =
+        read_pool(&ingest.join("pool").join("readings"), &audited)?;
     println!("{total} readings in Parquet; the log begins at position {}", arrived.begins);
 
     let mut heading = vec!["gateway", "store", "lane", "given out", "waiting", "explained", "frames in log"];
     heading.extend(["repeats", "items", "rows", "lost", "doubled"]);
     let mut table = Table::new(&heading);
     let mut known: Vec<LaneKey> = Vec::new();
-    let stores = read_stores(args, &gateways).await?;
     for Store { name, store, lanes } in &stores {
         for (lane, head) in lanes {
             let key: LaneKey = (name.clone(), *store, *lane as u8);
@@ -232,9 +242,15 @@ async fn audit(args: &Args) -> anyhow::Result<Vec<String>> {
             table.row(cells);
         }
     }
-    // Stores that were replaced, and gateways without a folder here: their rows must agree with the log.
-    for key in rows.keys().filter(|key| key.1 != 0 && !known.contains(key)) {
+    // Stores that a box has replaced since: their rows must agree with the log.
+    let replaced = |key: &&LaneKey| audited.contains(key.0.as_str()) && !known.contains(key);
+    for key in rows.keys().filter(replaced) {
         compare_rows(&arrived, &rows, key, Lane::Reading, &mut differences);
+    }
+    let others: BTreeSet<&str> =
+        arrived.frames.keys().map(|key| key.0.as_str()).filter(|name| !audited.contains(name)).collect();
+    if !others.is_empty() {
+        println!("not audited, for they have no box here: {} senders", others.len());
     }
     print!("{}", table.text());
     Ok(differences)

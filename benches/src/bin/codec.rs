@@ -1,13 +1,19 @@
-//! Bytes and nanoseconds per reading of the wire format: encode, decode, for each codec and batch size.
+//! Bytes and nanoseconds per reading: encode, decode, and admit with aggregation, for each codec and batch size.
 //!
 //! One core, seeded, several runs each with the smallest and the middle figure.
 
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Instant;
 
+use anyhow::ensure;
 use benches::city::{Gateway, Habits, SEED};
 use benches::table::{Table, min_and_median};
 use clap::Parser;
+use configs::Catalogue;
+use ingest::admit;
+use ingest::pool::{Rules, State};
+use ingest::senml::Mappings;
 use wire::{Codec, EncodeError, Frame, Header, Payload, frame};
 
 /// Start of the simulated time, 2026-06-01: only its size matters.
@@ -19,7 +25,7 @@ const SENSORS: usize = 25;
 /// Batches that each figure averages over: different data, so that no branch predictor learns one by heart.
 const BATCHES: usize = 32;
 
-/// Measures the wire format: bytes and nanoseconds per reading.
+/// Measures the wire format and ingest's in-process path: bytes and nanoseconds per reading.
 #[derive(Parser)]
 struct Args {
     /// Runs of each measurement.
@@ -42,6 +48,38 @@ fn time_ns<T>(mut work: impl FnMut() -> T) -> f64 {
     start.elapsed().as_nanos() as f64
 }
 
+/// The same frames numbered one after the other, as ingest wants them.
+fn number(batches: &[(Gateway, Payload)], codec: Codec) -> Result<Vec<Vec<u8>>, EncodeError> {
+    let numbered = batches.iter().zip(1..);
+    numbered
+        .map(|((gateway, payload), n)| frame::encode(&gateway.id, gateway.store, n, payload, codec))
+        .collect()
+}
+
+fn empty_state() -> State {
+    State::new(Rules {
+        catalogue: Arc::new(Catalogue::builtin()),
+        mappings: Arc::new(Mappings::default()),
+        hot_ms: 7_200_000,
+        hot_windows: 2_000_000,
+    })
+}
+
+/// What ingest does with frames between socket and log, and behind the log: judge, unpack, drop repeats, register,
+/// last values, windows, rows for Parquet. Without the disk.
+fn admit_all(state: &mut State, frames: &[Vec<u8>]) -> usize {
+    let received_ms = EPOCH_MS + 86_400_000;
+    let mut taken = 0;
+    for bytes in frames {
+        let Ok(header) = Header::peek(bytes) else { continue };
+        if let Ok(frame) = admit::content(&header, bytes, received_ms) {
+            state.apply_frame(&frame, received_ms);
+            taken += 1;
+        }
+    }
+    taken
+}
+
 fn measure(table: &mut Table, name: &str, args: &Args, habits: Habits) -> anyhow::Result<()> {
     for size in SIZES {
         let batches = batches(args.seed, habits, size)?;
@@ -58,14 +96,18 @@ fn measure(table: &mut Table, name: &str, args: &Args, habits: Habits) -> anyhow
                 }
             };
             let readings = (size * BATCHES) as f64;
+            let numbered = number(&batches, codec)?;
             let bytes = frames.iter().map(Vec::len).sum::<usize>() as f64 / readings;
-            let mut times = [Vec::new(), Vec::new(), Vec::new()];
+            let mut times = [const { Vec::new() }; 4];
             for _ in 0..args.runs {
                 times[0].push(time_ns(|| {
                     batches.iter().map(|b| encode(b).map_or(0, |f| f.len())).sum::<usize>()
                 }));
                 times[1].push(time_ns(|| frames.iter().filter(|bytes| Frame::decode(bytes).is_ok()).count()));
                 times[2].push(time_ns(|| frames.iter().filter(|bytes| Header::peek(bytes).is_ok()).count()));
+                let mut state = empty_state();
+                times[3].push(time_ns(|| admit_all(&mut state, &numbered)));
+                ensure!(state.totals.accepted as f64 == readings, "not every reading was accepted");
             }
             let mut row = vec![name.into(), size.to_string(), format!("{codec:?}"), format!("{bytes:.2}")];
             for times in &mut times {
@@ -81,7 +123,16 @@ fn measure(table: &mut Table, name: &str, args: &Args, habits: Habits) -> anyhow
 #[allow(clippy::print_stdout)] // the results
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let heading = ["readings", "per frame", "codec", "bytes", "encode ns", "decode ns", "header+CRC ns"];
+    let heading = [
+        "readings",
+        "per frame",
+        "codec",
+        "bytes",
+        "encode ns",
+        "decode ns",
+        "header+CRC ns",
+        "admit+aggregate ns",
+    ];
     let mut table = Table::new(&heading);
     measure(&mut table, "as sensors round, ≤2 ms late", &args, Habits::default())?;
     measure(&mut table, "as sensors round, on time", &args, Habits { jitter_ms: 0, rounded: true })?;

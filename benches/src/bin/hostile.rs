@@ -15,6 +15,7 @@ use benches::publisher::Publisher;
 use benches::siege::{Siege, Tally, loris};
 use benches::{http, process, witness::Witness};
 use clap::Parser;
+use wire::columns::MAX_READINGS;
 use wire::{Codec, Lane, topic};
 
 /// Sensors of the well-behaved gateway, and readings in each of its frames.
@@ -105,7 +106,7 @@ fn stock(args: &Args, run: u64, thread: u64) -> anyhow::Result<Stock> {
         let source = if n % 8 == 0 { &mut other } else { &mut own };
         frames.push(source.frame(10 + n * 5, codec)?.1);
     }
-    Ok(Stock { gateway: own.id, frames })
+    Ok(Stock { gateway: own.id, frames, host: args.http.to_string() })
 }
 
 /// Watches memory until `stop`: bytes at each tenth of the packets.
@@ -204,6 +205,15 @@ fn main() -> anyhow::Result<()> {
     match http::get_json(args.http, "/api/v1/stats") {
         Ok(after) => {
             println!("stats before: {}\nstats after:  {}", before["readings"], after["readings"]);
+            // What a message claims to hold must not be believed before it was unpacked.
+            let most = (args.packets + gateway.last_sequence()) * MAX_READINGS as u64;
+            for count in ["received", "duplicate", "quarantined", "lost"] {
+                let grown = after["readings"][count].as_u64().unwrap_or(0).saturating_sub(most);
+                if grown > before["readings"][count].as_u64().unwrap_or(0) {
+                    faults
+                        .push(format!("stats count more readings as {count} than {most} that could be sent"));
+                }
+            }
             if after["started_ms"] != before["started_ms"] {
                 faults.push("ingest was restarted during the attack".into());
             }

@@ -213,7 +213,7 @@ impl Rig {
         self.ingest[0].start(now())?;
         wait_ready(&mut self.ingest[0], self.plan.http)?;
         let drained = drain(&self.plan)?;
-        Ok((order::of_alarms(&folder, from, up_ms)?, drained))
+        Ok((order::of_alarms(&folder, &self.plan.gateway_names(), from, up_ms)?, drained))
     }
 }
 
