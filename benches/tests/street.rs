@@ -1,5 +1,5 @@
 //! The one command and the kill rig, end to end: real processes, real sockets, a data folder of their own.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 #![allow(clippy::disallowed_methods)] // tests drive
 
 use std::io::{BufRead, BufReader, Read};
