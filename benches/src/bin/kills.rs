@@ -172,6 +172,9 @@ impl Rig {
     fn end_load(&mut self) -> anyhow::Result<()> {
         let stuck = supervise::stop(&mut self.load, DRAIN);
         ensure!(stuck.is_empty(), "the load was not acknowledged in {} s", DRAIN.as_secs());
+        // It leaves word only after everything was acknowledged.
+        let ledger = self.plan.data.join("load.ledger");
+        ensure!(self.load.is_empty() || ledger.exists(), "the load failed; see logs/load.log");
         Ok(())
     }
 

@@ -85,7 +85,9 @@ fn run(args: &Args, number: usize, start: Instant, told: &AtomicBool) -> anyhow:
             let gateway =
                 Gateway::new(&prefix, gateway, args.sensors, args.seed, epoch_ms, Habits::default())?;
             // A gateway may publish under its own name only, so each has its own connection.
-            let publisher = Publisher::new(args.mqtt, gateway.id.as_str(), ATTEMPTS);
+            // In the kill rig ingest may be away for minutes.
+            let attempts = if args.until_told { u32::MAX } else { ATTEMPTS };
+            let publisher = Publisher::new(args.mqtt, gateway.id.as_str(), attempts);
             Ok((gateway, publisher))
         })
         .collect::<Result<Vec<_>, wire::NameError>>()?;
