@@ -82,7 +82,7 @@ fn run(config: Config) -> ExitCode {
             return ExitCode::from(COULD_NOT_START);
         }
     };
-    match runtime.block_on(gateway::run(config, signalled())) {
+    match runtime.block_on(async { gateway::run(config, signalled()).await }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&format!("无法启动 could not start: {error}"));
@@ -91,20 +91,24 @@ fn run(config: Config) -> ExitCode {
     }
 }
 
-/// Ready at SIGINT or SIGTERM.
-async fn signalled() {
+/// Ready at SIGINT or SIGTERM. The handlers stand when this returns, not only when the future is first polled: a
+/// signal during start-up must stop in order too.
+fn signalled() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
-    match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
-        (Ok(mut interrupt), Ok(mut terminate)) => {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
+    let handlers = signal(SignalKind::interrupt()).and_then(|i| Ok((i, signal(SignalKind::terminate())?)));
+    async move {
+        match handlers {
+            Ok((mut interrupt, mut terminate)) => {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
             }
-        }
-        (Err(error), _) | (_, Err(error)) => {
-            // Without handlers the signals end the process at once, which the buffer is made for.
-            tracing::warn!(%error, "signals cannot be watched: a stop will not be clean");
-            std::future::pending().await
+            Err(error) => {
+                // Without handlers the signals end the process at once, which the buffer is made for.
+                tracing::warn!(%error, "signals cannot be watched: a stop will not be clean");
+                std::future::pending().await
+            }
         }
     }
 }

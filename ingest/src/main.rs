@@ -111,7 +111,7 @@ fn serve(args: ServeArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let result = runtime.block_on(ingest::serve(config, told_to_stop()));
+    let result = runtime.block_on(async { ingest::serve(config, told_to_stop()).await });
     // Whatever still runs is not ours to wait for.
     runtime.shutdown_background();
     match result {
@@ -123,20 +123,23 @@ fn serve(args: ServeArgs) -> ExitCode {
     }
 }
 
-/// Comes with SIGINT or SIGTERM.
-async fn told_to_stop() {
-    let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
-    match (interrupt, terminate) {
-        (Ok(mut interrupt), Ok(mut terminate)) => {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
+/// Comes with SIGINT or SIGTERM. The handlers stand when this returns, not only when the future is first polled: a
+/// signal during start-up must stop in order too.
+fn told_to_stop() -> impl Future<Output = ()> {
+    let handlers = signal(SignalKind::interrupt()).and_then(|i| Ok((i, signal(SignalKind::terminate())?)));
+    async move {
+        match handlers {
+            Ok((mut interrupt, mut terminate)) => {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
             }
-        }
-        // Without handlers the signals end the process at once, which the log is made for.
-        (Err(error), _) | (_, Err(error)) => {
-            tracing::warn!(%error, "无法处理信号 signals cannot be handled");
-            std::future::pending().await
+            // Without handlers the signals end the process at once, which the log is made for.
+            Err(error) => {
+                tracing::warn!(%error, "无法处理信号 signals cannot be handled");
+                std::future::pending().await
+            }
         }
     }
 }
