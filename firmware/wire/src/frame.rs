@@ -24,7 +24,7 @@ use core::fmt;
 use bincode::{Decode, Encode};
 
 use crate::alarm::{Alarms, MAX_EVENTS};
-use crate::columns::{Columns, MAX_SERIES};
+use crate::columns::{Columns, MAX_READINGS, MAX_SERIES};
 use crate::ids::GatewayId;
 use crate::lane::Lane;
 use crate::reading::Batch;
@@ -426,6 +426,11 @@ impl Header {
         if sequence == 0 {
             return Err(DecodeError::Header { field: "sequence" });
         }
+        // Counters are fed from here before the payload is proved: no header may claim more than a frame can hold.
+        let items = u32::from_le_bytes(array(body, 22));
+        if items == 0 || items as usize > MAX_READINGS {
+            return Err(DecodeError::Header { field: "number of items" });
+        }
         let raw_length = u32::from_le_bytes(array(body, 26)) as usize;
         if raw_length > MAX_RAW_BYTES {
             return Err(DecodeError::TooMany {
@@ -439,7 +444,7 @@ impl Header {
             store: u64::from_le_bytes(array(body, 6)),
             lane: Lane::from_number(body[4]).ok_or(DecodeError::Header { field: "lane" })?,
             sequence,
-            items: u32::from_le_bytes(array(body, 22)),
+            items,
             codec: Codec::from_number(body[5]).ok_or(DecodeError::Codec { found: body[5] })?,
             raw_length,
             payload_at,
@@ -472,7 +477,7 @@ impl Header {
         if payload.lane() != self.lane {
             return Err(DecodeError::Inconsistent { what: "the payload belongs to another lane" });
         }
-        if payload.items() != self.items as usize || self.items == 0 {
+        if payload.items() != self.items as usize {
             return Err(DecodeError::Inconsistent { what: "the number of items" });
         }
         Ok(Frame { gateway: self.gateway.clone(), store: self.store, sequence: self.sequence, payload })

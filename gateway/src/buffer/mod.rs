@@ -25,7 +25,7 @@
 //!   twice and ingest would take fresh frames for repeats. A small `witness` file beside sled's says which store this
 //!   is and how far its numbers had come, some seconds ago; a store that is behind it counts as damaged.
 //! - Space comes back by whole segments, some time after a removal, so bytes on disk are no good measure of what must
-//!   go. sled takes 20 MiB, and some 1.8 bytes for each byte of frames (measured): frames may fill 45 % of the rest.
+//!   go. sled takes 20 MiB, and some 1.8 bytes for each byte of frames (measured): frames may fill 40 % of the rest.
 //!
 //! # What is in it
 //! ```text

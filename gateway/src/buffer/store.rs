@@ -33,9 +33,9 @@ const WITNESS: &str = "witness";
 const FLOOR_BYTES: u64 = 20 << 20;
 /// Part of the quota above the floor that frames may fill, in percent: sled takes some 1.8 bytes of disk for each
 /// byte of them.
-const FILL_PERCENT: u64 = 45;
+const FILL_PERCENT: u64 = 40;
 /// Part that remains after readings made room, in percent: few large losses explain better than many small ones.
-const AFTER_DROP_PERCENT: u64 = 40;
+const AFTER_DROP_PERCENT: u64 = 36;
 
 /// Version of the keys and values below.
 const FORMAT: u8 = 1;
