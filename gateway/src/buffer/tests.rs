@@ -398,7 +398,7 @@ fn alarm_rules_are_remembered_with_their_event() {
 
 #[test]
 fn the_quota_drops_the_oldest_readings_says_so_and_spares_alarms() {
-    const QUOTA: u64 = 64 << 20;
+    const QUOTA: u64 = crate::config::MIN_QUOTA_BYTES;
     let folder = TempDir::new().expect("a folder");
     let opened = open_with(&folder, QUOTA);
     keep(&opened, alarm(place(1)));
