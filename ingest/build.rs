@@ -29,8 +29,14 @@ fn main() -> io::Result<()> {
     for path in found {
         let name = path.strip_prefix(&root).map_err(io::Error::other)?;
         let name: Vec<String> = name.iter().map(|part| part.to_string_lossy().into_owned()).collect();
-        writeln!(code, "    ({:?}, include_bytes!({:?})),", name.join("/"), path.display().to_string())
-            .map_err(io::Error::other)?;
+        let name = name.join("/");
+        // Not the absolute path: a build folder that is shared between two clones would keep the other's.
+        writeln!(
+            code,
+            "    ({name:?}, include_bytes!(concat!(env!(\"CARGO_MANIFEST_DIR\"), {:?}))),",
+            format!("/console/{name}")
+        )
+        .map_err(io::Error::other)?;
     }
     code.push_str("];\n");
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or(io::ErrorKind::NotFound)?);

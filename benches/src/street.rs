@@ -10,6 +10,9 @@ use crate::city::{area, position};
 
 /// Name of the gateway that is this machine.
 pub const THIS_MACHINE: &str = "this-machine";
+/// Simulated seconds by which the fires and floods of each street come later than those of the one before: an
+/// operator sees one story after the other.
+const CALM_STEP_S: u64 = 60;
 /// Distance between two houses of a gateway in degrees: about 160 m, a geohash-7 cell each.
 const HOUSE_STEP: f64 = 0.0015;
 /// Most sensors a simulated gateway can have: with more, buses would need longer names than an installer likes.
@@ -240,9 +243,11 @@ age = "1s"
 kind = "simulated"
 seed = {}
 speed = {speed:?}
+calm = "{}s"
 
 "#,
-        seed.wrapping_add(number as u64) & i64::MAX as u64
+        seed.wrapping_add(number as u64) & i64::MAX as u64,
+        number as u64 * CALM_STEP_S,
     );
     let mut left = sensors;
     let mut houses = 0;

@@ -39,6 +39,8 @@ use crate::engine::Engine;
 use crate::intake::{self, Verdict, Why, cut};
 
 mod drain;
+#[cfg(test)]
+mod tests;
 
 use drain::Drain;
 

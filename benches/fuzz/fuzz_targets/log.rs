@@ -5,10 +5,10 @@ use std::convert::Infallible;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use ingest::log::{Entry, Log, LogConfig, MIN_SEGMENT_BYTES, SegmentFile, Storage};
+use ingest::log::{Entry, Log, LogConfig, SegmentFile, Storage};
 use libfuzzer_sys::fuzz_target;
 
-const CONFIG: LogConfig = LogConfig { segment_bytes: MIN_SEGMENT_BYTES, keep_ms: 1_000, keep_bytes: 1 << 30 };
+const CONFIG: LogConfig = LogConfig { segment_bytes: 16 * 1024, keep_ms: 1_000, keep_bytes: 1 << 30 };
 const PAYLOADS: [&[u8]; 4] = [b"first", b"", b"a third, longer than an alignment", b"last"];
 
 /// Segments in memory, shared so that the test can reach in.

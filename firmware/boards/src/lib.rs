@@ -86,6 +86,8 @@ pub enum Board {
         seed: u64,
         /// Simulated seconds per second: 1 for live, more to see a fire sooner.
         speed: f64,
+        /// Simulated seconds before the first fire and flood.
+        calm_s: f64,
     },
     /// This machine.
     Linux,
@@ -144,7 +146,7 @@ pub enum OpenError {
 pub fn open(board: &Board, devices: &[DeviceSpec]) -> Result<Vec<Box<dyn Bus>>, Vec<OpenError>> {
     let groups = plan::plan(devices)?;
     match board {
-        Board::Simulated { seed, speed } => simulated::open(*seed, *speed, &groups),
+        Board::Simulated { seed, speed, calm_s } => simulated::open(*seed, *speed, *calm_s, &groups),
         Board::Linux => linux::open(&groups),
         #[cfg(feature = "raspberry")]
         Board::Raspberry => raspberry::open(&groups),

@@ -71,7 +71,7 @@ impl Plan {
 
     /// Everything the street says until `until_s`, polled as the buses ask for it.
     fn run(&self, seed: u64, until_s: u64) -> Vec<Sample> {
-        let mut buses = open(&Board::Simulated { seed, speed: 1.0 }, &self.devices).unwrap();
+        let mut buses = open(&Board::Simulated { seed, speed: 1.0, calm_s: 0.0 }, &self.devices).unwrap();
         let mut samples = Vec::new();
         for bus in &mut buses {
             while bus.next_due_ms() <= until_s * 1_000 {
@@ -193,7 +193,7 @@ fn values_have_the_decimals_of_their_chip() {
 #[test]
 fn a_faster_street_burns_sooner() {
     let plan = Plan::street();
-    let mut buses = open(&Board::Simulated { seed: SEED, speed: 10.0 }, &plan.devices).unwrap();
+    let mut buses = open(&Board::Simulated { seed: SEED, speed: 10.0, calm_s: 0.0 }, &plan.devices).unwrap();
     let mut samples = Vec::new();
     for bus in &mut buses {
         while bus.next_due_ms() <= 5_000 {

@@ -277,18 +277,21 @@ fn read_board(section: &mut Section<'_>) -> Option<Board> {
     }
     let seed = section.integer("seed", 0..=i64::MAX);
     let speed = section.number("speed", 0.01..=1000.0);
+    let calm = section.duration_ms("calm", 0..=86_400_000);
     let kind = kind?;
     if !matches!(kind, BoardWord::Simulated) {
-        for (key, given) in [("seed", seed.is_some()), ("speed", speed.is_some())] {
+        for (key, given) in [("seed", seed.is_some()), ("speed", speed.is_some()), ("calm", calm.is_some())] {
             if given {
                 section.problem(key, "only a simulated board has it: remove the line");
             }
         }
     }
     Some(match kind {
-        BoardWord::Simulated => {
-            Board::Simulated { seed: seed.unwrap_or(0).unsigned_abs(), speed: speed.unwrap_or(1.0) }
-        }
+        BoardWord::Simulated => Board::Simulated {
+            seed: seed.unwrap_or(0).unsigned_abs(),
+            speed: speed.unwrap_or(1.0),
+            calm_s: calm.unwrap_or(0) as f64 / 1000.0,
+        },
         BoardWord::Linux => Board::Linux,
         BoardWord::Raspberry => Board::Raspberry,
     })

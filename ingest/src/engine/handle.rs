@@ -17,7 +17,7 @@ use crate::clock::now_ms;
 use crate::columns::{FileError, PoolFolder};
 use crate::counters::Counters;
 use crate::feeds::Feed;
-use crate::log::{Append, Command, LogThread, MAX_PAYLOAD};
+use crate::log::{Append, Command, Folder, LogThread, MAX_PAYLOAD, Storage};
 use crate::pool::apply::{Known, Refused, encode, fingerprint, is_repeatable, kind};
 use crate::pool::ledger::Standing;
 use crate::pool::{SharedDoor, State};
@@ -73,6 +73,15 @@ impl Engine {
     /// # Errors
     /// [`StartError`]: the data folder, the checkpoint, the database.
     pub fn start(config: EngineConfig, feed: Arc<Feed>) -> Result<(Self, EngineThreads), StartError> {
+        Self::start_on(config, feed, |folder| folder)
+    }
+
+    /// The same with a disk of the caller's making under the log.
+    pub(crate) fn start_on<S: Storage>(
+        config: EngineConfig,
+        feed: Arc<Feed>,
+        disk: impl FnOnce(Folder) -> S,
+    ) -> Result<(Self, EngineThreads), StartError> {
         let counters = Arc::new(Counters::default());
         let started_ms = now_ms();
         counters.set_started(started_ms);
@@ -83,7 +92,7 @@ impl Engine {
         let (registry, registry_thread) =
             Registry::start(&url, config.quarantine_bytes, Arc::clone(&counters))
                 .map_err(|why| StartError::Database { url: without_password(&url), why })?;
-        let recovered = recover(&config, lock, registry.clone(), &counters, started_ms);
+        let recovered = recover(&config, lock, registry.clone(), &counters, started_ms, disk);
         let Recovered { state, log, keeper, lock } = match recovered {
             Ok(recovered) => recovered,
             Err(error) => {
@@ -312,6 +321,12 @@ impl Engine {
     /// How the engine works.
     pub fn config(&self) -> &EngineConfig {
         &self.shared.config
+    }
+
+    /// How many messages wait for the log, those of the commit that runs now not among them.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.shared.commands.max_capacity() - self.shared.commands.capacity()
     }
 
     pub(crate) fn registry(&self) -> &Registry {

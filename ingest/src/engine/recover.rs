@@ -9,16 +9,16 @@ use super::keeper::{Cut, KeepError, Keeper, descriptions};
 use super::{EngineConfig, StartError};
 use crate::columns::{PoolFolder, WindowFilter, read_windows};
 use crate::counters::{Counters, Part};
-use crate::log::{Folder, Log, LogConfig, MIN_SEGMENT_BYTES, OpenError, Record, make_folder};
+use crate::log::{Folder, Log, LogConfig, MIN_SEGMENT_BYTES, OpenError, Record, Storage, make_folder};
 use crate::pool::apply::{Incoming, Known};
 use crate::pool::windows::BASE_PRECISION;
 use crate::pool::{Effect, Rules, State};
 use crate::registry::{Registry, Write};
 
 /// The engine's parts before its threads start.
-pub(super) struct Recovered {
+pub(super) struct Recovered<S: Storage> {
     pub(super) state: State,
-    pub(super) log: Log<Folder>,
+    pub(super) log: Log<S>,
     pub(super) keeper: Keeper,
     /// Held while the engine lives: two engines in one folder would ruin it.
     pub(super) lock: File,
@@ -55,14 +55,15 @@ pub(super) fn lock(data: &Path) -> Result<File, StartError> {
     }
 }
 
-/// Brings the state to the end of the log. With `lock` held.
-pub(super) fn recover(
+/// Brings the state to the end of the log, which lies on `disk`. With `lock` held.
+pub(super) fn recover<S: Storage>(
     config: &EngineConfig,
     lock: File,
     registry: Registry,
     counters: &Arc<Counters>,
     now_ms: i64,
-) -> Result<Recovered, StartError> {
+    disk: impl FnOnce(Folder) -> S,
+) -> Result<Recovered<S>, StartError> {
     let data = &config.data;
     let rules = Rules {
         catalogue: Arc::clone(&config.catalogue),
@@ -91,7 +92,7 @@ pub(super) fn recover(
 
     let keeper = Keeper { data: data.clone(), folder, registry };
     let log_path = data.join("log");
-    let storage = Folder::open(&log_path).map_err(io("open the log folder", &log_path))?;
+    let storage = disk(Folder::open(&log_path).map_err(io("open the log folder", &log_path))?);
     let log_config = LogConfig {
         segment_bytes: config.segment_bytes.max(MIN_SEGMENT_BYTES),
         keep_ms: config.keep_log_ms,

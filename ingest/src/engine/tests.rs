@@ -82,7 +82,7 @@ fn live(
     let url = format!("sqlite://{}?mode=rwc", data.join("registry.sqlite").display());
     let lock = lock(data).unwrap();
     let (registry, thread) = Registry::start(&url, 1 << 20, Arc::clone(&counters)).unwrap();
-    let recovered = recover(&config, lock, registry.clone(), &counters, T0).unwrap();
+    let recovered = recover(&config, lock, registry.clone(), &counters, T0, |folder| folder).unwrap();
     let Recovered { mut state, mut log, keeper, lock: _lock } = recovered;
     let mut alive = true;
     let mut keeps = 0;

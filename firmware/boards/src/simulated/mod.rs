@@ -38,9 +38,15 @@ impl Clock {
     }
 }
 
-/// Opens the street of `seed` with the devices of `groups`, `speed` simulated seconds a second.
-pub(crate) fn open(seed: u64, speed: f64, groups: &[Group]) -> Result<Vec<Box<dyn Bus>>, Vec<OpenError>> {
-    let street = Arc::new(Street::new(seed, speed, groups.iter().flat_map(|group| &group.devices)));
+/// Opens the street of `seed` with the devices of `groups`, `speed` simulated seconds a second, the first `calm_s`
+/// of them without fire and flood.
+pub(crate) fn open(
+    seed: u64,
+    speed: f64,
+    calm_s: f64,
+    groups: &[Group],
+) -> Result<Vec<Box<dyn Bus>>, Vec<OpenError>> {
+    let street = Arc::new(Street::new(seed, speed, calm_s, groups.iter().flat_map(|group| &group.devices)));
     let mut buses: Vec<Box<dyn Bus>> = Vec::new();
     let mut problems = Vec::new();
     for group in groups {

@@ -28,7 +28,12 @@ pub(crate) struct Street {
 
 impl Street {
     /// A street for these devices. Fires break out where devices are that notice them, best watched places first.
-    pub(crate) fn new<'d>(seed: u64, speed: f64, devices: impl Iterator<Item = &'d DeviceSpec>) -> Self {
+    pub(crate) fn new<'d>(
+        seed: u64,
+        speed: f64,
+        calm_s: f64,
+        devices: impl Iterator<Item = &'d DeviceSpec>,
+    ) -> Self {
         let devices: Vec<&DeviceSpec> = devices.collect();
         let mut watchers: Vec<(Spot, u16)> = Vec::new();
         for device in &devices {
@@ -52,7 +57,7 @@ impl Street {
             devices.iter().filter(|device| matches!(device.chip, Chip::Ads1115Loop { .. })).collect();
         loops.sort_by_key(|device| mix(Spot::of(seed, &device.name).salt));
         let flaky = (loops.len() >= 3).then(|| loops[0].name.clone());
-        Self { world: World::new(seed, seats), seed, speed, flaky }
+        Self { world: World::new(seed, calm_s, seats), seed, speed, flaky }
     }
 
     /// Simulated seconds at `now_ms`.

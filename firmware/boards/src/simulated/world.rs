@@ -1,7 +1,7 @@
 //! What is true in the street at a time: weather, fires, floods, doors. Pure: a function of the seed and the time.
 //!
-//! The first fire breaks out after 8 to 14 seconds and burns down within four minutes; the next, elsewhere, follows
-//! eight minutes after. A cloudburst begins at 16 seconds; the water rises from 30 seconds on, passes 250 mm within a
+//! After the calm the first fire breaks out within 8 to 14 seconds and burns down within four minutes; the next, elsewhere, follows
+//! eight minutes after. A cloudburst begins 16 seconds after the calm; the water rises from 30 seconds on, passes 250 mm within a
 //! minute and a half, and has gone five and a half minutes after the rain; it comes again every ten minutes.
 
 use super::noise::{mix, name, smooth, unit, wander};
@@ -40,22 +40,25 @@ impl Spot {
 #[derive(Debug, Clone)]
 pub(crate) struct World {
     seed: u64,
+    /// Seconds before fires and floods begin.
+    calm_s: f64,
     /// Where fires break out, in turn.
     seats_m: Vec<f64>,
 }
 
 impl World {
-    /// A street whose fires break out at `seats_m`, in turn; in its middle when there are none.
-    pub(crate) fn new(seed: u64, mut seats_m: Vec<f64>) -> Self {
+    /// A street whose fires break out at `seats_m`, in turn; in its middle when there are none. Nothing happens
+    /// in its first `calm_s` seconds.
+    pub(crate) fn new(seed: u64, calm_s: f64, mut seats_m: Vec<f64>) -> Self {
         if seats_m.is_empty() {
             seats_m.push(STREET_M / 2.0);
         }
-        Self { seed, seats_m }
+        Self { seed, calm_s, seats_m }
     }
 
     /// Seconds since the present fire broke out, and its seat.
     fn fire(&self, t_s: f64) -> Option<(f64, f64)> {
-        let since_first = t_s - 8.0 - unit(self.seed ^ 0xf1e) * 6.0;
+        let since_first = t_s - self.calm_s - 8.0 - unit(self.seed ^ 0xf1e) * 6.0;
         if since_first < 0.0 {
             return None;
         }
@@ -80,13 +83,13 @@ impl World {
 
     /// Rain in mm/h, the same in the whole street.
     pub(crate) fn rain_mm_h(&self, t_s: f64) -> f64 {
-        let t = t_s % FLOOD_PERIOD_S;
+        let t = (t_s - self.calm_s).max(0.0) % FLOOD_PERIOD_S;
         CLOUDBURST_MM_H * smooth((t - 16.0) / 6.0) * (1.0 - smooth((t - 75.0) / 35.0))
     }
 
     /// How far the water has risen at a place, in mm. Low places drown deeper.
     fn flood_mm(&self, spot: &Spot, t_s: f64) -> f64 {
-        let t = t_s % FLOOD_PERIOD_S;
+        let t = (t_s - self.calm_s).max(0.0) % FLOOD_PERIOD_S;
         let depth = 360.0 + 160.0 * unit(spot.salt ^ 0xdee9);
         depth * smooth((t - 30.0) / 70.0) * (1.0 - smooth((t - 170.0) / 165.0))
     }
@@ -196,7 +199,7 @@ mod tests {
     #[test]
     fn a_fire_breaks_out_spreads_and_burns_down() {
         for seed in 0..50 {
-            let world = World::new(seed, vec![100.0]);
+            let world = World::new(seed, 0.0, vec![100.0]);
             let value = |code, t| world.value(code, &spot(100.0), t).unwrap();
             assert!(value(1, 5.0) < 35.0 && value(200, 5.0) < 2.0, "seed {seed}: too early");
             assert!(value(200, 24.0) > 10.0, "seed {seed}: no smoke");
@@ -209,7 +212,7 @@ mod tests {
 
     #[test]
     fn temperature_rises_no_faster_than_its_catalogue_entry_allows() {
-        let world = World::new(1, vec![100.0]);
+        let world = World::new(1, 0.0, vec![100.0]);
         for step in 0..3_000 {
             let t = f64::from(step) * 0.1;
             let value = |t| world.value(1, &spot(100.0), t).unwrap();
@@ -219,7 +222,7 @@ mod tests {
 
     #[test]
     fn water_rises_after_the_rain_and_falls_again() {
-        let world = World::new(1, vec![]);
+        let world = World::new(1, 0.0, vec![]);
         for salt in 0..100 {
             let level = |t| world.value(100, &Spot { at_m: 0.0, salt: mix(salt) }, t).unwrap();
             assert!(level(29.0) < 150.0 && level(90.0) > 250.0 && level(340.0) < 150.0, "place {salt}");
@@ -230,8 +233,23 @@ mod tests {
     }
 
     #[test]
+    fn the_calm_puts_the_story_off_and_changes_nothing_else_of_it() {
+        let (now, later) = (World::new(1, 0.0, vec![100.0]), World::new(1, 64.0, vec![100.0]));
+        for step in 0..2_000 {
+            let t = f64::from(step) * 0.5;
+            assert_eq!(later.heat(&spot(100.0), t + 64.0), now.heat(&spot(100.0), t));
+            assert_eq!(later.flood_mm(&spot(100.0), t + 64.0), now.flood_mm(&spot(100.0), t));
+        }
+        assert!(
+            (0..64)
+                .all(|t| later.smoke(&spot(100.0), f64::from(t)) == 0.0
+                    && later.rain_mm_h(f64::from(t)) == 0.0)
+        );
+    }
+
+    #[test]
     fn doors_open_and_close() {
-        let world = World::new(1, vec![]);
+        let world = World::new(1, 0.0, vec![]);
         let states: Vec<bool> = (0..600).map(|t| world.contact(400, &spot(3.0), f64::from(t))).collect();
         let changes = states.windows(2).filter(|pair| pair[0] != pair[1]).count();
         assert!(changes >= 4, "{changes} changes in ten minutes");
