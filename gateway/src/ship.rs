@@ -13,7 +13,8 @@
 //!   unacknowledged frame.
 //! - A lane is forgotten up to its oldest unacknowledged frame only, so what lies in the buffer is contiguous.
 //! - Lanes go in the order of [`Lane::ALL`], and readings never use the last slots of the flight window: a fresh
-//!   alarm goes out with the next write, whatever the backlog.
+//!   alarm goes out with the next write, whatever the backlog. While more alarms wait than may fly at once, nothing
+//!   else is sent at all; a lane that ingest refuses for now holds nobody up.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -413,10 +414,14 @@ impl Ship {
         let others = self.tokens.values().filter(|(lane, _)| !is_urgent(*lane)).count();
         for lane in Lane::ALL {
             let state = &mut self.lanes[lane as usize];
-            if state.paused_ms > now_ms
-                || state.flights.len() >= WINDOW[lane as usize]
-                || (!is_urgent(lane) && others >= open)
-            {
+            if state.paused_ms > now_ms || (!is_urgent(lane) && others >= open) {
+                continue;
+            }
+            if state.flights.len() >= WINDOW[lane as usize] {
+                if is_urgent(lane) && state.candidate().is_some() {
+                    // More alarms wait than may fly at once: nothing else takes the line from them.
+                    return None;
+                }
                 continue;
             }
             state.paused_ms = 0;

@@ -86,6 +86,37 @@ fn lanes_go_in_their_order_and_a_backlog_leaves_room_for_an_alarm() {
 }
 
 #[test]
+fn a_backlog_of_alarms_is_sent_before_anything_else() {
+    let mut rig = Rig::online(false);
+    rig.store(Lane::Reading, 100);
+    rig.store(Lane::Alarm, 20);
+    let mut sent = rig.sends();
+    assert_eq!(words(&sent), "a1 a2 a3 a4 a5 a6 a7 a8");
+    for expected in ["a9", "a10"] {
+        rig.answer(sent.remove(0), Answer::Durable);
+        let next = rig.sends();
+        assert_eq!(words(&next), expected);
+        sent.extend(next);
+    }
+    while sent[0].sequence < 13 {
+        rig.answer(sent.remove(0), Answer::Durable);
+        sent.extend(rig.sends());
+    }
+    assert!(words(&sent).starts_with("a13 a14 a15 a16 a17 a18 a19 a20 r1 r2"), "{}", words(&sent));
+}
+
+#[test]
+fn alarms_that_ingest_refuses_for_now_hold_nobody_up() {
+    let mut rig = Rig::online(false);
+    rig.store(Lane::Alarm, 20);
+    for send in rig.sends() {
+        rig.answer(send, Answer::Later(0x83));
+    }
+    rig.store(Lane::Reading, 2);
+    assert_eq!(rig.sent(), "r1 r2");
+}
+
+#[test]
 fn a_fresh_connection_opens_its_window_step_by_step() {
     let mut rig = Rig::new(false);
     rig.actions();
