@@ -221,7 +221,7 @@ fn halves(payload: Payload) -> Option<(Payload, Payload)> {
 }
 
 /// Drops series and places that no reading of the batch uses.
-fn compact(batch: &mut Batch) {
+pub(crate) fn compact(batch: &mut Batch) {
     let old = Batch { readings: Vec::new(), ..batch.clone() };
     let mut slots: Vec<Option<u16>> = vec![None; old.series.len()];
     batch.series.clear();

@@ -20,14 +20,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use wire::{Lane, Receipt, Verdict};
 
-use crate::buffer::Heads;
+use crate::buffer::{Heads, SPAN};
 
 /// Frames of one lane that may be unacknowledged: by number of the lane. Readings are large and many; sixteen of
 /// them keep a link of 100 ms and 2 MB/s busy.
 const WINDOW: [usize; 5] = [8, 8, 16, 4, 4];
-/// How far beyond its oldest unacknowledged frame a lane may go: bounds what must be remembered, and repeated after
-/// a crash, when that one frame is stuck.
-const SPAN: u64 = 64;
 /// Slots of the flight window that only alarms and seal receipts may use.
 const RESERVED: usize = 8;
 /// Frames in flight on a fresh connection, alarms and seal receipts apart; each acknowledgement allows one more. A

@@ -13,8 +13,10 @@ use tokio::time::timeout;
 use wire::status::MAX_LOSSES;
 use wire::{AlarmEvent, GatewayId, Lane, Loss, LossReason, Losses, Payload};
 
-use super::store::{Gap, Store, StoreError};
-use super::{Buffer, COMMANDS, Command, Gauges, Heads, OpenError, Opened, RuleMemory};
+use super::room::{Budget, Steering, free_floor};
+use super::shelf::{BALLAST_BYTES, Room, SledShelf};
+use super::store::{Gap, Store};
+use super::{Buffer, COMMANDS, Command, Gauges, Heads, OpenError, Opened, RuleMemory, StoreError};
 use crate::batch::{Packed, pack};
 use crate::clock::Stamp;
 
@@ -26,6 +28,14 @@ const USAGE_EVERY_MS: u64 = 5_000;
 const USAGE_EVERY_BYTES: u64 = 4 << 20;
 /// Damaged stores kept for a look, so that a dying disk does not fill itself with them.
 const KEEP_DAMAGED: usize = 2;
+/// Thinning may read this many bytes for each 100 that are written: sled cannot clean up after more at disk speed…
+const THIN_WRITTEN_PERCENT: u64 = 12;
+/// …and so many in each ms beside, far above what sensors write…
+const THIN_BYTES_PER_MS: u64 = 64;
+/// …but so many in one commit, which bounds how long an alarm waits for it, to some 10 ms on a slow box.
+const MAX_THIN_BYTES: u64 = 256 << 10;
+/// Readings that were given up get their loss record this often, in ms: many small ones would fill the disk.
+const UNKEPT_EVERY_MS: u64 = 30_000;
 /// Pause before the disk is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -35,13 +45,21 @@ type Clockwork = Box<dyn Fn() -> Stamp + Send>;
 struct Keeper {
     dir: PathBuf,
     gateway: GatewayId,
-    quota_bytes: u64,
+    steering: Steering,
     stamp: Clockwork,
     gauges: Arc<Gauges>,
     heads: watch::Sender<Heads>,
     stopping: Arc<AtomicBool>,
     /// `None` while the disk refuses to open it.
-    store: Option<Store>,
+    store: Option<Store<SledShelf>>,
+    budget: Budget,
+    /// Bytes that thinning may read, and when time last added to them, in ms.
+    thin_allowance: u64,
+    thin_ms: u64,
+    /// The ballast is gone, and readings are given up.
+    disk_full: bool,
+    /// When readings that were given up last got a loss record.
+    unkept_ms: u64,
     /// Gaps without a loss record yet.
     gaps: Vec<Gap>,
     usage_ms: u64,
@@ -110,15 +128,21 @@ pub(super) fn start(
     let (heads, watcher) = watch::channel(store.heads());
     let (commands, queue) = mpsc::channel(COMMANDS);
     let stopping = Arc::new(AtomicBool::new(false));
+    let mut steering = Steering::new(quota_bytes);
     let keeper = Keeper {
         dir: dir.clone(),
         gateway: gateway.clone(),
-        quota_bytes,
+        steering,
         stamp,
         gauges: Arc::clone(&gauges),
         heads,
         stopping: Arc::clone(&stopping),
+        budget: steering.look(store.room()),
         store: Some(store),
+        thin_allowance: 0,
+        thin_ms: 0,
+        disk_full: false,
+        unkept_ms: 0,
         gaps,
         usage_ms: 0,
         written_since_usage: 0,
@@ -132,11 +156,16 @@ pub(super) fn start(
 }
 
 /// Opens the store; renames a damaged one aside and begins a fresh one.
-fn open_or_begin(dir: &Path, stamp: &Clockwork, gauges: &Gauges) -> Result<(Store, Vec<Gap>), StoreError> {
-    match guarded(|| Store::open(dir)) {
+fn open_or_begin(
+    dir: &Path,
+    stamp: &Clockwork,
+    gauges: &Gauges,
+) -> Result<(Store<SledShelf>, Vec<Gap>), StoreError> {
+    let open = || guarded(|| Store::open(SledShelf::open(dir)?));
+    match open() {
         Err(StoreError::Damaged(why)) => {
             rename_aside(dir, stamp().clock.wall_ms(stamp().mono_ms), &why, gauges)?;
-            guarded(|| Store::open(dir))
+            open()
         }
         other => other,
     }
@@ -218,7 +247,7 @@ impl Keeper {
             }
         }
         self.look_at_usage();
-        self.carry_out(&work, stop || !flushed.is_empty());
+        self.carry_out(&mut work, stop || !flushed.is_empty());
         for reply in flushed {
             // Whoever asked may have given up waiting.
             let _ = reply.send(());
@@ -227,10 +256,10 @@ impl Keeper {
     }
 
     fn read(&mut self, wanted: &[(Lane, u64)]) -> Vec<Option<Vec<u8>>> {
-        let Some(store) = &self.store else { return vec![None; wanted.len()] };
+        let Some(store) = &mut self.store else { return vec![None; wanted.len()] };
         let mut frames = Vec::with_capacity(wanted.len());
         for &(lane, sequence) in wanted {
-            let frame = match guarded(|| store.read(lane, sequence)) {
+            let frame = match guarded(|| store.hand_out(lane, sequence)) {
                 Ok(frame) => frame,
                 Err(error) => {
                     // The next commit fails too, and sees to it.
@@ -249,11 +278,27 @@ impl Keeper {
     }
 
     /// Does the work until it is done: over a disk that refuses, over a store that breaks.
-    fn carry_out(&mut self, work: &Work, sync: bool) {
+    fn carry_out(&mut self, work: &mut Work, sync: bool) {
         let mut staged: (u64, Vec<Packed>) = (0, Vec::new());
+        if self.disk_full {
+            self.give_up_readings(work);
+        }
         loop {
             match self.attempt(work, &mut staged, sync) {
                 Ok(()) => break,
+                Err(StoreError::Io(error))
+                    if error.kind() == std::io::ErrorKind::StorageFull && !self.disk_full =>
+                {
+                    tracing::error!(
+                        "磁盘已满，暂不保存读数 the disk is full: readings are given up and counted, alarms go on with the room held back for them"
+                    );
+                    self.drop_store();
+                    if let Err(error) = SledShelf::free_ballast(&self.dir) {
+                        tracing::error!(%error, "the room held back cannot be freed");
+                    }
+                    self.disk_full = true;
+                    self.give_up_readings(work);
+                }
                 Err(StoreError::Damaged(why)) => {
                     // Dropping it could hang on locks that the panic left behind: it is leaked instead.
                     std::mem::forget(self.store.take());
@@ -267,10 +312,7 @@ impl Keeper {
                 }
                 Err(error) => {
                     tracing::error!(%error, waiting = work.keeps.len(), "the buffer cannot be written: trying again");
-                    if let Some(old) = self.store.take() {
-                        // It must give its file lock back before it can be opened again.
-                        let _ = catch_unwind(AssertUnwindSafe(move || drop(old)));
-                    }
+                    self.drop_store();
                     if self.stopping.load(Ordering::Relaxed) {
                         tracing::error!(
                             lost = work.keeps.len(),
@@ -288,6 +330,24 @@ impl Keeper {
         }
     }
 
+    /// Closes the store so that it can be opened again: it must give its file lock back.
+    fn drop_store(&mut self) {
+        if let Some(old) = self.store.take() {
+            let _ = catch_unwind(AssertUnwindSafe(move || drop(old)));
+        }
+    }
+
+    /// Takes readings out of the work and counts them.
+    fn give_up_readings(&self, work: &mut Work) {
+        work.keeps.retain(|(payload, _)| {
+            let gives_up = matches!(payload.lane(), Lane::Reading | Lane::Frame);
+            if gives_up {
+                self.gauges.unkept.fetch_add(payload.items() as u64, Ordering::Relaxed);
+            }
+            !gives_up
+        });
+    }
+
     fn attempt(
         &mut self,
         work: &Work,
@@ -302,6 +362,14 @@ impl Keeper {
         }
         let Some(store) = &mut self.store else { return Ok(()) };
         let (gateway, gauges, gaps) = (&self.gateway, &self.gauges, &mut self.gaps);
+        // Readings given up share one record now and then, and the last ones get theirs when all is well again.
+        let unkept = gauges.unkept.load(Ordering::Relaxed);
+        let tells_unkept =
+            unkept > 0 && (!self.disk_full || now.mono_ms.saturating_sub(self.unkept_ms) >= UNKEPT_EVERY_MS);
+        let budget = self.budget;
+        let waited_ms = now.mono_ms.saturating_sub(std::mem::replace(&mut self.thin_ms, now.mono_ms));
+        let mut allowance =
+            (self.thin_allowance + waited_ms.saturating_mul(THIN_BYTES_PER_MS)).min(MAX_THIN_BYTES);
         let written: u64 = guarded(|| {
             // A commit is all or nothing: after a failed one, its first frame tells whether it came through.
             if let (id, [first, ..]) = (staged.0, staged.1.as_slice())
@@ -331,17 +399,24 @@ impl Keeper {
             for &(_, lane, below) in work.forgets.iter().filter(|(of, ..)| *of == id) {
                 store.forget(lane, below);
             }
-            if let Some(loss) = store.make_room(self.quota_bytes, now)? {
+            for loss in store.make_room(budget, &mut allowance, now)? {
                 tracing::warn!(
-                    readings = loss.count,
+                    lane = loss.lane.as_str(),
+                    items = loss.count,
                     from = loss.from,
                     to = loss.to,
-                    "the quota is full: the oldest readings make room"
+                    reason = ?loss.reason,
+                    "the quota is full: the oldest make room"
                 );
                 losses.push(loss);
             }
-            let lost: u64 =
-                losses.iter().filter(|l| l.reason != LossReason::Refused).map(|l| l.to - l.from + 1).sum();
+            if tells_unkept {
+                losses.push(store.skip(Lane::Reading, unkept, now));
+            }
+            let is_gap = |loss: &&Loss| matches!(loss.reason, LossReason::Quota | LossReason::Corrupt);
+            let lost: u64 = losses.iter().filter(is_gap).map(|loss| loss.to - loss.from + 1).sum();
+            let thinned: u64 =
+                losses.iter().filter(|l| l.reason == LossReason::Thinned).map(|loss| loss.count).sum();
             for (payload, rules) in &work.keeps {
                 stage(store, gateway, gauges, payload.clone(), &mut staged.1);
                 for memory in rules {
@@ -368,11 +443,20 @@ impl Keeper {
             #[cfg(test)]
             work.trip(&[super::Fail::After])?;
             gauges.lost_frames.fetch_add(lost, Ordering::Relaxed);
+            gauges.thinned.fetch_add(thinned, Ordering::Relaxed);
+            if tells_unkept {
+                gauges.unkept.fetch_sub(unkept, Ordering::Relaxed);
+            }
             gaps.clear();
             Ok(staged.1.iter().map(|frame| frame.bytes.len() as u64).sum())
         })?;
+        self.thin_allowance = allowance + written / 100 * THIN_WRITTEN_PERCENT;
+        if tells_unkept {
+            self.unkept_ms = now.mono_ms;
+        }
+        set(&self.gauges.live_bytes, store.live_bytes());
         self.written_since_usage += written;
-        self.gauges.set_aside.store(store.set_aside_frames() as u64, Ordering::Relaxed);
+        set(&self.gauges.set_aside, store.set_aside_frames() as u64);
         Ok(())
     }
 
@@ -383,12 +467,23 @@ impl Keeper {
             || now_ms.saturating_sub(self.usage_ms) >= USAGE_EVERY_MS
             || self.written_since_usage >= USAGE_EVERY_BYTES;
         let Some(store) = self.store.as_mut().filter(|_| due) else { return };
-        let (bytes, blobs) = store.usage();
-        set(&self.gauges.store_bytes, bytes);
+        let room = store.room();
+        self.budget = self.steering.look(room);
+        let Room { used_bytes, blobs, free_bytes, .. } = room;
+        set(&self.gauges.store_bytes, used_bytes);
+        set(&self.gauges.budget_bytes, self.budget.bytes());
+        set(&self.gauges.free_bytes, free_bytes);
         set(&self.gauges.blob_files, blobs);
         if blobs > 0 {
             tracing::error!(blobs, "files in blobs/: a power cut can lose them; please report this");
         }
+        // A little more than the ballast: it must not come and go.
+        let has_room = free_bytes > free_floor(room) + 2 * BALLAST_BYTES;
+        if has_room && store.hold_ballast().is_ok() && self.disk_full {
+            tracing::warn!("磁盘有空间了 there is room on the disk again: readings are kept");
+            self.disk_full = false;
+        }
+        set(&self.gauges.disk_full, u64::from(self.disk_full));
         if let Err(error) = store.write_witness() {
             tracing::warn!(%error, "the witness of the store cannot be written");
         }
@@ -403,7 +498,7 @@ fn set(gauge: &AtomicU64, value: u64) {
 
 /// Numbers and packs a payload and stages its frames.
 fn stage(
-    store: &mut Store,
+    store: &mut Store<SledShelf>,
     gateway: &GatewayId,
     gauges: &Gauges,
     payload: Payload,

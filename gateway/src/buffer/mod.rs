@@ -26,6 +26,14 @@
 //!   is and how far its numbers had come, some seconds ago; a store that is behind it counts as damaged.
 //! - Space comes back by whole segments, some time after a removal, so bytes on disk are no good measure of what must
 //!   go. sled takes 20 MiB, and some 1.8 bytes for each byte of frames (measured): frames may fill 40 % of the rest.
+//! - sled has to write to remove. A file of 8 MiB, the ballast, is kept beside it: when the disk is full in spite of
+//!   quota and free floor, it goes, and what matters (alarms, seal receipts, health) has room for a long time.
+//!   Readings are then counted and given up, until there is room to hold the ballast again.
+//!
+//! # Who makes room
+//! [`room`] decides who may fill what; readings become thinner with age before any is dropped ([`thin`]). A frame that
+//! was handed out for sending stays as it is: ingest may have it already, and what a loss record says must be true to
+//! the reading. So room is made behind the flight window, and the gap is passed over once the window has gone.
 //!
 //! # What is in it
 //! ```text
@@ -37,6 +45,8 @@
 //! 0xf0 'l' lane                  first unforgotten number, next number (both u64 BE)
 //! 0xf1 | rule name               last events of an alarm rule that is not quiet
 //! 0xf2 | lane | from u64 BE      last number of a gap that has its loss record
+//! 0xf0 't'                       how far the two steps of thinning have come (both u64 BE)
+//! 0xf0 'u'                       what was thinned and has no loss record yet: from, to, count (all u64 BE)
 //! ```
 //! Lanes are contiguous: `floor..next` are all there, or explained. So acknowledgements that arrive out of order
 //! are held back by [`crate::ship`] until the oldest is through; after a crash those few are sent again, and ingest
@@ -49,8 +59,10 @@
 //! [`Heads`], after they are durable, never before.
 //!
 //! # Layout
-//! - [`store`]: keys, values, commits; the only file that names sled
-//! - [`keeper`]: the thread: groups, losses, quota, recovery
+//! - [`shelf`]: keys and values that a power cut must not hurt; the only file that names sled
+//! - [`store`]: what lies where, numbers, gaps, losses; knows of no disk
+//! - [`room`] (pure): who may fill what; [`thin`] (pure): fewer readings of the same story
+//! - [`keeper`]: the thread: groups, recovery, a full disk
 
 use std::path::Path;
 use std::sync::Arc;
@@ -62,12 +74,38 @@ use wire::{AlarmEvent, GatewayId, Lane, Payload};
 use crate::clock::Stamp;
 
 mod keeper;
-mod store;
+pub mod room;
+pub mod shelf;
+pub mod store;
 #[cfg(test)]
 mod tests;
+pub mod thin;
 
+/// How far beyond its oldest unacknowledged frame a lane may be sent: bounds what must be remembered, and repeated
+/// after a crash, when that one frame is stuck.
+pub const SPAN: u64 = 64;
 /// Commands that may wait for the thread: enough for a burst of alarms while one commit runs.
 const COMMANDS: usize = 256;
+
+/// Why the store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The operating system refused; the store may be sound.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// The store is damaged.
+    #[error("damaged: {0}")]
+    Damaged(String),
+    /// Written by a later version.
+    #[error(
+        "its format is version {found}, this program reads version {known}: run the newer program, or move the folder away",
+        known = store::FORMAT
+    )]
+    Newer {
+        /// The version found.
+        found: u8,
+    },
+}
 
 /// First unforgotten and next number of a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +143,18 @@ impl Heads {
 pub struct Gauges {
     /// Bytes on disk.
     pub store_bytes: AtomicU64,
+    /// Bytes of the frames that wait.
+    pub live_bytes: AtomicU64,
+    /// Bytes that frames may fill before room is made.
+    pub budget_bytes: AtomicU64,
+    /// Free bytes of the file system.
+    pub free_bytes: AtomicU64,
+    /// 1 while the disk is full and readings are given up.
+    pub disk_full: AtomicU64,
+    /// Readings thinned away since the start.
+    pub thinned: AtomicU64,
+    /// Readings given up that have no loss record yet.
+    pub unkept: AtomicU64,
     /// Files in `blobs/`: must be 0.
     pub blob_files: AtomicU64,
     /// Frames set aside because ingest refused them.
@@ -233,7 +283,13 @@ impl Buffer {
                 place.send(Command::Keep { payload, rules: Vec::new() });
                 Ok(())
             }
-            Err(_) => Err(Box::new(payload)),
+            Err(_) => {
+                if let Payload::Readings(batch) = &payload {
+                    // The thread gives them a number, and their gap a reason, when the disk answers again.
+                    self.gauges.unkept.fetch_add(batch.readings.len() as u64, Ordering::Relaxed);
+                }
+                Err(Box::new(payload))
+            }
         }
     }
 

@@ -1,117 +1,79 @@
-//! The sled store itself: keys, values, one batch of changes at a time. See [`super`] for the why.
+//! The store itself: keys, values, one batch of changes at a time. See [`super`] for the why.
 //!
-//! Any call may panic when the store is damaged: [`super::keeper`] makes them inside `catch_unwind`.
+//! It knows of no disk: a [`Shelf`] does, and a simulated one that loses power is as good. Any call may panic when
+//! what lies there is damaged: [`super::keeper`] makes them inside `catch_unwind`.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::ops::Range;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::ops::{ControlFlow, Range};
 
 use wire::frame::{self, MAX_FRAME_BYTES};
 use wire::{AlarmEvent, Alarms, GatewayId, Header, Lane, Loss, LossReason, Payload};
 
-use super::{Heads, LaneHead};
+use super::room::{Budget, DROP_ORDER};
+use super::shelf::{Changes, Room, Shelf};
+use super::thin::{Step, thin};
+use super::{Heads, LaneHead, SPAN, StoreError};
 use crate::batch::Packed;
 use crate::clock::Stamp;
 
-/// Size of a sled segment in bytes: written to the store's `conf`, another value is refused ever after.
-const SEGMENT_BYTES: usize = 2 << 20;
-// A leaf holds up to 16 values; past a quarter segment it would become a blob, a file that nothing syncs.
-const _: () = assert!(MAX_FRAME_BYTES + SET_ASIDE_HEADER <= SEGMENT_BYTES / 80);
-/// Memory sled may use for pages, in bytes.
-const CACHE_BYTES: u64 = 16 << 20;
 /// Frames kept after ingest refused them, for a technician to look at; the oldest goes first.
 pub(super) const MAX_SET_ASIDE: usize = 256;
-/// Reason byte in front of a frame that was set aside.
-const SET_ASIDE_HEADER: usize = 1;
-
-/// Name of the witness file: see [`Store::write_witness`].
-const WITNESS: &str = "witness";
-/// What sled takes on disk whatever lies in it, in bytes.
-const FLOOR_BYTES: u64 = 20 << 20;
-/// Part of the quota above the floor that frames may fill, in percent: sled takes some 1.8 bytes of disk for each
-/// byte of them.
-const FILL_PERCENT: u64 = 40;
-/// Part that remains after readings made room, in percent: few large losses explain better than many small ones.
-const AFTER_DROP_PERCENT: u64 = 36;
 
 /// Version of the keys and values below.
-const FORMAT: u8 = 1;
+pub(super) const FORMAT: u8 = 1;
 const KEY_SET_ASIDE: u8 = 0xe0;
 const KEY_META: u8 = 0xf0;
 const KEY_RULE: u8 = 0xf1;
 const KEY_EXPLAINED: u8 = 0xf2;
 const KEY_FORMAT: [u8; 2] = [KEY_META, b'f'];
 const KEY_STORE: [u8; 2] = [KEY_META, b's'];
+const KEY_THINNED: [u8; 2] = [KEY_META, b't'];
+const KEY_UNTOLD: [u8; 2] = [KEY_META, b'u'];
 
-/// Why the store could not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum StoreError {
-    /// The operating system refused; the store may be sound.
-    #[error("{0}")]
-    Io(#[from] io::Error),
-    /// The store is damaged.
-    #[error("damaged: {0}")]
-    Damaged(String),
-    /// Written by a later version.
-    #[error(
-        "its format is version {found}, this program reads version {FORMAT}: run the newer program, or move the folder away"
-    )]
-    Newer {
-        /// The version found.
-        found: u8,
-    },
-}
+/// What was thinned shares a loss record for so long, in ms: many small ones would fill the disk.
+const TELL_THINNED_MS: u64 = 60_000;
 
-impl From<sled::Error> for StoreError {
-    fn from(error: sled::Error) -> Self {
-        match error {
-            // What a machine does to a sound store. Everything else that sled says of a file is damage.
-            sled::Error::Io(io)
-                if matches!(
-                    io.kind(),
-                    io::ErrorKind::PermissionDenied
-                        | io::ErrorKind::StorageFull
-                        | io::ErrorKind::QuotaExceeded
-                        | io::ErrorKind::ReadOnlyFilesystem
-                        | io::ErrorKind::Interrupted
-                ) =>
-            {
-                Self::Io(io)
-            }
-            other => Self::Damaged(other.to_string()),
-        }
-    }
-}
+/// Which part of the waiting readings a step of thinning leaves alone, the newest: one of so many.
+const FRESH_PART: [(Step, u64); 2] = [(Step::EveryFourth, 4), (Step::Extremes, 2)];
 
 /// An open store.
 #[derive(Debug)]
-pub(super) struct Store {
-    dir: PathBuf,
-    db: sled::Db,
-    /// sled's one data file, to be synced after each flush.
-    db_file: File,
+pub struct Store<S> {
+    shelf: S,
     id: u64,
     lanes: [LaneHead; 5],
     /// Bytes of each waiting frame, by lane; 0 for one that is gone.
     sizes: [VecDeque<u16>; 5],
-    /// Bytes of all waiting frames.
-    live_bytes: u64,
+    /// Bytes of all waiting frames, by lane.
+    live: [u64; 5],
+    /// Frames before this number may have been sent, by lane: they stay as they are until ingest has spoken.
+    handed: [u64; 5],
+    /// Readings before this number went through the first, and the second step of thinning.
+    thinned: [u64; 2],
+    /// What was thinned and has no loss record yet.
+    untold: Option<Loss>,
     /// The witness as last written.
     witness: Vec<u8>,
     /// Gaps that a loss record explains: (lane, first) → last.
     explained: BTreeMap<(u8, u64), u64>,
     set_aside: usize,
     /// Changes not yet applied.
-    batch: sled::Batch,
+    batch: Changes,
     /// Whether anything was staged or applied since the last sync.
     dirty: bool,
 }
 
 /// A gap found by the scan: sequences of a lane that should be there.
-pub(super) type Gap = (Lane, u64, u64);
+pub type Gap = (Lane, u64, u64);
+
+fn is_sound(store: u64, lane: Lane, sequence: u64, value: &[u8]) -> bool {
+    Header::peek(value).is_ok_and(|h| h.lane == lane && h.sequence == sequence && h.store == store)
+}
+
+/// Whether a frame of the box's own lane holds gauges and nothing that would be missed.
+fn is_gauges(value: &[u8]) -> bool {
+    wire::Frame::decode(value).is_ok_and(|frame| matches!(frame.payload, Payload::Health(_)))
+}
 
 fn frame_key(lane: Lane, sequence: u64) -> [u8; 9] {
     let mut key = [lane as u8; 9];
@@ -149,82 +111,71 @@ fn tail_u64(bytes: &[u8]) -> Option<u64> {
     bytes.get(at..).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes)
 }
 
-impl Store {
-    /// Opens or creates the store in `dir`, makes its folders durable and checks every value.
-    pub(super) fn open(dir: &Path) -> Result<(Self, Vec<Gap>), StoreError> {
-        fs::create_dir_all(dir)?;
-        let db = sled::Config::default()
-            .path(dir)
-            .segment_size(SEGMENT_BYTES)
-            .cache_capacity(CACHE_BYTES)
-            .flush_every_ms(None)
-            .open()?;
-        for folder in [Some(dir), Some(dir.join("blobs").as_path()), dir.parent()].into_iter().flatten() {
-            if folder.is_dir() {
-                File::open(folder)?.sync_all()?;
-            }
-        }
-        let db_file = File::open(dir.join("db"))?;
+impl<S: Shelf> Store<S> {
+    /// Opens or begins the store on a shelf and checks every value; what is missing without a loss record.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn open(shelf: S) -> Result<(Self, Vec<Gap>), StoreError> {
         let mut store = Self {
-            dir: dir.into(),
-            db,
-            db_file,
+            shelf,
             id: 0,
             lanes: [LaneHead { floor: 1, next: 1 }; 5],
             sizes: Default::default(),
-            live_bytes: 0,
+            live: [0; 5],
+            handed: [0; 5],
+            thinned: [0; 2],
+            untold: None,
             witness: Vec::new(),
             explained: BTreeMap::new(),
             set_aside: 0,
-            batch: sled::Batch::default(),
+            batch: Changes::default(),
             dirty: false,
         };
-        store.read_meta(&fs::read(dir.join(WITNESS)).unwrap_or_default())?;
+        store.read_meta(&store.shelf.witness())?;
         let gaps = store.scan()?;
+        store.handed = store.lanes.map(|head| head.floor + SPAN);
         store.write_witness()?;
         Ok((store, gaps))
     }
 
-    /// Writes down, outside of sled, which store this is and how far its numbers have come: sled opens a truncated
+    /// Writes down, beside the shelf, which store this is and how far its numbers have come: sled opens a truncated
     /// file as an older state, or an empty one, without a word, and numbers would be given away a second time.
-    pub(super) fn write_witness(&mut self) -> Result<(), StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn write_witness(&mut self) -> Result<(), StoreError> {
         let mut bytes = self.id.to_le_bytes().to_vec();
         for head in &self.lanes {
             bytes.extend(head.next.to_le_bytes());
         }
         bytes.extend(frame::crc32c(&bytes).to_le_bytes());
-        if bytes == self.witness {
-            return Ok(());
+        if bytes != self.witness {
+            self.shelf.set_witness(&bytes)?;
+            self.witness = bytes;
         }
-        let new = self.dir.join("witness.new");
-        let mut file = File::create(&new)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        fs::rename(new, self.dir.join(WITNESS))?;
-        File::open(&self.dir)?.sync_all()?;
-        self.witness = bytes;
         Ok(())
     }
 
     fn read_meta(&mut self, witness: &[u8]) -> Result<(), StoreError> {
         let witness = read_witness(witness);
-        let format = self.db.get(KEY_FORMAT)?;
-        let id = self.db.get(KEY_STORE)?.as_deref().and_then(tail_u64);
+        let format = self.shelf.get(&KEY_FORMAT)?;
+        let id = self.shelf.get(&KEY_STORE)?.as_deref().and_then(tail_u64);
         match (format.as_deref(), id) {
             (Some(&[FORMAT]), Some(id)) => self.id = id,
             (Some(&[found]), _) if found > FORMAT => return Err(StoreError::Newer { found }),
-            (None, None) if self.db.is_empty() && witness.is_none() => {
+            (None, None) if witness.is_none() && self.is_bare()? => {
                 // 53 bits, so that the number survives JSON and spreadsheets.
                 self.id = fastrand::u64(1..1 << 53);
-                self.batch.insert(&KEY_FORMAT, &[FORMAT]);
-                self.batch.insert(&KEY_STORE, &self.id.to_be_bytes());
+                self.batch.insert(KEY_FORMAT, [FORMAT]);
+                self.batch.insert(KEY_STORE, self.id.to_be_bytes());
                 self.dirty = true;
                 self.commit()?;
             }
             _ => return Err(StoreError::Damaged("its format or its number is missing".into())),
         }
         for lane in Lane::ALL {
-            if let Some(value) = self.db.get(lane_key(lane))? {
+            if let Some(value) = self.shelf.get(&lane_key(lane))? {
                 let head = (value.get(..8).and_then(tail_u64), value.get(8..16).and_then(tail_u64));
                 let (Some(floor), Some(next)) = head else {
                     return Err(StoreError::Damaged(format!(
@@ -240,14 +191,45 @@ impl Store {
         {
             return Err(StoreError::Damaged("it has fallen back to an earlier state".into()));
         }
-        for entry in self.db.scan_prefix([KEY_EXPLAINED]) {
-            let (key, value) = entry?;
-            if let (Some(&lane), Some(from), Some(to)) = (key.get(1), tail_u64(&key), tail_u64(&value)) {
-                self.explained.insert((lane, from), to);
+        if let Some(marks) = self.shelf.get(&KEY_THINNED)? {
+            for (mark, bytes) in self.thinned.iter_mut().zip(marks.chunks(8)) {
+                *mark = tail_u64(bytes).unwrap_or(0);
             }
         }
-        self.set_aside = self.db.scan_prefix([KEY_SET_ASIDE]).count();
-        Ok(())
+        if let Some([from, to, count]) = self.shelf.get(&KEY_UNTOLD)?.as_deref().map(|value| {
+            [value.get(..8), value.get(8..16), value.get(16..)].map(|b| b.and_then(tail_u64).unwrap_or(0))
+        }) {
+            // Of an earlier start: the time of this one must do.
+            let (lane, reason) = (Lane::Reading, LossReason::Thinned);
+            self.untold = Some(Loss { lane, from, to, count, reason, mono_ms: 0 });
+        }
+        let explained = &mut self.explained;
+        self.shelf.scan(KEY_EXPLAINED, &mut |key, value| {
+            if let (Some(&lane), Some(from), Some(to)) = (key.get(1), tail_u64(key), tail_u64(value)) {
+                explained.insert((lane, from), to);
+            }
+            ControlFlow::Continue(())
+        })?;
+        let set_aside = &mut self.set_aside;
+        self.shelf.scan(KEY_SET_ASIDE, &mut |_, _| {
+            *set_aside += 1;
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// Whether there is nothing at all.
+    fn is_bare(&self) -> Result<bool, StoreError> {
+        for prefix in Lane::ALL.map(|lane| lane as u8).into_iter().chain(KEY_SET_ASIDE..=KEY_EXPLAINED) {
+            let mut is_bare = true;
+            self.shelf.scan(prefix, &mut |_, _| {
+                is_bare = false;
+                ControlFlow::Break(())
+            })?;
+            if !is_bare {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Checks that every lane holds exactly its sequences, each in a sound frame. Removes what is not sound.
@@ -255,27 +237,34 @@ impl Store {
         let mut gaps: Vec<Gap> = Vec::new();
         for lane in Lane::ALL {
             let mut head = self.lanes[lane as usize];
+            let id = self.id;
+            let mut unsound: Vec<Vec<u8>> = Vec::new();
+            // Sound frames as (number, bytes).
+            let mut found: Vec<(u64, usize)> = Vec::new();
             let mut expected = head.floor;
-            for entry in self.db.scan_prefix([lane as u8]) {
-                let (key, value) = entry?;
-                let sound = match (key.len(), tail_u64(&key)) {
-                    (9, Some(sequence)) if sequence >= expected => {
-                        self.is_sound(lane, sequence, &value).then_some(sequence)
+            self.shelf.scan(lane as u8, &mut |key, value| {
+                match (key.len(), tail_u64(key)) {
+                    (9, Some(sequence)) if sequence >= expected && is_sound(id, lane, sequence, value) => {
+                        found.push((sequence, value.len()));
+                        expected = sequence + 1;
                     }
-                    _ => None,
-                };
-                let Some(sequence) = sound else {
-                    self.batch.remove(&key);
-                    self.dirty = true;
-                    continue;
-                };
+                    _ => unsound.push(key.to_vec()),
+                }
+                ControlFlow::Continue(())
+            })?;
+            for key in unsound {
+                self.batch.remove(key);
+                self.dirty = true;
+            }
+            let mut expected = head.floor;
+            for (sequence, bytes) in found {
                 if sequence > expected {
                     gaps.push((lane, expected, sequence - 1));
                 }
                 for _ in expected..sequence {
                     self.sizes[lane as usize].push_back(0);
                 }
-                self.grow(lane, value.len());
+                self.grow(lane, bytes);
                 expected = sequence + 1;
                 // A head older than its frames would give their numbers away a second time.
                 head.next = head.next.max(expected);
@@ -288,48 +277,57 @@ impl Store {
             }
             self.lanes[lane as usize] = head;
         }
-        let explained = &self.explained;
-        gaps.retain(|(lane, from, to)| {
-            !explained.iter().any(|((l, f), t)| *l == *lane as u8 && f <= from && to <= t)
-        });
-        Ok(gaps)
+        Ok(gaps.into_iter().flat_map(|gap| self.unexplained(gap)).collect())
+    }
+
+    /// The parts of a gap that no loss record covers.
+    fn unexplained(&self, (lane, from, to): Gap) -> Vec<Gap> {
+        let mut open = Vec::new();
+        let mut next = from;
+        while next <= to {
+            if let Some(end) = self.explained_until(lane, next) {
+                next = end.saturating_add(1);
+                continue;
+            }
+            let covered = self.explained.range((lane as u8, next)..=(lane as u8, to)).next();
+            let end = covered.map_or(to, |((_, start), _)| start - 1);
+            open.push((lane, next, end));
+            next = end + 1;
+        }
+        open
     }
 
     /// Accounts for one more frame at the end of a lane.
     fn grow(&mut self, lane: Lane, bytes: usize) {
         let bytes = u16::try_from(bytes).unwrap_or(u16::MAX);
         self.sizes[lane as usize].push_back(bytes);
-        self.live_bytes += u64::from(bytes);
-    }
-
-    fn is_sound(&self, lane: Lane, sequence: u64, value: &[u8]) -> bool {
-        Header::peek(value).is_ok_and(|h| h.lane == lane && h.sequence == sequence && h.store == self.id)
+        self.live[lane as usize] += u64::from(bytes);
     }
 
     /// Number of this store, which every frame carries.
-    pub(super) fn id(&self) -> u64 {
+    pub fn id(&self) -> u64 {
         self.id
     }
 
     /// What lies in each lane.
-    pub(super) fn heads(&self) -> Heads {
+    pub fn heads(&self) -> Heads {
         Heads { store: self.id, lanes: self.lanes }
     }
 
     /// Next free number of a lane.
-    pub(super) fn next(&self, lane: Lane) -> u64 {
+    pub fn next(&self, lane: Lane) -> u64 {
         self.lanes[lane as usize].next
     }
 
     /// Frames that were set aside.
-    pub(super) fn set_aside_frames(&self) -> usize {
+    pub fn set_aside_frames(&self) -> usize {
         self.set_aside
     }
 
     /// Stages a frame for the next commit.
-    pub(super) fn put(&mut self, frame: &Packed) {
+    pub fn put(&mut self, frame: &Packed) {
         assert!(frame.bytes.len() <= MAX_FRAME_BYTES, "a frame over its bound would land in a blob");
-        self.batch.insert(&frame_key(frame.lane, frame.sequence), frame.bytes.as_slice());
+        self.batch.insert(frame_key(frame.lane, frame.sequence), frame.bytes.as_slice());
         let head = &mut self.lanes[frame.lane as usize];
         head.next = head.next.max(frame.sequence + 1);
         self.grow(frame.lane, frame.bytes.len());
@@ -341,22 +339,28 @@ impl Store {
         let mut value = [0; 16];
         value[..8].copy_from_slice(&head.floor.to_be_bytes());
         value[8..].copy_from_slice(&head.next.to_be_bytes());
-        self.batch.insert(&lane_key(lane), &value);
+        self.batch.insert(lane_key(lane), value);
         self.dirty = true;
     }
 
     /// Stages the removal of everything in `lane` before `below`.
-    pub(super) fn forget(&mut self, lane: Lane, below: u64) {
+    pub fn forget(&mut self, lane: Lane, below: u64) {
         let head = &mut self.lanes[lane as usize];
         let below = below.min(head.next);
         if below <= head.floor {
             return;
         }
-        for sequence in head.floor..below {
-            self.batch.remove(&frame_key(lane, sequence));
-            self.live_bytes -= self.sizes[lane as usize].pop_front().map_or(0, u64::from);
+        let sizes = &mut self.sizes[lane as usize];
+        // Behind it may lie what was dropped and explained: that has nobody to wait for.
+        while head.floor < below || sizes.front() == Some(&0) {
+            let bytes = sizes.pop_front().map_or(0, u64::from);
+            if bytes > 0 {
+                self.batch.remove(frame_key(lane, head.floor));
+                self.live[lane as usize] -= bytes;
+            }
+            head.floor += 1;
         }
-        head.floor = below;
+        let below = head.floor;
         let passed: Vec<u64> = self
             .explained
             .range((lane as u8, 0)..=(lane as u8, u64::MAX))
@@ -365,32 +369,56 @@ impl Store {
             .collect();
         for from in passed {
             self.explained.remove(&(lane as u8, from));
-            self.batch.remove(&explained_key(lane, from));
+            self.batch.remove(explained_key(lane, from));
         }
         self.stage_head(lane);
     }
 
     /// Notes that a gap has its loss record, so that the next start does not report it again.
-    pub(super) fn explain(&mut self, lane: Lane, from: u64, to: u64) {
+    pub fn explain(&mut self, lane: Lane, from: u64, to: u64) {
+        // A gap that goes on where one ended makes it longer, so that a long outage is one gap.
+        let before = self.explained.range(..(lane as u8, from)).next_back();
+        let from = match before {
+            Some((&(l, start), &end)) if l == lane as u8 && end + 1 == from => start,
+            _ => from,
+        };
         self.explained.insert((lane as u8, from), to);
-        self.batch.insert(&explained_key(lane, from), &to.to_be_bytes());
+        self.batch.insert(explained_key(lane, from), to.to_be_bytes());
         self.dirty = true;
     }
 
     /// The bytes of a frame, if they are there and sound.
-    pub(super) fn read(&self, lane: Lane, sequence: u64) -> Result<Option<Vec<u8>>, StoreError> {
-        let value = self.db.get(frame_key(lane, sequence))?;
-        Ok(value.filter(|value| self.is_sound(lane, sequence, value)).map(|value| value.to_vec()))
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn read(&self, lane: Lane, sequence: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        let value = self.shelf.get(&frame_key(lane, sequence))?;
+        Ok(value.filter(|value| is_sound(self.id, lane, sequence, value)))
+    }
+
+    /// The same for one who will send it: from then on it stays as it is.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn hand_out(&mut self, lane: Lane, sequence: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        let handed = &mut self.handed[lane as usize];
+        *handed = (*handed).max(sequence + 1);
+        self.read(lane, sequence)
     }
 
     /// Whether a loss record already covers this number.
-    pub(super) fn is_explained(&self, lane: Lane, sequence: u64) -> bool {
+    pub fn is_explained(&self, lane: Lane, sequence: u64) -> bool {
+        self.explained_until(lane, sequence).is_some()
+    }
+
+    /// The end of the explained gap that holds this number.
+    fn explained_until(&self, lane: Lane, sequence: u64) -> Option<u64> {
         let before = self.explained.range(..=(lane as u8, sequence)).next_back();
-        before.is_some_and(|((l, _), to)| *l == lane as u8 && sequence <= *to)
+        before.filter(|((l, _), to)| *l == lane as u8 && sequence <= **to).map(|(_, to)| *to)
     }
 
     /// Copies a refused frame aside with the reason byte; the loss to report, unless it was set aside before.
-    pub(super) fn put_aside(
+    pub fn put_aside(
         &mut self,
         lane: Lane,
         sequence: u64,
@@ -411,8 +439,13 @@ impl Store {
             self.set_aside += 1;
             if self.set_aside > MAX_SET_ASIDE {
                 // Frames of one commit are few, so the first applied one is older than any staged one.
-                if let Some(oldest) = self.db.scan_prefix([KEY_SET_ASIDE]).next() {
-                    self.batch.remove(&oldest?.0);
+                let mut oldest = None;
+                self.shelf.scan(KEY_SET_ASIDE, &mut |key, _| {
+                    oldest = Some(key.to_vec());
+                    ControlFlow::Break(())
+                })?;
+                if let Some(key) = oldest {
+                    self.batch.remove(key);
                     self.set_aside -= 1;
                 }
             }
@@ -429,51 +462,169 @@ impl Store {
         Ok(Some(loss))
     }
 
-    /// Stages dropping the oldest readings when frames fill their part of the quota; the loss to report.
-    pub(super) fn make_room(&mut self, quota_bytes: u64, stamp: Stamp) -> Result<Option<Loss>, StoreError> {
-        let percent = quota_bytes.saturating_sub(FLOOR_BYTES) / 100;
-        if self.live_bytes <= percent * FILL_PERCENT {
-            return Ok(None);
+    /// Stages what makes room, dropping or else thinning; the losses to report. Thinning reads at most `allowance`
+    /// bytes, which it takes from it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn make_room(
+        &mut self,
+        budget: Budget,
+        allowance: &mut u64,
+        stamp: Stamp,
+    ) -> Result<Vec<Loss>, StoreError> {
+        let mut losses = Vec::new();
+        let drops = budget.to_drop(self.live);
+        for lane in DROP_ORDER {
+            losses.extend(self.drop_oldest(lane, drops[lane as usize], stamp)?);
         }
-        let mut surplus = self.live_bytes.saturating_sub(percent * AFTER_DROP_PERCENT);
-        let mut frames = 0;
-        for size in &self.sizes[Lane::Reading as usize] {
-            if surplus == 0 {
-                break;
+        // Never both in one commit: what is staged cannot be read, and would be counted as it was.
+        if losses.is_empty()
+            && let Some(loss) = self.thin(budget.to_thin(self.live), allowance, stamp)?
+        {
+            let untold = self.untold.take();
+            self.set_untold(Some(match untold {
+                None => loss,
+                Some(told) => Loss {
+                    from: told.from.min(loss.from),
+                    to: told.to.max(loss.to),
+                    count: told.count + loss.count,
+                    ..told
+                },
+            }));
+        }
+        if let Some(loss) = &self.untold
+            && !(loss.mono_ms..loss.mono_ms + TELL_THINNED_MS).contains(&stamp.mono_ms)
+        {
+            losses.extend(self.untold.take());
+            self.set_untold(None);
+        }
+        Ok(losses)
+    }
+
+    /// Notes what was thinned and has no loss record yet.
+    fn set_untold(&mut self, loss: Option<Loss>) {
+        match &loss {
+            Some(loss) => {
+                let value = [loss.from, loss.to, loss.count].map(u64::to_be_bytes).concat();
+                self.batch.insert(KEY_UNTOLD, value);
             }
-            surplus = surplus.saturating_sub(u64::from(*size));
-            frames += 1;
+            None => self.batch.remove(KEY_UNTOLD),
         }
-        let head = self.lanes[Lane::Reading as usize];
-        let to = head.floor.saturating_add(frames).min(head.next);
-        if to == head.floor {
-            return Ok(None);
-        }
-        let mut count = 0;
-        for sequence in head.floor..to {
-            if let Some(value) = self.db.get(frame_key(Lane::Reading, sequence))? {
-                count += Header::peek(&value).map_or(0, |header| u64::from(header.items));
+        self.untold = loss;
+        self.dirty = true;
+    }
+
+    /// Thins the oldest readings that can be to save `surplus` bytes.
+    fn thin(
+        &mut self,
+        mut surplus: u64,
+        allowance: &mut u64,
+        stamp: Stamp,
+    ) -> Result<Option<Loss>, StoreError> {
+        let lane = Lane::Reading;
+        let head = self.lanes[lane as usize];
+        let mut loss: Option<Loss> = None;
+        let marks = self.thinned;
+        // The second step follows the first, as far as that had come before this commit.
+        let ends = [head.next, marks[0]];
+        for (number, (step, fresh_part)) in FRESH_PART.into_iter().enumerate() {
+            let end = (head.next - (head.next - head.floor) / fresh_part).min(ends[number]);
+            let first = marks[number].max(self.handed[lane as usize]).max(head.floor);
+            for sequence in first..end {
+                let at = (sequence - head.floor) as usize;
+                let size = self.sizes[lane as usize].get(at).copied().map_or(0, u64::from);
+                if surplus == 0 || size > *allowance {
+                    break;
+                }
+                self.thinned[number] = sequence + 1;
+                let Some(bytes) = (if size == 0 { None } else { self.read(lane, sequence)? }) else {
+                    continue;
+                };
+                *allowance -= size;
+                let Some(thinned) = thin(&bytes, step) else { continue };
+                let saved = size - thinned.bytes.len() as u64;
+                surplus = surplus.saturating_sub(saved);
+                self.live[lane as usize] -= saved;
+                self.sizes[lane as usize][at] = thinned.bytes.len() as u16;
+                self.batch.insert(frame_key(lane, sequence), thinned.bytes);
+                let loss = loss.get_or_insert(Loss {
+                    lane,
+                    from: sequence,
+                    to: sequence,
+                    count: 0,
+                    reason: LossReason::Thinned,
+                    mono_ms: stamp.mono_ms,
+                });
+                (loss.from, loss.to) = (loss.from.min(sequence), loss.to.max(sequence));
+                loss.count += thinned.removed;
             }
         }
-        self.forget(Lane::Reading, to);
-        Ok(Some(Loss {
-            lane: Lane::Reading,
-            from: head.floor,
-            to: to - 1,
-            count,
-            reason: LossReason::Quota,
-            mono_ms: stamp.mono_ms,
-        }))
+        if self.thinned != marks {
+            let marks = self.thinned.map(u64::to_be_bytes).concat();
+            self.batch.insert(KEY_THINNED, marks);
+            self.dirty = true;
+        }
+        Ok(loss)
+    }
+
+    /// Drops the oldest frames of a lane that were never sent, until `surplus` bytes are free. Of the box's own lane
+    /// only gauges go: what explains a gap must arrive.
+    fn drop_oldest(&mut self, lane: Lane, mut surplus: u64, stamp: Stamp) -> Result<Vec<Loss>, StoreError> {
+        let head = self.lanes[lane as usize];
+        let mut losses: Vec<Loss> = Vec::new();
+        let mut sequence = self.handed[lane as usize].max(head.floor);
+        while surplus > 0 && sequence < head.next {
+            if let Some(end) = self.explained_until(lane, sequence) {
+                sequence = end + 1;
+                continue;
+            }
+            let mut count = 0;
+            if let Some(value) = self.shelf.get(&frame_key(lane, sequence))? {
+                if lane == Lane::Health && !is_gauges(&value) {
+                    sequence += 1;
+                    continue;
+                }
+                count = Header::peek(&value).map_or(0, |header| u64::from(header.items));
+            }
+            self.batch.remove(frame_key(lane, sequence));
+            let at = (sequence - head.floor) as usize;
+            if let Some(size) = self.sizes[lane as usize].get_mut(at) {
+                let bytes = u64::from(std::mem::take(size));
+                self.live[lane as usize] -= bytes;
+                surplus = surplus.saturating_sub(bytes);
+            }
+            match losses.last_mut().filter(|loss| loss.to + 1 == sequence) {
+                Some(loss) => (loss.to, loss.count) = (sequence, loss.count + count),
+                None => losses.push(Loss {
+                    lane,
+                    from: sequence,
+                    to: sequence,
+                    count,
+                    reason: LossReason::Quota,
+                    mono_ms: stamp.mono_ms,
+                }),
+            }
+            sequence += 1;
+        }
+        for loss in &losses {
+            self.explain(lane, loss.from, loss.to);
+        }
+        Ok(losses)
+    }
+
+    /// Gives a number to `count` items that could not be kept, so that they are missed; the loss to report.
+    pub fn skip(&mut self, lane: Lane, count: u64, stamp: Stamp) -> Loss {
+        let sequence = self.next(lane);
+        self.lanes[lane as usize].next = sequence + 1;
+        self.sizes[lane as usize].push_back(0);
+        self.stage_head(lane);
+        self.explain(lane, sequence, sequence);
+        Loss { lane, from: sequence, to: sequence, count, reason: LossReason::Quota, mono_ms: stamp.mono_ms }
     }
 
     /// Stages what to remember of an alarm rule; an empty list forgets it.
-    pub(super) fn remember_rule(
-        &mut self,
-        gateway: &GatewayId,
-        rule: &str,
-        events: Vec<AlarmEvent>,
-        stamp: Stamp,
-    ) {
+    pub fn remember_rule(&mut self, gateway: &GatewayId, rule: &str, events: Vec<AlarmEvent>, stamp: Stamp) {
         let mut key = vec![KEY_RULE];
         key.extend(rule.as_bytes());
         self.dirty = true;
@@ -490,84 +641,93 @@ impl Store {
     }
 
     /// What was remembered of all rules.
-    pub(super) fn remembered_rules(&self) -> Result<Vec<AlarmEvent>, StoreError> {
+    pub fn remembered_rules(&self) -> Result<Vec<AlarmEvent>, StoreError> {
         let mut events = Vec::new();
-        for entry in self.db.scan_prefix([KEY_RULE]) {
-            let (_, value) = entry?;
-            match wire::Frame::decode(&value).map(|frame| frame.payload) {
+        self.shelf.scan(KEY_RULE, &mut |_, value| {
+            match wire::Frame::decode(value).map(|frame| frame.payload) {
                 Ok(Payload::Alarms(alarms)) => events.extend(alarms.events),
                 Ok(_) | Err(_) => {
                     tracing::warn!("the remembered state of a rule is unreadable: it starts quiet")
                 }
             }
-        }
+            ControlFlow::Continue(())
+        })?;
         Ok(events)
     }
 
-    /// Hands the staged changes to sled without waiting for the disk: enough for removals, which cost a repeat at
-    /// worst.
-    pub(super) fn apply(&mut self) -> Result<(), StoreError> {
-        let batch = std::mem::take(&mut self.batch);
-        self.db.apply_batch(batch)?;
-        Ok(())
+    /// Makes the staged changes without waiting for the disk: enough for removals, which cost a repeat at worst.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn apply(&mut self) -> Result<(), StoreError> {
+        let changes = std::mem::take(&mut self.batch);
+        if changes.0.is_empty() {
+            return Ok(());
+        }
+        self.shelf.apply(changes)
     }
 
     /// Makes everything staged and applied durable. Only after this may anyone be told that it is stored.
-    pub(super) fn commit(&mut self) -> Result<(), StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn commit(&mut self) -> Result<(), StoreError> {
         if !self.dirty {
             return Ok(());
         }
         self.apply()?;
-        self.db.flush()?; // sled's buffers to the page cache
-        self.db_file.sync_data()?; // the page cache to stable storage
+        self.shelf.sync()?;
         self.dirty = false;
         Ok(())
     }
 
-    /// Bytes on disk (blocks, not lengths: the file is sparse) and files in `blobs/`, which must be none.
-    pub(super) fn usage(&self) -> (u64, u64) {
-        let mut bytes = 0;
-        let mut blobs = 0;
-        let folders: [(PathBuf, Option<&mut u64>); 2] =
-            [(self.dir.clone(), None), (self.dir.join("blobs"), Some(&mut blobs))];
-        for (folder, mut count) in folders {
-            let Ok(entries) = fs::read_dir(folder) else { continue };
-            for meta in entries.flatten().filter_map(|entry| entry.metadata().ok()) {
-                bytes += meta.blocks() * 512;
-                if let (Some(count), true) = (count.as_deref_mut(), meta.is_file()) {
-                    *count += 1;
-                }
-            }
-        }
-        (bytes, blobs)
+    /// How much room there is on the disk.
+    pub fn room(&self) -> Room {
+        self.shelf.room()
+    }
+
+    /// Bytes of all waiting frames.
+    pub fn live_bytes(&self) -> u64 {
+        self.live.iter().sum()
+    }
+
+    /// Holds room back for a full disk, unless it is held already.
+    ///
+    /// # Errors
+    /// Of the operating system: there is no room to hold.
+    pub fn hold_ballast(&mut self) -> std::io::Result<()> {
+        self.shelf.hold_ballast()
     }
 
     /// The numbers that wait in `lane`.
-    pub(super) fn range(&self, lane: Lane) -> Range<u64> {
+    pub fn range(&self, lane: Lane) -> Range<u64> {
         let head = self.lanes[lane as usize];
         head.floor..head.next
     }
 }
 
 #[cfg(test)]
-impl Store {
+impl<S: Shelf> Store<S> {
     /// Writes any bytes under a frame's key, as a bad disk might.
-    pub(super) fn damage(&mut self, lane: Lane, sequence: u64, value: Option<&[u8]>) {
+    pub fn damage(&mut self, lane: Lane, sequence: u64, value: Option<&[u8]>) {
         let key = frame_key(lane, sequence);
         match value {
-            Some(value) => self.batch.insert(&key, value),
-            None => self.batch.remove(&key),
+            Some(value) => self.batch.insert(key, value),
+            None => self.batch.remove(key),
         }
         self.dirty = true;
         self.commit().expect("a sound store");
     }
 
     /// The reason and bytes of every frame that was set aside.
-    pub(super) fn list_aside(&self) -> Vec<(u8, Vec<u8>)> {
-        self.db
-            .scan_prefix([KEY_SET_ASIDE])
-            .map(|entry| entry.expect("a sound store").1)
-            .map(|value| (value[0], value[1..].to_vec()))
-            .collect()
+    pub fn list_aside(&self) -> Vec<(u8, Vec<u8>)> {
+        let mut aside = Vec::new();
+        self.shelf
+            .scan(KEY_SET_ASIDE, &mut |_, value| {
+                aside.push((value[0], value[1..].to_vec()));
+                ControlFlow::Continue(())
+            })
+            .expect("a sound store");
+        aside
     }
 }

@@ -4,13 +4,19 @@ use std::sync::atomic::Ordering;
 use tempfile::TempDir;
 use wire::{BootId, Frame, Health, Loss, LossReason, Place, Quality, Reading, Series};
 
-use super::store::Store;
+use super::shelf::SledShelf;
+use super::store::{Gap, Store};
 use super::*;
 use crate::batch::pack;
 use crate::testing::{clock, place, sensors, stamp};
 
 fn gateway() -> GatewayId {
     GatewayId::new("gw").expect("valid")
+}
+
+/// The store without its thread.
+fn open_store(folder: &TempDir) -> Result<(Store<SledShelf>, Vec<Gap>), StoreError> {
+    Store::open(SledShelf::open(&folder.path().join("buffer"))?)
 }
 
 fn open_in(folder: &TempDir) -> Opened {
@@ -167,7 +173,7 @@ fn what_the_disk_spoiled_becomes_a_loss_record_told_once() {
     assert_eq!(per_frame, 6, "one frame each");
     close(opened);
 
-    let (mut store, gaps) = Store::open(&folder.path().join("buffer")).expect("sound");
+    let (mut store, gaps) = open_store(&folder).expect("sound");
     assert_eq!(gaps, []);
     let mut spoiled = store.read(Lane::Reading, 2).expect("sound").expect("there");
     spoiled[100] ^= 1;
@@ -207,7 +213,7 @@ fn a_lost_tail_is_noticed_because_the_next_number_is_known() {
     keep(&opened, gauge(1.0));
     keep(&opened, readings(1));
     close(opened);
-    let (mut store, _) = Store::open(&folder.path().join("buffer")).expect("sound");
+    let (mut store, _) = open_store(&folder).expect("sound");
     store.damage(Lane::Reading, 1, None);
     drop(store);
     let opened = open_in(&folder);
@@ -356,7 +362,7 @@ fn a_refused_frame_is_set_aside_once_with_its_reason() {
     assert_eq!(opened.buffer.gauges().lost_frames.load(Ordering::Relaxed), 0, "it lies on the box");
     block_on(opened.buffer.forget(store, Lane::Reading, 2)).expect("the thread lives");
     close(opened);
-    let (store, gaps) = Store::open(&folder.path().join("buffer")).expect("sound");
+    let (store, gaps) = open_store(&folder).expect("sound");
     assert_eq!(gaps, []);
     let aside = store.list_aside();
     let packed = pack(&gateway(), store.id(), 1, readings(1)).expect("packs");
@@ -397,13 +403,17 @@ fn alarm_rules_are_remembered_with_their_event() {
 }
 
 #[test]
-fn the_quota_drops_the_oldest_readings_says_so_and_spares_alarms() {
+fn the_quota_thins_then_drops_accounts_for_every_reading_and_spares_alarms() {
     const QUOTA: u64 = crate::config::MIN_QUOTA_BYTES;
+    const BATCHES: u64 = 4_000;
     let folder = TempDir::new().expect("a folder");
-    let opened = open_with(&folder, QUOTA);
+    let second = Arc::new(AtomicU64::new(1));
+    let clock = Arc::clone(&second);
+    let later = move || stamp(1000 * clock.load(Ordering::Relaxed));
+    let opened = open(folder.path(), &gateway(), QUOTA, later).expect("opens");
     keep(&opened, alarm(place(1)));
     let mut most = 0;
-    for n in 0..4_000 {
+    for n in 0..BATCHES {
         keep(&opened, readings(n % 50));
         if n % 64 == 0 {
             flush(&opened);
@@ -413,20 +423,112 @@ fn the_quota_drops_the_oldest_readings_says_so_and_spares_alarms() {
     flush(&opened);
     // 78 MB went in.
     assert!(most < QUOTA, "{} MiB", most >> 20);
-    let (floor, next) = head(&opened, Lane::Reading);
-    assert_eq!(next, 4_001);
-    assert!(next - floor > 200, "most of the quota is used: {floor}..{next}");
+    assert_eq!(opened.buffer.gauges().blob_files.load(Ordering::Relaxed), 0);
     assert_eq!(head(&opened, Lane::Alarm), (1, 2));
     assert!(read(&opened, Lane::Alarm, 1).is_some());
-    let mut expected = 1;
-    for sequence in 1..head(&opened, Lane::Health).1 {
-        for (lane, from, to, count, reason) in losses(&opened, sequence) {
-            assert_eq!((lane, reason, from), (Lane::Reading, LossReason::Quota, expected), "gap after gap");
-            assert_eq!(count, (to - from + 1) * 2400, "every reading is accounted for");
-            expected = to + 1;
+
+    // Read first: what is handed out stays, what is not there is in the ledger by then.
+    let (floor, next) = head(&opened, Lane::Reading);
+    assert_eq!((floor, next), (1, BATCHES + 1), "what may have been sent stays");
+    let (mut kept, mut absent) = (0, Vec::new());
+    for sequence in floor..next {
+        match read(&opened, Lane::Reading, sequence) {
+            Some(frame) => kept += frame.payload.items() as u64,
+            None => absent.push(sequence),
         }
     }
-    assert_eq!(expected, floor, "everything below the floor is explained");
-    assert_eq!(opened.buffer.gauges().blob_files.load(Ordering::Relaxed), 0);
+    // What was thinned shares a record for a minute.
+    second.store(100, Ordering::Relaxed);
+    flush(&opened);
+    let (mut dropped, mut thinned, mut lost) = (Vec::new(), 0, 0);
+    for sequence in 1..head(&opened, Lane::Health).1 {
+        for (lane, from, to, count, reason) in losses(&opened, sequence) {
+            assert_eq!(lane, Lane::Reading);
+            lost += count;
+            match reason {
+                LossReason::Quota => dropped.extend(from..=to),
+                LossReason::Thinned => thinned += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert!(thinned > 0 && !dropped.is_empty(), "first one, then the other");
+    assert_eq!(
+        dropped,
+        (1 + SPAN..1 + SPAN + dropped.len() as u64).collect::<Vec<u64>>(),
+        "the oldest, once"
+    );
+    assert_eq!(absent, dropped, "and nothing else");
+    assert_eq!(kept + lost, BATCHES * 2400, "every reading is there, or in the ledger");
+
+    // Once the flight window is through, the gap behind it holds nobody up.
+    let store = heads(&opened).store;
+    block_on(opened.buffer.forget(store, Lane::Reading, 1 + SPAN)).expect("the thread lives");
+    flush(&opened);
+    assert_eq!(head(&opened, Lane::Reading).0, dropped.last().expect("some") + 1);
+    close(opened);
+}
+
+#[test]
+fn what_was_handed_out_is_neither_thinned_nor_dropped() {
+    let folder = TempDir::new().expect("a folder");
+    let opened = open_with(&folder, crate::config::MIN_QUOTA_BYTES);
+    let store = heads(&opened).store;
+    for n in 0..200 {
+        keep(&opened, readings(n));
+    }
+    flush(&opened);
+    let sent = read(&opened, Lane::Reading, 150).expect("kept");
+    for n in 0..2_000 {
+        keep(&opened, readings(n % 50));
+    }
+    flush(&opened);
+    assert_eq!(read(&opened, Lane::Reading, 150), Some(sent), "ingest may have it already");
+    assert_eq!(
+        read(&opened, Lane::Reading, 151).map(|frame| frame.payload.items()),
+        None,
+        "nobody saw this one"
+    );
+    block_on(opened.buffer.forget(store, Lane::Reading, 151)).expect("the thread lives");
+    close(opened);
+}
+
+#[test]
+fn a_full_disk_costs_readings_which_are_counted_and_nothing_else() {
+    let folder = TempDir::new().expect("a folder");
+    let second = Arc::new(AtomicU64::new(1));
+    let clock = Arc::clone(&second);
+    let later = move || stamp(1000 * clock.load(Ordering::Relaxed));
+    let opened = open(folder.path(), &gateway(), 1 << 30, later).expect("opens");
+    keep(&opened, gauge(0.0));
+    flush(&opened);
+    assert!(folder.path().join("buffer/ballast").exists(), "room is held back");
+
+    block_on(opened.buffer.commands.send(Command::Fail(Fail::Before, readings(1))))
+        .expect("the thread lives");
+    keep(&opened, alarm(place(1)));
+    keep(&opened, readings(2));
+    flush(&opened);
+    assert!(!folder.path().join("buffer/ballast").exists(), "alarms have it now");
+    assert_eq!(head(&opened, Lane::Alarm), (1, 2));
+    assert!(read(&opened, Lane::Alarm, 1).is_some());
+    assert_eq!(head(&opened, Lane::Reading), (1, 1), "no reading was kept");
+    assert_eq!(head(&opened, Lane::Health), (1, 2), "and not every one gets a record");
+
+    // Somebody deletes something.
+    second.store(10, Ordering::Relaxed);
+    keep(&opened, readings(3));
+    flush(&opened);
+    assert!(folder.path().join("buffer/ballast").exists());
+    assert_eq!(losses(&opened, 2), [(Lane::Reading, 1, 1, 2 * 2400, LossReason::Quota)]);
+    assert_eq!(read(&opened, Lane::Reading, 2).map(|frame| frame.payload), Some(readings(3)));
+    assert_eq!(opened.buffer.gauges().unkept.load(Ordering::Relaxed), 0);
+    close(opened);
+    let opened = open_in(&folder);
+    assert_eq!(
+        (head(&opened, Lane::Reading), head(&opened, Lane::Health)),
+        ((1, 3), (1, 3)),
+        "nothing twice"
+    );
     close(opened);
 }

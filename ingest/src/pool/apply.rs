@@ -1,7 +1,7 @@
 //! One log record → the state.
 
 use bincode::{Decode, Encode};
-use wire::{Batch, BootId, Clock, ClockState, Frame, GatewayId, Header, Lane, Payload};
+use wire::{Batch, BootId, Clock, ClockState, Frame, GatewayId, Header, Lane, LossReason, Payload};
 
 use super::ledger::Standing;
 use super::readings::{Dating, Leftover, Origin};
@@ -220,6 +220,10 @@ impl State {
                     self.totals.lanes[loss.lane as usize].lost += loss.count;
                     if loss.lane == Lane::Reading {
                         self.totals.lost += loss.count;
+                    }
+                    if loss.reason == LossReason::Thinned {
+                        // Its frames still come, with fewer readings.
+                        continue;
                     }
                     let range = (loss.from, loss.to.min(crate::admit::MAX_SEQUENCE));
                     self.door.lock().ledger.lose(gateway, frame.store, loss.lane, range, received_ms);

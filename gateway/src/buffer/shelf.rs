@@ -1,0 +1,265 @@
+//! Where the store lies: keys and values that a power cut must not hurt. The only file that names sled; [`super`]
+//! says why it is used this way.
+//!
+//! A call may panic when what lies there is damaged: [`super::keeper`] makes them inside `catch_unwind`.
+
+use std::fmt::Debug;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use wire::frame::MAX_FRAME_BYTES;
+
+use super::StoreError;
+
+/// Size of a sled segment in bytes: written to the store's `conf`, another value is refused ever after.
+const SEGMENT_BYTES: usize = 2 << 20;
+/// Most bytes a value has beside a frame: the reason of one that was set aside.
+const VALUE_EXTRA: usize = 1;
+// A leaf holds up to 16 values; past a quarter segment it would become a blob, a file that nothing syncs.
+const _: () = assert!(MAX_FRAME_BYTES + VALUE_EXTRA <= SEGMENT_BYTES / 80);
+/// Memory sled may use for pages, in bytes.
+const CACHE_BYTES: u64 = 16 << 20;
+/// What is taken on disk whatever lies in it, in bytes: 20 MiB by sled, and the ballast.
+pub(super) const FLOOR_BYTES: u64 = (20 << 20) + BALLAST_BYTES;
+/// Name of the file that says, outside of sled, which store this is and how far its numbers have come.
+const WITNESS: &str = "witness";
+/// Name of the file whose room the store gets when the disk is full.
+const BALLAST: &str = "ballast";
+/// Size of that file in bytes: four segments, enough for thousands of alarms.
+pub(super) const BALLAST_BYTES: u64 = 8 << 20;
+
+/// Changes that are made together or not at all; of two to the same key the later counts.
+#[derive(Debug, Default)]
+pub struct Changes(pub Vec<(Vec<u8>, Option<Vec<u8>>)>);
+
+impl Changes {
+    /// Stages a value.
+    pub fn insert(&mut self, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) {
+        self.0.push((key.into(), Some(value.into())));
+    }
+
+    /// Stages a removal.
+    pub fn remove(&mut self, key: impl Into<Vec<u8>>) {
+        self.0.push((key.into(), None));
+    }
+}
+
+/// What is seen of a key and its value; it says when to stop.
+pub type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
+
+/// How much room there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes on disk: blocks, not lengths, for the file is sparse.
+    pub used_bytes: u64,
+    /// Files that nothing syncs; must be 0.
+    pub blobs: u64,
+    /// Free bytes of the file system, as far as this process may use them.
+    pub free_bytes: u64,
+    /// Size of the file system in bytes.
+    pub disk_bytes: u64,
+}
+
+/// Keys and values in the order of their bytes.
+pub trait Shelf: Debug {
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Visits everything whose key begins with `prefix`, in order.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn scan(&self, prefix: u8, visit: Visit<'_>) -> Result<(), StoreError>;
+
+    /// Makes changes that are seen at once, and are durable after the next [`Shelf::sync`]; before it a power cut may
+    /// keep all of them or none.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn apply(&mut self, changes: Changes) -> Result<(), StoreError>;
+
+    /// Returns when everything applied is on stable storage.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn sync(&mut self) -> Result<(), StoreError>;
+
+    /// The witness as it was found; empty when there is none.
+    fn witness(&self) -> Vec<u8>;
+
+    /// Replaces the witness, whole and durable.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn set_witness(&mut self, bytes: &[u8]) -> Result<(), StoreError>;
+
+    /// How much room there is.
+    fn room(&self) -> Room;
+
+    /// Holds room back for a full disk, unless it is held already.
+    ///
+    /// # Errors
+    /// Of the operating system: there is no room to hold.
+    fn hold_ballast(&mut self) -> io::Result<()>;
+}
+
+impl From<sled::Error> for StoreError {
+    fn from(error: sled::Error) -> Self {
+        match error {
+            // What a machine does to a sound store. Everything else that sled says of a file is damage.
+            sled::Error::Io(io)
+                if matches!(
+                    io.kind(),
+                    io::ErrorKind::PermissionDenied
+                        | io::ErrorKind::StorageFull
+                        | io::ErrorKind::QuotaExceeded
+                        | io::ErrorKind::ReadOnlyFilesystem
+                        | io::ErrorKind::Interrupted
+                ) =>
+            {
+                Self::Io(io)
+            }
+            other => Self::Damaged(other.to_string()),
+        }
+    }
+}
+
+/// A sled store in a folder of its own.
+#[derive(Debug)]
+pub struct SledShelf {
+    dir: PathBuf,
+    db: sled::Db,
+    /// sled's one data file, to be synced after each flush.
+    db_file: File,
+}
+
+impl SledShelf {
+    /// Opens or creates the store in `dir` and makes its folders durable.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        fs::create_dir_all(dir)?;
+        let db = sled::Config::default()
+            .path(dir)
+            .segment_size(SEGMENT_BYTES)
+            .cache_capacity(CACHE_BYTES)
+            .flush_every_ms(None)
+            .open()?;
+        for folder in [Some(dir), Some(dir.join("blobs").as_path()), dir.parent()].into_iter().flatten() {
+            if folder.is_dir() {
+                File::open(folder)?.sync_all()?;
+            }
+        }
+        let db_file = File::open(dir.join("db"))?;
+        Ok(Self { dir: dir.into(), db, db_file })
+    }
+
+    /// Gives the store in `dir` the room that was held back for a full disk.
+    ///
+    /// # Errors
+    /// Of the operating system.
+    pub(super) fn free_ballast(dir: &Path) -> io::Result<()> {
+        match fs::remove_file(dir.join(BALLAST)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Shelf for SledShelf {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.db.get(key)?.map(|value| value.to_vec()))
+    }
+
+    fn scan(&self, prefix: u8, visit: Visit<'_>) -> Result<(), StoreError> {
+        for entry in self.db.scan_prefix([prefix]) {
+            let (key, value) = entry?;
+            if visit(&key, &value).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, changes: Changes) -> Result<(), StoreError> {
+        let mut batch = sled::Batch::default();
+        for (key, value) in changes.0 {
+            match value {
+                Some(value) => {
+                    assert!(
+                        value.len() <= MAX_FRAME_BYTES + VALUE_EXTRA,
+                        "a value over its bound would land in a blob"
+                    );
+                    batch.insert(key, value);
+                }
+                None => batch.remove(key),
+            }
+        }
+        self.db.apply_batch(batch)?;
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), StoreError> {
+        self.db.flush()?; // sled's buffers to the page cache
+        self.db_file.sync_data()?; // the page cache to stable storage
+        Ok(())
+    }
+
+    fn witness(&self) -> Vec<u8> {
+        fs::read(self.dir.join(WITNESS)).unwrap_or_default()
+    }
+
+    fn set_witness(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        let new = self.dir.join("witness.new");
+        let mut file = File::create(&new)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(new, self.dir.join(WITNESS))?;
+        File::open(&self.dir)?.sync_all()?;
+        Ok(())
+    }
+
+    fn room(&self) -> Room {
+        let mut room = Room { used_bytes: 0, blobs: 0, free_bytes: u64::MAX, disk_bytes: u64::MAX };
+        for (folder, is_blobs) in [(self.dir.clone(), false), (self.dir.join("blobs"), true)] {
+            let Ok(entries) = fs::read_dir(folder) else { continue };
+            for meta in entries.flatten().filter_map(|entry| entry.metadata().ok()) {
+                room.used_bytes += meta.blocks() * 512;
+                room.blobs += u64::from(is_blobs && meta.is_file());
+            }
+        }
+        if let Ok(disk) = rustix::fs::statvfs(&self.dir) {
+            room.free_bytes = disk.f_bavail.saturating_mul(disk.f_frsize);
+            room.disk_bytes = disk.f_blocks.saturating_mul(disk.f_frsize);
+        }
+        room
+    }
+
+    fn hold_ballast(&mut self) -> io::Result<()> {
+        let path = self.dir.join(BALLAST);
+        if fs::metadata(&path).is_ok_and(|meta| meta.blocks() * 512 >= BALLAST_BYTES) {
+            return Ok(());
+        }
+        let made = (|| {
+            let mut file = File::create(&path)?;
+            // Written, not only announced: some file systems promise room that they do not have.
+            let zeros = vec![0; 1 << 20];
+            for _ in 0..BALLAST_BYTES >> 20 {
+                file.write_all(&zeros)?;
+            }
+            file.sync_all()
+        })();
+        if made.is_err() {
+            // A part of it would only be in the way.
+            fs::remove_file(&path)?;
+        }
+        made
+    }
+}
