@@ -9,6 +9,7 @@ use tokio::time::sleep_until;
 use crate::buffer::{Buffer, Heads, Stopped};
 use crate::clock::Timekeeper;
 use crate::config::Config;
+use crate::ladder::{Ladder, Rungs, Step};
 use crate::mqtt::{self, Connection, Event};
 use crate::ship::{Action, Answer, Figures, Limits, Send, Ship, Why};
 
@@ -21,6 +22,8 @@ pub struct Report {
     pub oldest_unacked_ms: u64,
     /// Why the last connection ended; empty while one stands.
     pub trouble: String,
+    /// Restarts and reboots since ingest last acknowledged anything.
+    pub rungs: Rungs,
 }
 
 /// Where the task leaves its report; clones share it.
@@ -44,7 +47,8 @@ enum Woke {
     Ended,
 }
 
-/// Ships until `stop` says so, then for `grace` at most until the buffer is empty.
+/// Ships until `stop` says so, then for `grace` at most until the buffer is empty. Ends by itself when ingest has been
+/// silent for so long that something stronger is called for, and says what.
 pub async fn ship(
     config: Config,
     buffer: Buffer,
@@ -52,7 +56,7 @@ pub async fn ship(
     window: Window,
     mut stop: watch::Receiver<bool>,
     grace: Duration,
-) {
+) -> Option<Step> {
     let mut courier = Courier {
         machine: Ship::new(
             Limits { patience_ms: config.patience_ms, receipts: config.receipts },
@@ -60,6 +64,7 @@ pub async fn ship(
             time.now_ms(),
         ),
         heads: buffer.heads(),
+        ladder: Ladder::new(config.liveness.limits.clone(), Rungs::load(&config.data)),
         config,
         buffer,
         time,
@@ -68,8 +73,13 @@ pub async fn ship(
         trouble: String::new(),
     };
     let mut end_ms: Option<u64> = None;
+    let mut climbed = None;
     loop {
         if courier.step().await.is_err() {
+            break;
+        }
+        climbed = courier.climb();
+        if climbed.is_some() && end_ms.is_none() {
             break;
         }
         let now_ms = courier.time.now_ms();
@@ -89,6 +99,7 @@ pub async fn ship(
     if let Some((connection, _)) = courier.connection.take() {
         connection.close().await;
     }
+    climbed
 }
 
 struct Courier {
@@ -97,6 +108,7 @@ struct Courier {
     time: Timekeeper,
     window: Window,
     machine: Ship,
+    ladder: Ladder,
     heads: watch::Receiver<Heads>,
     connection: Option<(Connection, mpsc::Receiver<Event>)>,
     trouble: String,
@@ -136,7 +148,32 @@ impl Courier {
         report.figures = self.machine.figures();
         report.oldest_unacked_ms = self.machine.oldest_unacked_ms(self.time.now_ms());
         report.trouble.clone_from(&self.trouble);
+        report.rungs = self.ladder.rungs();
         Ok(())
+    }
+
+    /// Whether ingest has been silent for so long that something stronger is called for.
+    fn climb(&mut self) -> Option<Step> {
+        let before = self.ladder.rungs();
+        let figures = self.machine.figures();
+        let answers = figures.durable.saturating_add(figures.refused);
+        let waits = !self.heads.borrow().is_empty();
+        let step = self.ladder.look(self.time.now_ms(), answers, waits);
+        let rungs = self.ladder.rungs();
+        if rungs != before
+            && let Err(error) = rungs.save(&self.config.data)
+        {
+            tracing::warn!(%error, "how often the process was started again cannot be remembered");
+        }
+        if let Some(step) = step {
+            tracing::error!(
+                ?step,
+                restarts = rungs.restarts,
+                reboots = rungs.reboots,
+                "平台长时间无应答 ingest has acknowledged nothing for long although data waits"
+            );
+        }
+        step
     }
 
     async fn act(&mut self, action: Action) -> Result<(), Stopped> {

@@ -18,6 +18,7 @@
 //! - [`pipeline`]: the thread that owns judge, rules and batch
 //! - [`buffer`]: what survives a power cut; essay at its top; the only place that names sled
 //! - [`ship`]: what to send, when to give up, what to forget (pure)
+//! - [`ladder`]: what to do when ingest stays silent for long (pure)
 //! - [`courier`]: the task that carries out what `ship` says
 //! - [`mqtt`]: the client; the only place that names rumqttc
 //! - [`status`]: what `gateway status` shows
@@ -36,6 +37,7 @@ pub mod config;
 pub mod courier;
 mod discover;
 pub mod judge;
+pub mod ladder;
 pub mod mqtt;
 pub mod pipeline;
 pub mod sample;
@@ -65,6 +67,11 @@ pub enum RunError {
     /// The buffer.
     #[error(transparent)]
     Buffer(#[from] buffer::OpenError),
+    /// Ingest was silent for so long that the process wants to be started again; see [`ladder`].
+    #[error(
+        "平台长时间无应答，进程将重启 ingest has been silent for too long: this process ends to be started again"
+    )]
+    Stuck,
     /// The operating system has no room for a thread.
     #[error("a thread cannot be started: {0}")]
     Thread(#[from] std::io::Error),
@@ -120,7 +127,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
 
     let (stop, stopping) = watched::channel(false);
     let window = courier::Window::default();
-    let shipping = tokio::spawn(courier::ship(
+    let mut shipping = tokio::spawn(courier::ship(
         config.clone(),
         buffer.clone(),
         time.clone(),
@@ -139,7 +146,10 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let watching = tokio::spawn(watcher.run(stopping));
     tracing::info!(gateway = %config.id, sensors = config.sensors.len(), rules = config.rules.len(), broker = %config.broker, "running");
 
-    shutdown.await;
+    let climbed = tokio::select! {
+        () = shutdown => None,
+        ended = &mut shipping => ended.ok().flatten(),
+    };
     tracing::info!(gateway = %config.id, "stopping");
     stop_sampling.stop();
     if tokio::time::timeout(PATIENCE, pipeline_end).await.is_err() {
@@ -148,12 +158,31 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     // What the pipeline gave last becomes durable, and known to the shipper, before that looks whether it is done.
     let _ = tokio::time::timeout(PATIENCE, buffer.flush()).await;
     let _ = stop.send(true);
-    let _ = shipping.await;
+    if !shipping.is_finished() {
+        let _ = shipping.await;
+    }
     let _ = watching.await;
     buffer.stop().await;
     let ended = tokio::task::spawn_blocking(move || opened.thread.join());
     if tokio::time::timeout(PATIENCE, ended).await.is_err() {
         tracing::warn!("the disk does not answer: the buffer is left as it is");
     }
-    Ok(())
+    match climbed {
+        None => Ok(()),
+        Some(step) => {
+            if step == ladder::Step::Reboot {
+                reboot(&config.liveness.reboot);
+            }
+            Err(RunError::Stuck)
+        }
+    }
+}
+
+/// Starts the program that reboots the box.
+fn reboot(command: &[String]) {
+    let Some((program, arguments)) = command.split_first() else { return };
+    tracing::error!(program, "重启设备 the box is rebooted");
+    if let Err(error) = std::process::Command::new(program).args(arguments).spawn() {
+        tracing::error!(program, %error, "the program that reboots cannot be started");
+    }
 }

@@ -25,7 +25,7 @@ First steps:
   gateway run --config configs/gateway.toml      until Ctrl-C; what is not shipped waits for the next start
   gateway status --config configs/gateway.toml   how the running one is
 
-Exit codes: 0 fine, 64 the configuration is wrong, 1 could not start or is not running.
+Exit codes: 0 fine, 64 the configuration is wrong, 1 could not start or is not running, 75 start me again.
 Logs go to stderr; RUST_LOG=gateway=debug says more."
 )]
 struct Arguments {
@@ -84,6 +84,10 @@ fn run(config: Config) -> ExitCode {
     };
     match runtime.block_on(async { gateway::run(config, signalled()).await }) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error @ gateway::RunError::Stuck) => {
+            complain(&error.to_string());
+            ExitCode::from(gateway::ladder::STUCK)
+        }
         Err(error) => {
             complain(&format!("无法启动 could not start: {error}"));
             ExitCode::from(COULD_NOT_START)

@@ -29,8 +29,12 @@ const WINDOW: [usize; 5] = [8, 8, 16, 4, 4];
 const RESERVED: usize = 8;
 /// Frames in flight on a fresh connection, alarms and seal receipts apart; each acknowledgement allows one more. A
 /// server that comes back is not met by everybody's whole window at once, and a line that breaks under load still
-/// gets some frames through.
+/// gets some frames through. When acknowledgements become slow it closes again: see [`QUEUE_MS`].
 const FIRST_WINDOW: usize = 4;
+/// How much longer than the quickest an acknowledgement may take before fewer frames fly, in ms. What is in flight on
+/// a narrow line stands before a fresh alarm in the same queue, so that queue is kept short (the idea of LEDBAT,
+/// RFC 6817): on 256 kbit/s one frame of 25 KiB takes 0.8 s, and sixteen would be 13 s.
+const QUEUE_MS: u64 = 400;
 /// First pause before connecting again, and the longest, in ms. Half of each pause is random, so that a district
 /// that lost power together does not come back together.
 const CONNECT_BACKOFF_MS: (u64, u64) = (500, 30_000);
@@ -143,6 +147,8 @@ enum Line {
         budget: usize,
         /// How far the flight window is open, up to `budget`.
         opening: usize,
+        /// The quickest acknowledgement of this connection, in ms.
+        quickest_ms: u64,
     },
 }
 
@@ -236,7 +242,11 @@ impl Ship {
     pub fn connected(&mut self, _now_ms: u64, receive_maximum: u16) {
         self.figures.connects += 1;
         self.rewind();
-        self.line = Line::Online { budget: usize::from(receive_maximum.max(1)), opening: FIRST_WINDOW };
+        self.line = Line::Online {
+            budget: usize::from(receive_maximum.max(1)),
+            opening: FIRST_WINDOW,
+            quickest_ms: u64::MAX,
+        };
     }
 
     /// The connection is gone, or did not come to stand.
@@ -302,8 +312,16 @@ impl Ship {
     fn settle(&mut self, now_ms: u64, lane: Lane, sequence: u64, refused: Option<u8>) {
         // Ingest answers: the way is open.
         self.failures = 0;
-        if let Line::Online { opening, .. } = &mut self.line {
-            *opening = opening.saturating_add(1);
+        if let Line::Online { opening, quickest_ms, budget } = &mut self.line
+            && let Some(flight) = self.lanes[lane as usize].flights.get(&sequence)
+        {
+            let took_ms = now_ms.saturating_sub(flight.sent_ms);
+            *quickest_ms = took_ms.min(*quickest_ms);
+            *opening = if took_ms > quickest_ms.saturating_add(QUEUE_MS) {
+                opening.saturating_sub(1).max(1)
+            } else {
+                opening.saturating_add(1).min(*budget)
+            };
         }
         match refused {
             None => self.figures.durable += 1,
@@ -402,7 +420,7 @@ impl Ship {
 
     /// The next frame to send, if one may be sent; it then counts as in flight.
     pub fn next_send(&mut self, now_ms: u64) -> Option<Send> {
-        let Line::Online { budget, opening } = self.line else { return None };
+        let Line::Online { budget, opening, .. } = self.line else { return None };
         let in_flight = self.tokens.len();
         if in_flight >= budget {
             return None;

@@ -28,7 +28,8 @@ impl Rig {
     /// A connection stands, and has stood for long: its window is open.
     fn connected(&mut self, receive_maximum: u16) {
         self.ship.connected(self.now_ms, receive_maximum);
-        self.ship.line = Line::Online { budget: usize::from(receive_maximum), opening: 100 };
+        self.ship.line =
+            Line::Online { budget: usize::from(receive_maximum), opening: 100, quickest_ms: u64::MAX };
     }
 
     /// The buffer gains frames.
@@ -133,6 +134,31 @@ fn a_fresh_connection_opens_its_window_step_by_step() {
     rig.actions();
     rig.ship.connected(rig.now_ms, u16::MAX);
     assert_eq!(rig.sent(), "a1 a2 r2 r3 r4 r5", "and again");
+}
+
+#[test]
+fn a_narrow_line_keeps_its_queue_short() {
+    // 25 KiB take 800 ms, one after the other, and 100 ms of way.
+    let mut rig = Rig::new(false);
+    rig.actions();
+    rig.ship.connected(0, u16::MAX);
+    rig.store(Lane::Reading, 1_000);
+    let mut line: std::collections::VecDeque<(u64, Send)> = std::collections::VecDeque::new();
+    let (mut free_ms, mut most) = (0, 0);
+    for round in 0..200 {
+        for send in rig.sends() {
+            free_ms = rig.now_ms.max(free_ms) + 800;
+            line.push_back((free_ms + 100, send));
+        }
+        if round > 20 {
+            most = most.max(line.len());
+        }
+        let (at_ms, send) = line.pop_front().expect("something flies");
+        rig.now_ms = at_ms;
+        rig.answer(send, Answer::Durable);
+    }
+    assert!((1..=3).contains(&most), "{most} frames in the queue: an alarm would wait for them");
+    assert!(rig.now_ms <= 200 * (800 + 100), "and the line is hardly ever idle: {} ms", rig.now_ms);
 }
 
 #[test]

@@ -106,6 +106,8 @@ impl Watch {
         add("ship.connects", report.figures.connects as f64);
         add("ship.durable", report.figures.durable as f64);
         add("ship.refused", report.figures.refused as f64);
+        add("ship.restarts", f64::from(report.rungs.restarts));
+        add("ship.reboots", f64::from(report.rungs.reboots));
         add("uptime.s", stamp.mono_ms as f64 / 1e3);
         for bus in self.buses.iter().take(MAX_BUS_GAUGES) {
             add(&format!("bus.{}.errors", bus.name), count(&bus.errors) as f64);
@@ -116,7 +118,7 @@ impl Watch {
     fn status(&self) -> Status {
         let stamp = self.time.stamp();
         let heads: Heads = *self.buffer.heads().borrow();
-        let Report { figures, oldest_unacked_ms, trouble } = self.shipping.look();
+        let Report { figures, oldest_unacked_ms, trouble, .. } = self.shipping.look();
         let store = self.buffer.gauges();
         Status {
             gateway: self.config.id.to_string(),

@@ -8,6 +8,9 @@
 //! Each broker thread runs its own event loop and accepts from the same socket. The engine lives on other
 //! threads; its answers come through channels that wake any executor.
 //!
+//! The more connections are open, the fewer publishes a new one may have in flight ([`grant`]): ten thousand gateways
+//! that return at once with a backlog each then wait in their own buffers, not in our memory.
+//!
 //! A version 3.1.1 client cannot be told "refused": a frame that is refused closes the connection, a SenML pack
 //! that is refused is acknowledged once it lies in the quarantine. Wills are not published: nobody listens.
 
@@ -16,6 +19,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroU16;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -48,6 +52,11 @@ use drain::Drain;
 pub const MAX_PACKET: u32 = 128 * 1024;
 /// Publishes of one connection handled at once: a window that keeps a slow line busy during a commit.
 pub const RECEIVE_MAXIMUM: u16 = 64;
+/// Publishes that all connections together may have in flight: of 25 KiB each, these are 400 MiB if everybody uses
+/// all of it at once, as when a city comes back from a power cut.
+const GRANTED: usize = 16_384;
+/// What a connection is granted at least: one of readings, and one for an alarm beside it.
+const LEAST_GRANT: u16 = 2;
 /// Bytes of such publishes at once: 64 frames of the largest size.
 const RECEIVE_BYTES: usize = 64 * 26 * 1024;
 /// Longest client id in bytes; a gateway's has at most 32.
@@ -316,6 +325,12 @@ fn server()
         .build(async |connect: v5::Connect<Rc<Connection>>| Ok::<_, Close>(connect_v5(connect))))
 }
 
+/// How many publishes a new connection may have in flight while so many others are open. A gateway that finds itself
+/// with little still drains a megabyte a second on a short line: its frames are large.
+fn grant(open: usize) -> u16 {
+    u16::try_from(GRANTED / open.max(1)).unwrap_or(u16::MAX).clamp(LEAST_GRANT, RECEIVE_MAXIMUM)
+}
+
 fn connect_v5(connect: v5::Connect<Rc<Connection>>) -> v5::ConnectAck<Rc<Connection>> {
     let connection = connect.st().clone();
     let packet = connect.packet();
@@ -330,11 +345,13 @@ fn connect_v5(connect: v5::Connect<Rc<Connection>>) -> v5::ConnectAck<Rc<Connect
     }
     *connection.sink.borrow_mut() = Some(Sink::V5(connect.sink()));
     let given = connection.enter(&asked);
+    let granted = grant(connection.shared.counts.open.load(Relaxed));
     let mut ack = connect.ack(connection);
     if keep_alive == 0 {
         ack = ack.keep_alive(SILENCE_SECONDS);
     }
     ack.with(|packet| {
+        packet.receive_max = NonZeroU16::new(granted).unwrap_or(NonZeroU16::MIN);
         packet.session_present = false;
         packet.session_expiry_interval_secs = Some(0);
         packet.retain_available = false;

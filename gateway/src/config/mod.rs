@@ -60,10 +60,21 @@ pub struct Config {
     pub sensors: Vec<Sensor>,
     /// Alarm rules.
     pub rules: Vec<Rule>,
+    /// What to do when ingest stays silent for long.
+    pub liveness: Liveness,
     /// When a batch of readings is closed.
     pub batch: crate::batch::Limits,
     /// Disk the buffer may take, in bytes.
     pub quota_bytes: u64,
+}
+
+/// What to do when ingest stays silent for long although data waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Liveness {
+    /// When.
+    pub limits: crate::ladder::Limits,
+    /// The program that reboots the box, and its arguments; empty: never.
+    pub reboot: Vec<String>,
 }
 
 /// One sensor: one quantity of one device.
@@ -157,6 +168,8 @@ fn read(document: &Document<'_>, folder: &Path) -> Option<Config> {
     let receipts = ingest.flag("receipts").unwrap_or(false);
     let patience_ms = ingest.duration_ms("patience", 5_000..=600_000).unwrap_or(30_000);
 
+    let liveness = read_liveness(&mut root.section("liveness"));
+
     let board = read_board(&mut root.section("board"));
 
     let mut batch = root.section("batch");
@@ -183,6 +196,7 @@ fn read(document: &Document<'_>, folder: &Path) -> Option<Config> {
         broker: broker?,
         receipts,
         patience_ms,
+        liveness,
         board: board?,
         devices,
         sensors,
@@ -190,6 +204,24 @@ fn read(document: &Document<'_>, folder: &Path) -> Option<Config> {
         batch,
         quota_bytes,
     })
+}
+
+fn read_liveness(section: &mut Section<'_>) -> Liveness {
+    let silence_ms = section.duration_ms("silence", 60_000..=86_400_000).unwrap_or(1_800_000);
+    let restart = section.flag("restart").unwrap_or(true);
+    let reboot_after = section.integer("reboot_after", 0..=100).and_then(|n| u32::try_from(n).ok());
+    let reboot = section.texts("reboot");
+    if reboot.is_empty() != (reboot_after.unwrap_or(0) == 0) {
+        section.problem(
+            "reboot",
+            "reboot_after = 3 and reboot = [\"systemctl\", \"reboot\"] go together: name both or none",
+        );
+    }
+    let limits = crate::ladder::Limits {
+        restart_ms: restart.then_some(silence_ms),
+        reboot_after: reboot_after.unwrap_or(0),
+    };
+    Liveness { limits, reboot }
 }
 
 /// Why a folder cannot be made or used, as far as one can see without touching it.

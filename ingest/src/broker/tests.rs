@@ -95,6 +95,11 @@ impl SegmentFile for HeldFile {
     }
 }
 
+#[test]
+fn what_is_granted_shrinks_with_the_crowd() {
+    assert_eq!([0, 1, 256, 512, 4_096, 10_000, 200_000].map(grant), [64, 64, 64, 32, 4, 2, 2]);
+}
+
 async fn until(what: &str, mut pleases: impl FnMut() -> bool) {
     let waited = tokio::time::timeout(PATIENCE, async {
         while !pleases() {
