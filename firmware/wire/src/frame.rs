@@ -23,7 +23,7 @@ use core::fmt;
 
 use bincode::{Decode, Encode};
 
-use crate::alarm::{Alarms, MAX_EVENTS};
+use crate::alarm::{AlarmEvent, Alarms, BareAlarms, MAX_EVENTS, MAX_INPUTS};
 use crate::columns::{Columns, MAX_READINGS, MAX_SERIES};
 use crate::ids::GatewayId;
 use crate::lane::Lane;
@@ -75,7 +75,7 @@ impl Codec {
     }
 }
 
-/// What a frame carries. New kinds go to the end: their position is their number on the wire.
+/// What a frame carries.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Payload {
     /// Readings, in the reading lane.
@@ -111,14 +111,17 @@ impl Payload {
     }
 }
 
-/// The payload as it lies in the frame.
+/// The payload as it lies in the frame. New kinds go to the end: their position is their number on the wire. A kind
+/// never changes: alarms that say more than the first kind can are a kind of their own.
 #[derive(Encode, Decode)]
 enum Packed {
     Readings(Columns),
-    Alarms(Alarms),
+    BareAlarms(BareAlarms),
     Announcement(Announcement),
     Health(Health),
     Losses(Losses),
+    /// Alarm events with measure, worst value and inputs.
+    Alarms(Alarms),
 }
 
 /// What can be known of a frame without unpacking it.
@@ -358,7 +361,10 @@ pub fn encode(
     }
     let packed = match payload {
         Payload::Readings(batch) => Packed::Readings(Columns::pack(batch)?),
-        Payload::Alarms(alarms) => Packed::Alarms(alarms.clone()),
+        Payload::Alarms(alarms) => match alarms.bare() {
+            Some(bare) => Packed::BareAlarms(bare),
+            None => Packed::Alarms(alarms.clone()),
+        },
         Payload::Announcement(announcement) => Packed::Announcement(announcement.clone()),
         Payload::Health(health) => Packed::Health(health.clone()),
         Payload::Losses(losses) => Packed::Losses(losses.clone()),
@@ -462,6 +468,7 @@ impl Header {
         let raw = decompress(self.codec, body, self.raw_length)?;
         let payload = match bounded::<Packed>(&raw)? {
             Packed::Readings(columns) => Payload::Readings(columns.unpack()?),
+            Packed::BareAlarms(bare) => Payload::Alarms(bare.into()),
             Packed::Alarms(alarms) => Payload::Alarms(alarms),
             Packed::Announcement(announcement) => Payload::Announcement(announcement),
             Packed::Health(health) => Payload::Health(health),
@@ -505,13 +512,8 @@ fn broken_rule(payload: &Payload) -> Option<Broken> {
     let (sound, what) = match payload {
         Payload::Readings(_) => (true, ""),
         Payload::Alarms(alarms) => (
-            alarms.events.iter().all(|event| {
-                event.place.is_valid()
-                    && event.threshold.is_finite()
-                    && event.value.is_none_or(f64::is_finite)
-                    && event.rule.len() <= MAX_TEXT
-            }),
-            "an alarm event has a place off the map, a number that is not finite or a long rule name",
+            alarms.events.iter().all(sound),
+            "an alarm event has a place off the map, a number that is not finite, a long rule name or too many inputs",
         ),
         Payload::Announcement(announcement) => (
             announcement.place.is_valid()
@@ -533,6 +535,20 @@ fn broken_rule(payload: &Payload) -> Option<Broken> {
         ),
     };
     (!sound).then_some(Broken::Rule { what })
+}
+
+fn sound(event: &AlarmEvent) -> bool {
+    let finite = |value: Option<f64>| value.is_none_or(f64::is_finite);
+    event.place.is_valid()
+        && event.threshold.is_finite()
+        && finite(event.value)
+        && finite(event.worst)
+        && event.rule.len() <= MAX_TEXT
+        && event.inputs.len() <= MAX_INPUTS
+        && event
+            .inputs
+            .iter()
+            .all(|input| finite(input.value) && input.value.is_some() == input.quality.has_value())
 }
 
 /// Copies `N` bytes; callers have checked the length.
