@@ -380,6 +380,9 @@ mod tests {
             value: None,
             quality: wire::Quality::Fault,
             threshold: 1.0,
+            measure: wire::Measure::Value,
+            worst: None,
+            inputs: Vec::new(),
         };
         let clock = wire::Clock { state: ClockState::Synchronised, epoch_ms: 0 };
         let alarms = wire::Alarms { boot: wire::BootId(1), clock, events: vec![event] };

@@ -265,6 +265,9 @@ pub fn alarm(gateway: &str, sequence: u64, kind: AlarmKind) -> Vec<u8> {
         value: Some(71.5),
         quality: Quality::Good,
         threshold: 60.0,
+        measure: wire::Measure::Value,
+        worst: None,
+        inputs: Vec::new(),
     };
     let clock = Clock { state: ClockState::Synchronised, epoch_ms: now_ms() - 1000 * sequence as i64 };
     frame(gateway, sequence, Payload::Alarms(Alarms { boot: BootId(1), clock, events: vec![event] }))
