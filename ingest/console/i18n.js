@@ -57,7 +57,7 @@ const TEXT = {
   'alarms.rises': ['{what}快速上升', '{what} rising fast'], 'alarms.falls': ['{what}快速下降', '{what} falling fast'],
   'alarms.over': ['{span}内 {value}', '{value} in {span}'],
   'alarms.confirmed': ['多传感器确认：{rule}', 'Confirmed by several sensors: {rule}'],
-  'alarms.agreeing': ['{n} 个传感器一致（需 {needed} 个）', '{n} sensors agree ({needed} needed)'],
+  'alarms.agreeing': ['{n} 个一致（需 {needed}）', '{n} agree ({needed} needed)'],
   'alarms.inputs': ['判定依据', 'What decided'], 'alarms.speaks': ['报警', 'alarming'], 'alarms.silent': ['未报警', 'not alarming'],
 
   'gateways.title': ['网关', 'Gateways'], 'gateways.search': ['编号或区域…', 'Id or area…'], 'gateways.filter': ['按状态筛选', 'Filter by state'],

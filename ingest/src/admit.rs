@@ -218,7 +218,7 @@ impl Reason {
     fn of(error: &DecodeError) -> Self {
         match error {
             DecodeError::NotAFrame => Reason::NotAFrame,
-            DecodeError::Version { .. } => Reason::Version,
+            DecodeError::Version { .. } | DecodeError::Kind { .. } => Reason::Version,
             DecodeError::Checksum { .. } => Reason::Damaged,
             DecodeError::TooLarge { .. } => Reason::TooLarge,
             DecodeError::Truncated { have, .. } if *have < 4 => Reason::NotAFrame,

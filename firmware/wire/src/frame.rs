@@ -124,6 +124,9 @@ enum Packed {
     Alarms(Alarms),
 }
 
+/// How many kinds of payload this build reads.
+const KINDS: u8 = 6;
+
 /// What can be known of a frame without unpacking it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
@@ -255,6 +258,11 @@ pub enum DecodeError {
     },
     /// Decompression failed or gave another length than announced.
     Compression,
+    /// A kind of payload that this build does not know: a newer gateway's.
+    Kind {
+        /// Its number.
+        found: u8,
+    },
     /// The payload is not what bincode expects.
     Malformed,
     /// Bytes are left after the payload.
@@ -298,6 +306,9 @@ impl fmt::Display for DecodeError {
             DecodeError::Codec { found } => write!(f, "codec {found} is not readable by this build"),
             DecodeError::Compression => {
                 f.write_str("the payload does not decompress to the announced length")
+            }
+            DecodeError::Kind { found } => {
+                write!(f, "payload kind {found} is unknown, this build reads 0 to {}", KINDS - 1)
             }
             DecodeError::Malformed => f.write_str("the payload is malformed"),
             DecodeError::Trailing { bytes } => write!(f, "{bytes} bytes are left after the payload"),
@@ -466,6 +477,10 @@ impl Header {
             .get(self.payload_at..bytes.len().saturating_sub(CHECKSUM))
             .ok_or(DecodeError::Truncated { have: bytes.len(), need: self.payload_at + CHECKSUM })?;
         let raw = decompress(self.codec, body, self.raw_length)?;
+        // A number below 251 is one byte.
+        if let Some(&found) = raw.first().filter(|kind| (KINDS..251).contains(*kind)) {
+            return Err(DecodeError::Kind { found });
+        }
         let payload = match bounded::<Packed>(&raw)? {
             Packed::Readings(columns) => Payload::Readings(columns.unpack()?),
             Packed::BareAlarms(bare) => Payload::Alarms(bare.into()),

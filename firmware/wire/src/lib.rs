@@ -18,7 +18,7 @@
 //!
 //! # Promise
 //! The bytes of a version never change: `tests/golden` freezes them. A new layout is a new kind of payload, or a new
-//! version, beside it; ingest learns it before the gateways do, and an older one quarantines it until then.
+//! version, beside it; ingest learns it before the gateways do, and quarantines what it does not know yet.
 //! Decoding bytes from outside never panics, and never takes more memory than [`frame::MAX_RAW_BYTES`] times
 //! a small constant.
 #![no_std]

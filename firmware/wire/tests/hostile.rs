@@ -57,6 +57,22 @@ fn what_breaks_a_rule_is_not_sent() {
 }
 
 #[test]
+fn a_payload_of_the_future_is_called_so() {
+    let bytes = frame(payloads().swap_remove(0).1).encode(Codec::Plain).unwrap();
+    let of_kind = |kind| {
+        let mut bytes = bytes.clone();
+        let at = 31 + usize::from(bytes[30]);
+        bytes[at] = kind;
+        Frame::decode(&resealed(bytes))
+    };
+    assert!(of_kind(0).is_ok());
+    for kind in [6, 250] {
+        assert_eq!(of_kind(kind), Err(DecodeError::Kind { found: kind }));
+    }
+    assert_eq!(of_kind(255), Err(DecodeError::Malformed));
+}
+
+#[test]
 fn an_alarm_that_breaks_a_rule_is_not_sent() {
     let encode = |change: fn(&mut AlarmEvent)| {
         let Some((_, Payload::Alarms(mut alarms))) = payloads().pop() else { panic!("alarms come last") };
