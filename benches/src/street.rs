@@ -54,9 +54,10 @@ kind = "linux"
     )
 }
 
-/// One device of a house: how its table reads, and how many sensors it gives.
+/// One device of a house: how its table reads, how many sensors it gives, and the rule by which it notices a fire.
 struct Part {
     sensors: usize,
+    notices_fire: Option<&'static str>,
     write: fn(&mut String, &House),
 }
 
@@ -83,6 +84,21 @@ impl House {
         let _ = writeln!(
             out,
             "[[rule]]\nname = \"house{n}.{name}\"\nsensor = \"house{n}.{sensor}\"\n{limit}\noff_delay = \"10s\"\nlevel = \"{level}\"\n",
+            n = self.number,
+        );
+    }
+
+    /// A fire that two detectors of the house confirm; nothing in a house that has only one.
+    fn confirmed_fire(&self, out: &mut String, rules: &[&str]) {
+        if rules.len() < 2 {
+            return;
+        }
+        let names: Vec<String> =
+            rules.iter().map(|rule| format!("\"house{}.{rule}\"", self.number)).collect();
+        let _ = writeln!(
+            out,
+            "[[rule]]\nname = \"house{n}.fire\"\nconfirms = [{}]\nneeded = 2\nwithin = \"60s\"\noff_delay = \"10s\"\nrepeat = \"1min\"\nlevel = \"red\"\n",
+            names.join(", "),
             n = self.number,
         );
     }
@@ -116,6 +132,7 @@ impl House {
 const PARTS: [Part; 9] = [
     Part {
         sensors: 2,
+        notices_fire: Some("fire.heat"),
         write: |out, house| {
             let outputs = [
                 house.output(
@@ -133,12 +150,20 @@ const PARTS: [Part; 9] = [
                 "fire.heat",
                 "hall.temperature",
                 "above = 55\ndeadband = 8\non_delay = \"3s\"",
-                "red",
+                "orange",
+            );
+            house.rule(
+                out,
+                "fire.rise",
+                "hall.temperature",
+                "rises = 15\nover = \"20s\"\ndeadband = 8",
+                "yellow",
             );
         },
     },
     Part {
         sensors: 1,
+        notices_fire: Some("fire.smoke"),
         write: |out, house| {
             house.current_loop(out, 0, "1s", (0.0, 100.0), ["smoke", "smoke-obscuration", "烟雾 Smoke"]);
             house.rule(out, "fire.smoke", "smoke", "above = 10\ndeadband = 4\non_delay = \"2s\"", "orange");
@@ -146,6 +171,7 @@ const PARTS: [Part; 9] = [
     },
     Part {
         sensors: 1,
+        notices_fire: None,
         write: |out, house| {
             let keys = format!("bus = \"uart-{}\"\nmounted_mm = 2000\nevery = \"1s\"", house.number);
             let output = house.output("level", "water", "water-level", "雨水井水位 Storm drain level");
@@ -162,6 +188,7 @@ const PARTS: [Part; 9] = [
     },
     Part {
         sensors: 1,
+        notices_fire: Some("fire.co"),
         write: |out, house| {
             house.current_loop(out, 1, "2s", (0.0, 1000.0), ["co", "co", "一氧化碳 Carbon monoxide"]);
             house.rule(out, "fire.co", "co", "above = 150\ndeadband = 50\non_delay = \"3s\"", "orange");
@@ -169,6 +196,7 @@ const PARTS: [Part; 9] = [
     },
     Part {
         sensors: 1,
+        notices_fire: None,
         write: |out, house| {
             let keys = format!("bus = \"gpio-{}\"\npin = 17\nevery = \"30s\"", house.number);
             house.table(
@@ -182,6 +210,7 @@ const PARTS: [Part; 9] = [
     },
     Part {
         sensors: 1,
+        notices_fire: None,
         write: |out, house| {
             let sensor = ["cable", "cable-temperature", "配电箱线缆 Switchboard cable"];
             house.current_loop(out, 2, "5s", (-20.0, 180.0), sensor);
@@ -189,6 +218,7 @@ const PARTS: [Part; 9] = [
     },
     Part {
         sensors: 1,
+        notices_fire: None,
         write: |out, house| {
             let keys =
                 format!("bus = \"gpio-{}\"\npin = 27\nmm_per_tip = 0.2\nevery = \"10s\"", house.number);
@@ -198,6 +228,7 @@ const PARTS: [Part; 9] = [
     },
     Part {
         sensors: 1,
+        notices_fire: None,
         write: |out, house| {
             let sensor = ["hydrant", "hydrant-pressure", "消火栓压力 Hydrant pressure"];
             house.current_loop(out, 3, "10s", (0.0, 1600.0), sensor);
@@ -205,6 +236,7 @@ const PARTS: [Part; 9] = [
     },
     Part {
         sensors: 1,
+        notices_fire: None,
         write: |out, house| {
             let keys = format!("bus = \"gpio-{}\"\npin = 22\nevery = \"30s\"", house.number);
             let output =
@@ -257,12 +289,15 @@ calm = "{}s"
             lat: lat + (houses / 3) as f64 * HOUSE_STEP,
             lon: lon + (houses % 3) as f64 * HOUSE_STEP,
         };
+        let mut detectors = Vec::new();
         for part in &PARTS {
             if part.sensors <= left {
                 (part.write)(&mut out, &house);
                 left -= part.sensors;
+                detectors.extend(part.notices_fire);
             }
         }
+        house.confirmed_fire(&mut out, &detectors);
         houses += 1;
     }
     out
@@ -293,9 +328,16 @@ mod tests {
             let config = gateway::Config::parse("gateway.toml", &text, folder).unwrap();
             assert_eq!(config.sensors.len(), 50);
             assert!(boards::plan::plan(&config.devices).is_ok());
-            for word in ["fire", "flood"] {
+            for word in ["fire.rise", "flood"] {
                 assert!(config.rules.iter().any(|rule| rule.name.contains(word)), "{word}");
             }
+            let confirmed = config.rules.iter().filter(|rule| rule.limit().is_none());
+            assert_eq!(confirmed.count(), 5, "one for each house");
+        }
+        for sensors in (2..40).chain([MAX_SENSORS]) {
+            let text = simulated(0, sensors, 1, 1.0, broker);
+            let config = gateway::Config::parse("gateway.toml", &text, folder);
+            assert!(config.is_ok(), "{sensors} sensors: {config:?}");
         }
         let config = gateway::Config::parse("gateway.toml", &this_machine(broker), folder).unwrap();
         assert_eq!(config.id.as_str(), THIS_MACHINE);

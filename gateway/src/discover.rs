@@ -38,6 +38,7 @@ pub(crate) fn devices(catalogue: &Catalogue, place: &Place) -> (Vec<DeviceSpec>,
                 every_ms: device.every_ms,
                 spike: None,
                 flat_ms: None,
+                stale_ms: None,
             });
         }
         devices.push(DeviceSpec {

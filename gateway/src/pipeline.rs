@@ -108,7 +108,7 @@ impl Pipeline {
     }
 
     fn take(&mut self, sample: &Sample) -> Result<(), Stopped> {
-        match self.judge.judge(sample) {
+        match self.judge.judge(self.time.now_ms(), sample) {
             Some(judged) => self.judged(judged),
             None => Ok(()),
         }

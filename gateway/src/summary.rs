@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use gateway::Config;
-use gateway::config::Direction;
+use gateway::config::{Agreement, Condition, Direction, Limit};
 
 /// A readable summary, Chinese and English.
 pub(crate) fn of(config: &Config) -> String {
@@ -76,23 +76,49 @@ fn write(out: &mut String, config: &Config) -> std::fmt::Result {
     }
     writeln!(out, "告警规则 rules       {}", config.rules.len())?;
     for rule in &config.rules {
-        let Some(sensor) = config.sensors.get(usize::from(rule.sensor)) else { continue };
-        let sign = match rule.direction {
-            Direction::Above => ">",
-            Direction::Below => "<",
-        };
-        writeln!(
-            out,
-            "  {} [{:?}]: {} {sign} {} {} (回差 deadband {}, 延时 on {} s, off {} s)",
-            rule.name,
-            rule.level,
-            sensor.name,
-            rule.threshold,
-            sensor.quantity.unit,
-            rule.deadband,
-            rule.on_delay_ms as f64 / 1e3,
-            rule.off_delay_ms as f64 / 1e3
-        )?;
+        write!(out, "  {} [{:?}]: ", rule.name, rule.level)?;
+        match &rule.condition {
+            Condition::Limit(limit) => write_limit(out, config, limit)?,
+            Condition::Agreement(agreement) => write_agreement(out, config, agreement)?,
+        }
+        write!(out, "延时 on {} s, off {} s", seconds(rule.on_delay_ms), seconds(rule.off_delay_ms))?;
+        if let Some(repeat_ms) = rule.repeat_ms {
+            write!(out, "，重复 again every {} s", seconds(repeat_ms))?;
+        }
+        writeln!(out, ")")?;
     }
     Ok(())
+}
+
+fn seconds(ms: u64) -> f64 {
+    ms as f64 / 1e3
+}
+
+fn write_limit(out: &mut String, config: &Config, limit: &Limit) -> std::fmt::Result {
+    let Some(sensor) = config.sensors.get(usize::from(limit.sensor)) else { return Ok(()) };
+    let unit = &sensor.quantity.unit;
+    write!(out, "{} ", sensor.name)?;
+    match (limit.over_ms, limit.direction) {
+        (None, Direction::Above) => write!(out, "> {} {unit}", limit.threshold)?,
+        (None, Direction::Below) => write!(out, "< {} {unit}", limit.threshold)?,
+        (Some(over_ms), Direction::Above) => {
+            write!(out, "{} s 内上升 rises > {} {unit}", seconds(over_ms), limit.threshold)?;
+        }
+        (Some(over_ms), Direction::Below) => {
+            write!(out, "{} s 内下降 falls > {} {unit}", seconds(over_ms), -limit.threshold)?;
+        }
+    }
+    write!(out, " (回差 deadband {}, ", limit.deadband)
+}
+
+fn write_agreement(out: &mut String, config: &Config, agreement: &Agreement) -> std::fmt::Result {
+    let names: Vec<&str> = (agreement.members.iter())
+        .filter_map(|&member| config.rules.get(member))
+        .map(|member| member.name.as_str())
+        .collect();
+    write!(out, "{} 中至少 at least {} (", names.join(", "), agreement.needed)?;
+    match agreement.within_ms {
+        Some(within_ms) => write!(out, "相隔至多 within {} s, ", seconds(within_ms)),
+        None => write!(out, "同时 at once, "),
+    }
 }

@@ -35,6 +35,7 @@ pub(crate) fn sensors(count: usize) -> Vec<Sensor> {
             every_ms: 1_000,
             spike: None,
             flat_ms: None,
+            stale_ms: None,
         })
         .collect()
 }

@@ -3,11 +3,11 @@ import { alarmHref, alarmWhat, alarmWhere, sensorId } from './announce.js';
 import { el, fill, segmented, setText } from './dom.js';
 import { loadAlarmHistory } from './feed.js';
 import { levelIcon } from './icons.js';
+import { figures } from './inputs.js';
 import { t, word } from './i18n.js';
 import { LEVELS } from './levels.js';
 import { List } from './list.js';
 import { head, matches, message, searchField } from './panel.js';
-import { valueText } from './scale.js';
 import { isOpen, recall, remember, state } from './store.js';
 import { now, spanText, whenText } from './time.js';
 
@@ -44,10 +44,10 @@ export function fillAlarm(row, alarm) {
   row.setAttribute('href', alarmHref(alarm));
   setText(level, word('level.', alarm.level));
   setText(what, alarmWhat(alarm));
-  const blind = alarm.state === 'blind';
-  setText(values, blind ? t('alarms.blindHint')
-    : `${valueText(alarm.value, alarm.unit)}  ·  ${t('alarms.threshold', { value: valueText(alarm.threshold, alarm.unit) })}`);
-  setText(stateWord, word('alarms.state.', alarm.state));
+  setText(values, figures(alarm));
+  values.title = values.textContent; // a confirmation may be longer than the row
+  const again = isOpen(alarm) && alarm.repeated_ms ? ` · ${t('alarms.again', { when: whenText(alarm.repeated_ms) })}` : '';
+  setText(stateWord, `${word('alarms.state.', alarm.state)}${again}`);
   setText(where, [alarmWhere(alarm), sensorId(alarm), alarm.rule].filter(Boolean).join(' · '));
   setText(age, isOpen(alarm) ? t('alarms.stands', { span: spanText(now() - alarm.raised_ms) }) : whenText(alarm.cleared_ms ?? alarm.last_ms));
   age.title = `${t('alarms.raised', { when: whenText(alarm.raised_ms) })}${alarm.cleared_ms ? ` · ${t('alarms.cleared', { when: whenText(alarm.cleared_ms) })}` : ''}`;

@@ -7,10 +7,12 @@ import { isOpen, on, quantityOf, state } from './store.js';
 const TOAST_MS = 12000;
 const MAX_TOASTS = 4; // a flood must not bury the map; the list has them all
 
-/** What an alarm is about, in words: its quantity, or the rule's name. */
+/** What an alarm is about, in words: its quantity, how that changes, or what several sensors confirmed. */
 export function alarmWhat(alarm) {
-  const quantity = quantityOf(alarm.quantity?.code ?? alarm.quantity);
-  return named(quantity) || alarm.rule;
+  if (alarm.measure === 'agreeing') return t('alarms.confirmed', { rule: alarm.rule });
+  const what = named(quantityOf(alarm.quantity?.code ?? alarm.quantity)) || alarm.rule;
+  if (alarm.measure === 'rise') return t(alarm.threshold < 0 ? 'alarms.falls' : 'alarms.rises', { what });
+  return what;
 }
 
 /** Where an alarm is. */
@@ -22,10 +24,10 @@ export const alarmHref = (alarm) => `#/sensor/${encodeURIComponent(sensorId(alar
 /** City-wide sensor id of an alarm, whether it names the sensor with or without its gateway. */
 export const sensorId = (alarm) => (alarm.sensor.startsWith(`${alarm.gateway}:`) ? alarm.sensor : `${alarm.gateway}:${alarm.sensor}`);
 
-/** Announces a new alarm, or one that went blind. */
-export function announce(alarm) {
+/** Announces a new alarm, one that went blind, or one that says again that it goes on. */
+export function announce(alarm, again = false) {
   const params = { level: word('level.', alarm.level).toLowerCase(), what: alarmWhat(alarm), where: alarmWhere(alarm) };
-  const text = t(alarm.state === 'blind' ? 'alarms.announceBlind' : 'alarms.announce', params);
+  const text = t(again ? 'alarms.announceAgain' : alarm.state === 'blind' ? 'alarms.announceBlind' : 'alarms.announce', params);
   document.getElementById('announcer').textContent = text;
   const toasts = document.getElementById('toasts');
   toast(el('a', { class: `toast alarm ${alarm.level}`, href: alarmHref(alarm) }, levelIcon(alarm.level, alarm.state), el('span', { text })), toasts);

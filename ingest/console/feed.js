@@ -74,7 +74,8 @@ function openStream() {
   handle('alarm', (alarm) => {
     const old = takeAlarm(alarm);
     const worse = !old || old.state !== alarm.state || old.level !== alarm.level;
-    if (isOpen(alarm) && worse && state.alarmsLoaded) announce(alarm);
+    const again = !worse && (alarm.repeated_ms ?? 0) > (old.repeated_ms ?? 0);
+    if (isOpen(alarm) && (worse || again) && state.alarmsLoaded) announce(alarm, again);
     freshen(alarm.last_ms);
   });
   handle('gateway', (gateway) => {

@@ -52,6 +52,13 @@ const TEXT = {
   'alarms.announceBlind': ['告警失明：{what}，{where}', 'Alarm gone blind: {what}, {where}'],
   'alarms.raised': ['发生 {when}', 'raised {when}'], 'alarms.cleared': ['解除 {when}', 'cleared {when}'],
   'alarms.stands': ['已 {span}', 'for {span}'],
+  'alarms.announceAgain': ['{level}告警仍未解除：{what}，{where}', '{level} alarm goes on: {what}, {where}'],
+  'alarms.again': ['重申 {when}', 'again {when}'], 'alarms.worst': ['最严重 {value}', 'worst {value}'],
+  'alarms.rises': ['{what}快速上升', '{what} rising fast'], 'alarms.falls': ['{what}快速下降', '{what} falling fast'],
+  'alarms.over': ['{span}内 {value}', '{value} in {span}'],
+  'alarms.confirmed': ['多传感器确认：{rule}', 'Confirmed by several sensors: {rule}'],
+  'alarms.agreeing': ['{n} 个一致（需 {needed}）', '{n} agree ({needed} needed)'],
+  'alarms.inputs': ['判定依据', 'What decided'], 'alarms.speaks': ['报警', 'alarming'], 'alarms.silent': ['未报警', 'not alarming'],
 
   'gateways.title': ['网关', 'Gateways'], 'gateways.search': ['编号或区域…', 'Id or area…'], 'gateways.filter': ['按状态筛选', 'Filter by state'],
   'gateways.none': ['没有符合的网关', 'No gateway matches'], 'gateways.noneYet': ['还没有网关接入', 'No gateway has connected yet'],

@@ -8,6 +8,7 @@ import { watchGateways } from './feed.js';
 import { gatewayLink } from './gateway.js';
 import { merge, readPast } from './history.js';
 import { icon } from './icons.js';
+import { fillInputs, inputList } from './inputs.js';
 import { named, t, word } from './i18n.js';
 import { head, href, message } from './panel.js';
 import { numberText, unitText, valueText } from './scale.js';
@@ -140,7 +141,7 @@ export function view(root, { id, map, alarm: alarmId }) {
 
   function show() {
     if (!sensor) return;
-    const open = [...state.alarms.values()].filter((a) => sensorId(a) === id && Number.isFinite(a.threshold) && isOpen(a));
+    const open = [...state.alarms.values()].filter((a) => sensorId(a) === id && a.measure === 'value' && Number.isFinite(a.threshold) && isOpen(a));
     const limits = [...new Map(open.map((a) => [`${a.threshold}/${a.level}`, { value: a.threshold, level: a.level }])).values()];
     chart.set({ readings, spanMs: SPANS[span], unit: sensor.quantity.unit, limits, sampledBefore, loading });
     setAttr(chart.canvas, 'aria-label', t('chart.label', { name: sensorName(sensor), span: t(`chart.${span}`) }));
@@ -156,14 +157,17 @@ export function view(root, { id, map, alarm: alarmId }) {
   function update(topics) {
     showAge();
     if (topics?.has('tick') && !document.hidden) chart.draw();
-    const mine = [...state.alarms.values()].filter((a) => sensorId(a) === id).sort(byUrgency).slice(0, 20);
+    // Also those that this sensor confirms.
+    const about = (a) => sensorId(a) === id || a.inputs.some((i) => i.sensor === id && i.alarming);
+    const mine = [...state.alarms.values()].filter(about).sort(byUrgency).slice(0, 20);
     alarmsHead.hidden = !mine.length;
-    const nodes = mine.map((a) => {
-      const row = rows.get(a.id) ?? alarmRow();
-      rows.set(a.id, row);
+    const nodes = mine.flatMap((a) => {
+      const [row, inputs] = rows.get(a.id) ?? [alarmRow(), inputList()];
+      rows.set(a.id, [row, inputs]);
       fillAlarm(row, a);
       setAttr(row, 'aria-current', a.id === alarmId ? 'true' : null);
-      return row;
+      fillInputs(inputs, a);
+      return a.inputs.length ? [row, inputs] : [row];
     });
     if (nodes.length !== alarms.children.length || nodes.some((n, i) => n !== alarms.children[i])) { fill(alarms, nodes); show(); }
   }

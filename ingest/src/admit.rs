@@ -218,7 +218,7 @@ impl Reason {
     fn of(error: &DecodeError) -> Self {
         match error {
             DecodeError::NotAFrame => Reason::NotAFrame,
-            DecodeError::Version { .. } => Reason::Version,
+            DecodeError::Version { .. } | DecodeError::Kind { .. } => Reason::Version,
             DecodeError::Checksum { .. } => Reason::Damaged,
             DecodeError::TooLarge { .. } => Reason::TooLarge,
             DecodeError::Truncated { have, .. } if *have < 4 => Reason::NotAFrame,
@@ -380,6 +380,9 @@ mod tests {
             value: None,
             quality: wire::Quality::Fault,
             threshold: 1.0,
+            measure: wire::Measure::Value,
+            worst: None,
+            inputs: Vec::new(),
         };
         let clock = wire::Clock { state: ClockState::Synchronised, epoch_ms: 0 };
         let alarms = wire::Alarms { boot: wire::BootId(1), clock, events: vec![event] };

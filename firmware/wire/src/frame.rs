@@ -23,7 +23,7 @@ use core::fmt;
 
 use bincode::{Decode, Encode};
 
-use crate::alarm::{Alarms, MAX_EVENTS};
+use crate::alarm::{AlarmEvent, Alarms, BareAlarms, MAX_EVENTS, MAX_INPUTS};
 use crate::columns::{Columns, MAX_READINGS, MAX_SERIES};
 use crate::ids::GatewayId;
 use crate::lane::Lane;
@@ -75,7 +75,7 @@ impl Codec {
     }
 }
 
-/// What a frame carries. New kinds go to the end: their position is their number on the wire.
+/// What a frame carries.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Payload {
     /// Readings, in the reading lane.
@@ -111,15 +111,21 @@ impl Payload {
     }
 }
 
-/// The payload as it lies in the frame.
+/// The payload as it lies in the frame. New kinds go to the end: their position is their number on the wire. A kind
+/// never changes: alarms that say more than the first kind can are a kind of their own.
 #[derive(Encode, Decode)]
 enum Packed {
     Readings(Columns),
-    Alarms(Alarms),
+    BareAlarms(BareAlarms),
     Announcement(Announcement),
     Health(Health),
     Losses(Losses),
+    /// Alarm events with measure, worst value and inputs.
+    Alarms(Alarms),
 }
+
+/// How many kinds of payload this build reads.
+const KINDS: u8 = 6;
 
 /// What can be known of a frame without unpacking it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -252,6 +258,11 @@ pub enum DecodeError {
     },
     /// Decompression failed or gave another length than announced.
     Compression,
+    /// A kind of payload that this build does not know: a newer gateway's.
+    Kind {
+        /// Its number.
+        found: u8,
+    },
     /// The payload is not what bincode expects.
     Malformed,
     /// Bytes are left after the payload.
@@ -295,6 +306,9 @@ impl fmt::Display for DecodeError {
             DecodeError::Codec { found } => write!(f, "codec {found} is not readable by this build"),
             DecodeError::Compression => {
                 f.write_str("the payload does not decompress to the announced length")
+            }
+            DecodeError::Kind { found } => {
+                write!(f, "payload kind {found} is unknown, this build reads 0 to {}", KINDS - 1)
             }
             DecodeError::Malformed => f.write_str("the payload is malformed"),
             DecodeError::Trailing { bytes } => write!(f, "{bytes} bytes are left after the payload"),
@@ -358,7 +372,10 @@ pub fn encode(
     }
     let packed = match payload {
         Payload::Readings(batch) => Packed::Readings(Columns::pack(batch)?),
-        Payload::Alarms(alarms) => Packed::Alarms(alarms.clone()),
+        Payload::Alarms(alarms) => match alarms.bare() {
+            Some(bare) => Packed::BareAlarms(bare),
+            None => Packed::Alarms(alarms.clone()),
+        },
         Payload::Announcement(announcement) => Packed::Announcement(announcement.clone()),
         Payload::Health(health) => Packed::Health(health.clone()),
         Payload::Losses(losses) => Packed::Losses(losses.clone()),
@@ -460,8 +477,13 @@ impl Header {
             .get(self.payload_at..bytes.len().saturating_sub(CHECKSUM))
             .ok_or(DecodeError::Truncated { have: bytes.len(), need: self.payload_at + CHECKSUM })?;
         let raw = decompress(self.codec, body, self.raw_length)?;
+        // A number below 251 is one byte.
+        if let Some(&found) = raw.first().filter(|kind| (KINDS..251).contains(*kind)) {
+            return Err(DecodeError::Kind { found });
+        }
         let payload = match bounded::<Packed>(&raw)? {
             Packed::Readings(columns) => Payload::Readings(columns.unpack()?),
+            Packed::BareAlarms(bare) => Payload::Alarms(bare.into()),
             Packed::Alarms(alarms) => Payload::Alarms(alarms),
             Packed::Announcement(announcement) => Payload::Announcement(announcement),
             Packed::Health(health) => Payload::Health(health),
@@ -505,13 +527,8 @@ fn broken_rule(payload: &Payload) -> Option<Broken> {
     let (sound, what) = match payload {
         Payload::Readings(_) => (true, ""),
         Payload::Alarms(alarms) => (
-            alarms.events.iter().all(|event| {
-                event.place.is_valid()
-                    && event.threshold.is_finite()
-                    && event.value.is_none_or(f64::is_finite)
-                    && event.rule.len() <= MAX_TEXT
-            }),
-            "an alarm event has a place off the map, a number that is not finite or a long rule name",
+            alarms.events.iter().all(sound),
+            "an alarm event has a place off the map, a number that is not finite, a long rule name or too many inputs",
         ),
         Payload::Announcement(announcement) => (
             announcement.place.is_valid()
@@ -533,6 +550,20 @@ fn broken_rule(payload: &Payload) -> Option<Broken> {
         ),
     };
     (!sound).then_some(Broken::Rule { what })
+}
+
+fn sound(event: &AlarmEvent) -> bool {
+    let finite = |value: Option<f64>| value.is_none_or(f64::is_finite);
+    event.place.is_valid()
+        && event.threshold.is_finite()
+        && finite(event.value)
+        && finite(event.worst)
+        && event.rule.len() <= MAX_TEXT
+        && event.inputs.len() <= MAX_INPUTS
+        && event
+            .inputs
+            .iter()
+            .all(|input| finite(input.value) && input.value.is_some() == input.quality.has_value())
 }
 
 /// Copies `N` bytes; callers have checked the length.

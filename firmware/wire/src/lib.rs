@@ -17,7 +17,8 @@
 //! - [`topic`]: the MQTT topic tree, both directions
 //!
 //! # Promise
-//! The bytes of a version never change: `tests/golden` freezes them. A new layout is a new version beside it.
+//! The bytes of a version never change: `tests/golden` freezes them. A new layout is a new kind of payload, or a new
+//! version, beside it; ingest learns it before the gateways do, and quarantines what it does not know yet.
 //! Decoding bytes from outside never panics, and never takes more memory than [`frame::MAX_RAW_BYTES`] times
 //! a small constant.
 #![no_std]
@@ -36,7 +37,7 @@ pub mod status;
 pub mod time;
 pub mod topic;
 
-pub use alarm::{AlarmEvent, AlarmKind, Alarms, Level};
+pub use alarm::{AlarmEvent, AlarmKind, Alarms, Input, Level, Measure};
 pub use frame::{Codec, DecodeError, EncodeError, Frame, Header, Payload};
 pub use ids::{Area, GatewayId, NameError, QuantityCode, SensorName};
 pub use lane::Lane;

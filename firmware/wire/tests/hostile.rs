@@ -57,6 +57,41 @@ fn what_breaks_a_rule_is_not_sent() {
 }
 
 #[test]
+fn a_payload_of_the_future_is_called_so() {
+    let bytes = frame(payloads().swap_remove(0).1).encode(Codec::Plain).unwrap();
+    let of_kind = |kind| {
+        let mut bytes = bytes.clone();
+        let at = 31 + usize::from(bytes[30]);
+        bytes[at] = kind;
+        Frame::decode(&resealed(bytes))
+    };
+    assert!(of_kind(0).is_ok());
+    for kind in [6, 250] {
+        assert_eq!(of_kind(kind), Err(DecodeError::Kind { found: kind }));
+    }
+    assert_eq!(of_kind(255), Err(DecodeError::Malformed));
+}
+
+#[test]
+fn an_alarm_that_breaks_a_rule_is_not_sent() {
+    let encode = |change: fn(&mut AlarmEvent)| {
+        let Some((_, Payload::Alarms(mut alarms))) = payloads().pop() else { panic!("alarms come last") };
+        change(&mut alarms.events[0]);
+        frame(Payload::Alarms(alarms)).encode(Codec::Plain)
+    };
+    assert!(encode(|_| ()).is_ok());
+    for (what, change) in [
+        ("more inputs than allowed", (|e| e.inputs = vec![e.inputs[0].clone(); 9]) as fn(&mut AlarmEvent)),
+        ("an input without its value", |e| e.inputs[0].value = None),
+        ("a fault with a value", |e| e.inputs[1].value = Some(0.0)),
+        ("an input that is no number", |e| e.inputs[0].value = Some(f64::NAN)),
+        ("a worst value that is no number", |e| e.worst = Some(f64::INFINITY)),
+    ] {
+        assert!(matches!(encode(change), Err(EncodeError::Inconsistent { .. })), "{what}");
+    }
+}
+
+#[test]
 fn a_frame_too_large_asks_to_be_split() {
     let mut random = fastrand::Rng::with_seed(1);
     let readings = (0..4_000)
@@ -113,7 +148,7 @@ proptest! {
     }
 
     #[test]
-    fn mutated_frames_never_panic(which in 0_usize..5, edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8)) {
+    fn mutated_frames_never_panic(which in 0_usize..6, edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8)) {
         let mut bytes = frame(payloads().swap_remove(which).1).encode(Codec::Plain).unwrap();
         for (at, value) in edits {
             let at = at.index(bytes.len());

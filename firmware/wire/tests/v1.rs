@@ -17,6 +17,7 @@ fn golden(name: &str) -> &'static [u8] {
         "announcement" => include_bytes!("golden/v1-announcement.bin"),
         "health" => include_bytes!("golden/v1-health.bin"),
         "losses" => include_bytes!("golden/v1-losses.bin"),
+        "alarms-inputs" => include_bytes!("golden/v1-alarms-inputs.bin"),
         "readings-lz4" => include_bytes!("golden/v1-readings-lz4.bin"),
         "readings-zstd" => include_bytes!("golden/v1-readings-zstd.bin"),
         other => panic!("no golden file for {other}"),

@@ -70,6 +70,9 @@ pub fn payloads() -> Vec<(&'static str, Payload)> {
                     value: Some(68.5),
                     quality: Quality::Good,
                     threshold: 60.0,
+                    measure: Measure::Value,
+                    worst: None,
+                    inputs: vec![],
                 }],
             }),
         ),
@@ -116,7 +119,56 @@ pub fn payloads() -> Vec<(&'static str, Payload)> {
                 }],
             }),
         ),
+        ("alarms-inputs", Payload::Alarms(Alarms { boot, clock: clock(), events: explained() })),
     ]
+}
+
+/// A confirmed fire that goes on while one detector is dead, and a fall of pressure.
+fn explained() -> Vec<AlarmEvent> {
+    let input = |name, quantity, value: Option<f64>, alarming| Input {
+        sensor: sensor(name),
+        quantity: QuantityCode(quantity),
+        value,
+        quality: if value.is_some() { Quality::Good } else { Quality::Fault },
+        mono_ms: 76_500,
+        alarming,
+    };
+    let fire = AlarmEvent {
+        episode: 10,
+        rule: "fire".into(),
+        rule_version: 0xdead_beef,
+        kind: AlarmKind::Repeated,
+        level: Level::Red,
+        sensor: sensor("kiln.temperature"),
+        quantity: QuantityCode(1),
+        place: place(30.66, 104.05),
+        mono_ms: 77_000,
+        value: Some(2.0),
+        quality: Quality::Good,
+        threshold: 2.0,
+        measure: Measure::Agreeing,
+        worst: Some(3.0),
+        inputs: vec![
+            input("kiln.temperature", 1, Some(68.5), true),
+            input("kiln.smoke", 200, None, true),
+            input("kiln.co", 201, Some(12.0), false),
+        ],
+    };
+    let fall = AlarmEvent {
+        episode: 11,
+        rule: "hydrant.falls".into(),
+        kind: AlarmKind::Raised,
+        level: Level::Yellow,
+        sensor: sensor("hydrant"),
+        quantity: QuantityCode(205),
+        value: Some(-61.5),
+        threshold: -50.0,
+        measure: Measure::Rise { over_ms: 60_000 },
+        worst: Some(-61.5),
+        inputs: vec![input("hydrant", 205, Some(350.0), true)],
+        ..fire.clone()
+    };
+    vec![fire, fall]
 }
 
 pub fn frame(payload: Payload) -> Frame {

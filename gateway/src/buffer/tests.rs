@@ -75,6 +75,9 @@ fn event(place: Place) -> AlarmEvent {
         value: Some(80.0),
         quality: Quality::Good,
         threshold: 60.0,
+        measure: wire::Measure::Value,
+        worst: None,
+        inputs: Vec::new(),
     }
 }
 

@@ -187,6 +187,15 @@ fn read_sensor(
     {
         entry.problem("flat", "shorter than three readings: it would doubt a quiet sensor at once");
     }
+    let stale_ms = entry.duration_ms("stale", 1_000..=30 * 86_400_000);
+    if let (Some(stale), Some(every)) = (stale_ms, every_ms)
+        && stale <= flat_ms.unwrap_or(0).max(every.saturating_mul(9))
+    {
+        entry.problem(
+            "stale",
+            "not longer than flat, or shorter than ten readings: what is only doubted would be dropped",
+        );
+    }
     Some(Sensor {
         name: name?,
         quantity: quantity?,
@@ -196,6 +205,7 @@ fn read_sensor(
         every_ms: every_ms?,
         spike,
         flat_ms,
+        stale_ms,
     })
 }
 

@@ -23,7 +23,7 @@ pub mod rule;
 mod tests;
 
 pub use broker::Broker;
-pub use rule::{Direction, Rule};
+pub use rule::{Agreement, Condition, Direction, Limit, Rule};
 
 /// Most sensors on one gateway: what one frame can describe.
 pub const MAX_SENSORS: usize = wire::columns::MAX_SERIES;
@@ -96,6 +96,8 @@ pub struct Sensor {
     pub spike: Option<f64>,
     /// A value that has not moved for this long is doubted, in ms; off if absent.
     pub flat_ms: Option<u64>,
+    /// A value that has not moved for this long is an old one said again, and counts as a fault, in ms; off if absent.
+    pub stale_ms: Option<u64>,
 }
 
 impl Config {

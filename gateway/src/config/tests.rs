@@ -76,7 +76,7 @@ fn a_compact_device_means_what_it_says() {
     let device = &config.devices[1];
     assert_eq!(device.chip, Chip::Contact { pin: 4, debounce_ms: 50, active_low: true });
     assert_eq!((device.bus.as_str(), device.outputs[0].sensor), ("gpio", 1));
-    assert_eq!((config.rules[0].sensor, config.rules[0].level), (1, Level::Yellow));
+    assert_eq!((config.rules[0].limit().map(|l| l.sensor), config.rules[0].level), (Some(1), Level::Yellow));
     assert_eq!(config.sensor_number(&door.name), Some(1));
 }
 
@@ -87,6 +87,114 @@ fn a_linux_board_finds_its_own_sensors_and_rules_may_name_them() {
     let config = parse(&text).expect("valid");
     assert!(config.sensors.iter().any(|s| s.name.as_str() == "machine.load"), "{:?}", config.sensors);
     assert_eq!(config.rules.len(), 1);
+}
+
+/// Three sensors and a rule for each, and one more on the first.
+const HOUSE: &str = "[[device]]
+name = 'hall'
+chip = 'sht4x'
+bus = 'i2c-1'
+every = '10s'
+outputs = { temperature = { sensor = 't' }, humidity = { sensor = 'h' } }
+[[device]]
+name = 'gas'
+chip = 'ads1115-loop'
+bus = 'i2c-1'
+channel = 0
+at_4ma = 0
+at_20ma = 1000
+every = '1s'
+outputs = { value = { sensor = 'co', quantity = 'co' } }
+[[rule]]
+name = 'heat'
+sensor = 't'
+above = 60
+level = 'red'
+[[rule]]
+name = 'rise'
+sensor = 't'
+rises = 8
+over = '2min'
+level = 'orange'
+[[rule]]
+name = 'dry'
+sensor = 'h'
+falls = 20
+over = '10min'
+level = 'blue'
+[[rule]]
+name = 'co'
+sensor = 'co'
+above = 150
+level = 'orange'
+";
+
+#[test]
+fn rules_over_rises_and_rules_made_of_others() {
+    let fire = "[[rule]]\nname = 'fire'\nconfirms = ['rise', 'co']\nneeded = 2\nwithin = '60s'\nrepeat = '10min'\nlevel = 'red'\n";
+    // A rule may stand before those it is made of.
+    let (head, rules) = HOUSE.split_once("[[rule]]").expect("rules");
+    let config = parse(&format!("{HEAD}{head}{fire}[[rule]]{rules}")).expect("valid");
+    let [fire, _, rise, dry, co] = &config.rules[..] else { panic!("{:?}", config.rules) };
+    assert_eq!(
+        fire.condition,
+        Condition::Agreement(Agreement { members: vec![2, 4], needed: 2, within_ms: Some(60_000) })
+    );
+    assert_eq!((fire.repeat_ms, co.repeat_ms), (Some(600_000), None));
+    let trend = |rule: &Rule| rule.limit().map(|l| (l.direction, l.threshold, l.over_ms));
+    assert_eq!(trend(rise), Some((Direction::Above, 8.0, Some(120_000))));
+    assert_eq!(trend(dry), Some((Direction::Below, -20.0, Some(600_000))), "a fall is a negative rise");
+    assert_eq!(trend(co), Some((Direction::Above, 150.0, None)));
+}
+
+#[test]
+fn what_confirms_nothing_is_refused() {
+    let fire = |lines: &str| format!("[[rule]]\nname = 'fire'\nlevel = 'red'\n{lines}\n");
+    let rule = |lines: &str| format!("[[rule]]\nname = 'r'\nlevel = 'red'\n{lines}\n");
+    let cases = [
+        (
+            fire("confirms = ['heat', 'rise']\nneeded = 2"),
+            "confirms: \"rise\" watches the same sensor as \"heat\"",
+        ),
+        (fire("confirms = ['co', 'co']\nneeded = 2"), "confirms: \"co\" watches the same sensor as \"co\""),
+        (
+            fire("confirms = ['heat', 'smoke']\nneeded = 2"),
+            "confirms: \"smoke\" is no rule of this file: known are heat, rise, dry, co, fire",
+        ),
+        (
+            fire("confirms = ['heat', 'co']\nneeded = 3"),
+            "needed: 3 of 2 rules can never agree: at most 2 expected",
+        ),
+        (fire("confirms = ['heat', 'co']\nneeded = 1"), "needed: 1 is out of range"),
+        (fire("confirms = ['heat', 'co']"), "needed: missing"),
+        (fire("confirms = ['heat']\nneeded = 2"), "confirms: 1 rules, 2 to 8 expected"),
+        (fire("confirms = ['heat', 'co']\nneeded = 2\nabove = 3"), "above: unknown key"),
+        (
+            fire("confirms = ['heat', 'co']\nneeded = 2")
+                + "[[rule]]\nname = 'more'\nlevel = 'red'\nconfirms = ['fire', 'dry']\nneeded = 2\n",
+            "rule[5].confirms: \"fire\" is itself made of other rules",
+        ),
+        (rule("sensor = 't'\nrises = 8"), "over: missing"),
+        (
+            rule("sensor = 't'\nrises = 8\nover = '60s'"),
+            "over: t is read every 10 s, and 8 readings are needed: at least 80 s expected",
+        ),
+        (rule("sensor = 't'\nrises = 300\nover = '5min'"), "rises: 300 Cel can never be crossed"),
+        (rule("sensor = 't'\nabove = 8\nover = '5min'"), "over: unknown key"),
+        (rule("sensor = 't'\nabove = 8\nrepeat = '10s'"), "repeat: \"10s\" is out of range"),
+        (
+            rule("sensor = 't'\nabove = 8\nrepeat = '5min'").replace("red", "blue"),
+            "repeat: blue only asks for attention",
+        ),
+    ];
+    for (tail, expected) in cases {
+        let all = problems(&format!("{HOUSE}{tail}"));
+        assert!(
+            all.len() == 1 && all[0].contains(expected),
+            "{expected}\nexpected, found\n{}",
+            all.join("\n")
+        );
+    }
 }
 
 #[test]
@@ -132,7 +240,7 @@ level = 'pink'
         "f.toml:31: device[1].at_20ma: the same as at_4ma",
         "f.toml:32: device[1].outputs.value.sensor: \"Hall\" is not a sensor name",
         "f.toml:35: rule[0].sensor: \"hall.temp\" is no sensor of this file: known are hall.t",
-        "f.toml:37: rule[0].below: a rule has above or below, not both",
+        "f.toml:37: rule[0].below: a rule has one of above, below, rises, falls",
         "f.toml:38: rule[0].level: \"pink\" is not one of",
     ];
     for line in expected {
@@ -157,6 +265,10 @@ fn one_mistake_one_message() {
         (
             &DEVICE.replace("'hall.t'", "'hall.t', flat = '2s'"),
             "device[0].outputs.temperature.flat: shorter than three readings",
+        ),
+        (
+            &DEVICE.replace("'hall.t'", "'hall.t', flat = '1h', stale = '1h'"),
+            "device[0].outputs.temperature.stale: not longer than flat",
         ),
         (
             &format!("{DEVICE}[[rule]]\nname='r'\nsensor='hall.t'\nabove=900\nlevel='red'\n"),

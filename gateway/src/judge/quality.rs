@@ -3,10 +3,15 @@
 //! The checks in their order; the first that objects decides:
 //! 1. fault: the sensor gave no value, or none that is a number. Fault is never zero.
 //! 2. gross range: outside what the quantity can be. The value is kept, but enters nothing.
-//! 3. rate of change: faster than the quantity can change since the last value in range: suspect.
-//! 4. spike: too far from the median of the last five values in range: suspect. Off unless configured; a real step
+//! 3. stale: unmoved for so long that the device must be repeating an old value: a fault, without the value. Off
+//!    unless configured.
+//! 4. late: judged long after it was taken, so that it says nothing of now: suspect.
+//! 5. gap: the first value after a hole in the series: suspect, for nothing stands beside it. What came before is
+//!    forgotten: a rate or a spike across a hole means nothing, and nobody knows that the value did not move in it.
+//! 6. rate of change: faster than the quantity can change since the last value in range: suspect.
+//! 7. spike: too far from the median of the last five values in range: suspect. Off unless configured; a real step
 //!    is doubted for three readings and believed from the fourth on, when it is the median.
-//! 5. flat line: unmoved for too long: suspect. Off unless configured.
+//! 8. flat line: unmoved for too long: suspect. Off unless configured.
 //!
 //! A sensor of which nothing came for long is silent: [`Judge::silent`] says so with a fault of its own, so that
 //! rules over it go blind instead of staying quiet for ever.
@@ -26,6 +31,11 @@ const SILENT_READINGS: u64 = 10;
 /// …but not before this time, in ms.
 const SILENT_MIN_MS: u64 = 30_000;
 
+/// A series has a hole after this many missed readings…
+const GAP_READINGS: u64 = 3;
+/// …but not before this time, in ms: a bus that is retried is no hole.
+const GAP_MIN_MS: u64 = 5_000;
+
 /// Judges the readings of all sensors of a gateway.
 #[derive(Debug)]
 pub struct Judge {
@@ -39,9 +49,13 @@ struct State {
     rate_per_s: Option<f64>,
     spike: Option<f64>,
     flat_ms: Option<u64>,
+    stale_ms: Option<u64>,
+    gap_ms: u64,
     silent_ms: u64,
     /// When anything last came, be it a fault, or silence was last noted.
     heard_ms: u64,
+    /// When the last sample was taken, be it a fault.
+    sampled_ms: Option<u64>,
     /// Last value in range and its time.
     last: Option<(u64, f64)>,
     /// Since when the value is what it is.
@@ -64,8 +78,11 @@ impl Judge {
                 rate_per_s: sensor.quantity.max_rate_per_s.map(|rate| rate * speed.max(1.0)),
                 spike: sensor.spike,
                 flat_ms: sensor.flat_ms,
+                stale_ms: sensor.stale_ms,
+                gap_ms: sensor.every_ms.saturating_mul(GAP_READINGS).max(GAP_MIN_MS),
                 silent_ms: sensor.every_ms.saturating_mul(SILENT_READINGS).max(SILENT_MIN_MS),
                 heard_ms: now_ms,
+                sampled_ms: None,
                 last: None,
                 still_since_ms: now_ms,
                 recent: [0.0; MEMORY],
@@ -76,14 +93,18 @@ impl Judge {
         Self { sensors }
     }
 
-    /// Judges one sample; `None` for a sensor that is not configured.
-    pub fn judge(&mut self, sample: &Sample) -> Option<Judged> {
+    /// Judges one sample at `now_ms`; `None` for a sensor that is not configured.
+    pub fn judge(&mut self, now_ms: u64, sample: &Sample) -> Option<Judged> {
         let state = self.sensors.get_mut(usize::from(sample.sensor))?;
         state.heard_ms = state.heard_ms.max(sample.mono_ms);
-        let (value, quality) = match sample.value {
-            Ok(value) if value.is_finite() => (Some(value), state.look(sample.mono_ms, value)),
-            Ok(_) | Err(_) => (None, Quality::Fault),
+        let quality = match sample.value {
+            Ok(value) if value.is_finite() => state.look(sample.mono_ms, value),
+            Ok(_) | Err(_) => Quality::Fault,
         };
+        state.sampled_ms = Some(sample.mono_ms);
+        let late = now_ms.saturating_sub(sample.mono_ms) >= state.silent_ms;
+        let quality = if late { quality.max(Quality::Suspect) } else { quality };
+        let value = sample.value.ok().filter(|_| quality.has_value());
         Some(Judged { sensor: sample.sensor, mono_ms: sample.mono_ms, value, quality })
     }
 
@@ -102,7 +123,14 @@ impl Judge {
 }
 
 impl State {
+    /// Looks at a number that was sampled at `now_ms`.
     fn look(&mut self, now_ms: u64, value: f64) -> Quality {
+        let gap = self.sampled_ms.is_some_and(|then_ms| now_ms.saturating_sub(then_ms) > self.gap_ms);
+        if gap {
+            self.last = None;
+            self.filled = 0;
+            self.next = 0;
+        }
         if !(self.min..=self.max).contains(&value) {
             return Quality::OutOfRange;
         }
@@ -120,12 +148,16 @@ impl State {
         if self.last.is_none_or(|(_, last)| last != value) {
             self.still_since_ms = now_ms;
         }
-        let flat = self.flat_ms.is_some_and(|limit| now_ms.saturating_sub(self.still_since_ms) >= limit);
+        let still_ms = now_ms.saturating_sub(self.still_since_ms);
+        let unmoved = |limit: Option<u64>| limit.is_some_and(|limit| still_ms >= limit);
         self.last = Some((now_ms, value));
         self.recent[self.next] = value;
         self.next = (self.next + 1) % MEMORY;
         self.filled = (self.filled + 1).min(MEMORY);
-        if too_fast || spike || flat { Quality::Suspect } else { Quality::Good }
+        if unmoved(self.stale_ms) {
+            return Quality::Fault;
+        }
+        if gap || too_fast || spike || unmoved(self.flat_ms) { Quality::Suspect } else { Quality::Good }
     }
 
     fn median(&self) -> f64 {
@@ -145,6 +177,7 @@ mod tests {
     fn judge(change: impl Fn(&mut Sensor)) -> Judge {
         let mut sensors = sensors(1);
         // Air temperature: -60 to 150 Cel, at most 5 a second.
+        sensors[0].every_ms = 10_000;
         change(&mut sensors[0]);
         Judge::new(&sensors, 1.0, 0)
     }
@@ -155,7 +188,7 @@ mod tests {
         for (seconds, value) in values {
             let value = if value.is_infinite() { Err(Fault::Checksum) } else { Ok(*value) };
             let sample = Sample { sensor: 0, mono_ms: (seconds * 1e3) as u64, value };
-            let judged = judge.judge(&sample).expect("sensor 0 is known");
+            let judged = judge.judge(sample.mono_ms, &sample).expect("sensor 0 is known");
             assert_eq!(
                 judged.value.is_some(),
                 judged.quality.has_value(),
@@ -178,10 +211,14 @@ mod tests {
         let plain = |_: &mut Sensor| {};
         let spike = |s: &mut Sensor| s.spike = Some(2.0);
         let flat = |s: &mut Sensor| s.flat_ms = Some(10_000);
+        let stale = |s: &mut Sensor| {
+            s.flat_ms = Some(10_000);
+            s.stale_ms = Some(40_000);
+        };
         type Case<'a> = (&'a str, &'a dyn Fn(&mut Sensor), &'a [(f64, f64)], &'a str);
         let cases: &[Case<'_>] = &[
             ("calm", &plain, &[(0.0, 20.0), (1.0, 20.5), (2.0, 21.0)], "ggg"),
-            ("limits are in range", &plain, &[(0.0, -60.0), (1000.0, 150.0)], "gg"),
+            ("limits are in range", &plain, &[(0.0, -60.0), (10.0, -60.0), (20.0, -60.0)], "ggg"),
             ("beyond is out", &plain, &[(0.0, -60.1), (1.0, 150.1)], "oo"),
             ("fault is not zero", &plain, &[(0.0, FAULT), (1.0, 20.0)], "fg"),
             ("not a number is a fault", &plain, &[(0.0, f64::NAN)], "f"),
@@ -217,6 +254,37 @@ mod tests {
                 "gggggsssg",
             ),
             ("flat", &flat, &[(0.0, 20.0), (5.0, 20.0), (10.0, 20.0), (15.0, 20.1), (20.0, 20.1)], "ggsgg"),
+            (
+                "flat, then stale, then alive again",
+                &stale,
+                &[(0.0, 20.0), (10.0, 20.0), (20.0, 20.0), (30.0, 20.0), (40.0, 20.0), (50.0, 20.1)],
+                "gsssfg",
+            ),
+            ("two missed readings are no gap", &plain, &[(0.0, 20.0), (30.0, 20.1)], "gg"),
+            ("a gap, and its end", &plain, &[(0.0, 20.0), (30.1, 20.1), (40.0, 20.2)], "gsg"),
+            ("faults are readings, not a gap", &plain, &[(0.0, 20.0), (20.0, FAULT), (40.0, 20.0)], "gfg"),
+            ("impossible values are, too", &plain, &[(0.0, 20.0), (20.0, 500.0), (40.0, 20.0)], "gog"),
+            ("no rate across a gap", &plain, &[(0.0, -60.0), (31.0, 150.0), (32.0, 150.0)], "gsg"),
+            (
+                "nobody knows that it was flat in a gap",
+                &flat,
+                &[(0.0, 20.0), (60.0, 20.0), (61.0, 20.0)],
+                "gsg",
+            ),
+            (
+                "nor what is a spike after it",
+                &spike,
+                &[
+                    (0.0, 20.0),
+                    (1.0, 20.0),
+                    (2.0, 20.0),
+                    (3.0, 20.0),
+                    (4.0, 20.0),
+                    (60.0, 24.0),
+                    (61.0, 24.0),
+                ],
+                "gggggsg",
+            ),
         ];
         for (name, change, values, expected) in cases {
             assert_eq!(letters(&mut judge(change), values), *expected, "{name}");
@@ -230,6 +298,19 @@ mod tests {
     }
 
     #[test]
+    fn a_sample_that_waited_long_is_late() {
+        let mut judge = judge(|s| s.every_ms = 5_000);
+        let mut at = |now_ms, value| {
+            let sample = Sample { sensor: 0, mono_ms: 1_000, value };
+            judge.judge(now_ms, &sample).expect("known").quality
+        };
+        assert_eq!(at(50_999, Ok(20.0)), Quality::Good);
+        assert_eq!(at(51_000, Ok(20.0)), Quality::Suspect, "as old as a silence");
+        assert_eq!(at(51_000, Ok(900.0)), Quality::OutOfRange, "worse stays worse");
+        assert_eq!(at(51_000, Err(Fault::Checksum)), Quality::Fault);
+    }
+
+    #[test]
     fn silence_becomes_a_fault_again_and_again() {
         let mut judge = judge(|s| s.every_ms = 5_000);
         assert_eq!(letters(&mut judge, &[(10.0, 20.0)]), "g");
@@ -238,6 +319,6 @@ mod tests {
         assert_eq!(judge.silent(60_000), [fault]);
         assert!(judge.silent(61_000).is_empty(), "not each time it is asked");
         assert_eq!(judge.silent(110_000).len(), 1, "but as long as it lasts");
-        assert_eq!(judge.judge(&Sample { sensor: 9, mono_ms: 0, value: Ok(1.0) }), None);
+        assert_eq!(judge.judge(0, &Sample { sensor: 9, mono_ms: 0, value: Ok(1.0) }), None);
     }
 }

@@ -1,27 +1,28 @@
-//! Alarms: thresholds with deadband, on-delay and off-delay. Pure.
+//! Alarms: limits, trends, and rules that confirm each other. Pure.
 //!
-//! ```text
-//!            beyond                     beyond for on_delay
-//!   quiet ───────────► pending ──────────────────────────► active ◄────────┐
-//!     ▲                   │ back                             │ back by      │ beyond the
-//!     └───────────────────┘                                  ▼ the deadband │ deadband again, or fault
-//!     └───────────────────────────────────────────────── clearing ──────────┘
-//!                     back for off_delay
-//! ```
+//! How a rule gets from quiet to active and back is in [`super::phase`]; here is what it goes by.
 //!
-//! - Time passes only with readings: a delay has run out when a reading after it still says so, so that one lonely
-//!   sample of a slow sensor never proves that something lasted.
 //! - A reading without a usable value (fault, out of range) never clears anything and does not count towards the
 //!   off-delay. After [`BLIND_AFTER`] of them in a row the rule is blind: it says so with an event of its own, and
 //!   says `seeing` when values come back. An on-delay goes on through a fault: the danger may well be the reason.
-//! - What is active survives a restart: [`Rules::restore`] takes the last event of each rule.
+//! - A rule that confirms is looked at after every reading of its members' sensors. It begins when enough members are
+//!   active at once and were raised close enough to each other, so that a detector that has been stuck since yesterday
+//!   makes no fire of the next one's word; it goes on as long as enough are active, whenever they were raised. It is
+//!   blind when so many members are blind that enough can no longer become active. A member that was active when its
+//!   sensor failed still counts: fire eats sensors.
+//! - An alarm with a re-alarm time says again that it goes on, also while it is blind.
+//! - What is active survives a restart: [`Rules::restore`] takes the last event of each rule. Re-alarm times start anew
+//!   there, and members count as raised at the restart: rather one confirmation too early than a fire that a power
+//!   cut makes doubtful.
 
 use std::collections::HashMap;
 
-use wire::{AlarmEvent, AlarmKind, BootId, Quality};
+use wire::{AlarmEvent, AlarmKind, BootId, Input, Measure, Quality};
 
+use super::phase::{Episodes, Life, Phase, Verdict};
+use super::trend::Trend;
 use crate::batch::Judged;
-use crate::config::{Direction, Rule, Sensor};
+use crate::config::{Agreement, Condition, Direction, Limit, Rule, Sensor};
 
 /// Readings without a usable value, in a row, before a rule calls itself blind: one may be a glitch on the wire.
 pub const BLIND_AFTER: u32 = 2;
@@ -30,8 +31,10 @@ pub const BLIND_AFTER: u32 = 2;
 #[derive(Debug)]
 pub struct Rules {
     rules: Vec<Watch>,
-    /// Rules of each sensor, by its number.
+    /// Rules that a reading of each sensor may change, by its number: first those over it, then those made of them.
     by_sensor: HashMap<u16, Vec<usize>>,
+    /// The last reading of each sensor, by number.
+    latest: Vec<Option<Judged>>,
     episodes: Episodes,
 }
 
@@ -39,7 +42,10 @@ pub struct Rules {
 struct Watch {
     rule: Rule,
     version: u32,
+    /// The sensor that events name: its own, or that of its first member.
     sensor: Sensor,
+    /// The past of a rule over a rise.
+    trend: Option<Trend>,
     phase: Phase,
     /// Unusable readings in a row.
     unusable: u32,
@@ -47,46 +53,53 @@ struct Watch {
     blind: Option<u64>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Phase {
-    Quiet,
-    Pending { since_ms: u64 },
-    Active { episode: u64 },
-    Clearing { episode: u64, since_ms: u64 },
-}
-
-/// Numbers for episodes: unique per gateway without a counter on disk, and below 2^53.
-#[derive(Debug)]
-struct Episodes {
-    boot: u64,
-    count: u64,
-}
-
-impl Episodes {
-    fn next(&mut self) -> u64 {
-        self.count += 1;
-        (self.boot & 0xffff_ffff) << 20 | self.count & 0xf_ffff
-    }
+/// What a rule sees at one reading.
+struct Finding {
+    verdict: Verdict,
+    blind: bool,
+    value: Option<f64>,
+    quality: Quality,
+    inputs: Vec<Input>,
 }
 
 impl Rules {
     /// All rules, quiet.
+    ///
+    /// # Panics
+    /// When a rule names a sensor or rule by a number that is not there: a validated configuration never does.
     pub fn new(rules: &[Rule], sensors: &[Sensor], boot: BootId) -> Self {
         let mut watches = Vec::with_capacity(rules.len());
         let mut by_sensor: HashMap<u16, Vec<usize>> = HashMap::new();
-        for rule in rules {
-            let Some(sensor) = sensors.get(usize::from(rule.sensor)) else { continue };
-            by_sensor.entry(rule.sensor).or_default().push(watches.len());
+        let mut made_of_others = Vec::new();
+        for (number, rule) in rules.iter().enumerate() {
+            let watched: Vec<u16> = match &rule.condition {
+                Condition::Limit(limit) => vec![limit.sensor],
+                Condition::Agreement(agreement) => (agreement.members.iter())
+                    .filter_map(|&member| rules[member].limit())
+                    .map(|limit| limit.sensor)
+                    .collect(),
+            };
+            let over_ms = rule.limit().and_then(|limit| limit.over_ms);
+            for &sensor in &watched {
+                match rule.condition {
+                    Condition::Limit(_) => by_sensor.entry(sensor).or_default().push(number),
+                    Condition::Agreement(_) => made_of_others.push((sensor, number)),
+                }
+            }
             watches.push(Watch {
-                version: rule.version(&sensor.name),
+                version: rule.version(rules, sensors),
                 rule: rule.clone(),
-                sensor: sensor.clone(),
+                sensor: sensors[usize::from(watched[0])].clone(),
+                trend: over_ms.map(Trend::new),
                 phase: Phase::Quiet,
                 unusable: 0,
                 blind: None,
             });
         }
-        Self { rules: watches, by_sensor, episodes: Episodes { boot: boot.0, count: 0 } }
+        for (sensor, number) in made_of_others {
+            by_sensor.entry(sensor).or_default().push(number);
+        }
+        Self { rules: watches, by_sensor, latest: vec![None; sensors.len()], episodes: Episodes::new(boot) }
     }
 
     /// Goes on where an earlier start left: `saved` holds the last event of each rule that was not quiet.
@@ -107,8 +120,8 @@ impl Rules {
                 continue;
             };
             match event.kind {
-                AlarmKind::Raised | AlarmKind::Seeing => {
-                    watch.phase = Phase::Active { episode: event.episode }
+                AlarmKind::Raised | AlarmKind::Seeing | AlarmKind::Repeated => {
+                    watch.phase = Phase::Active(Life::new(event.episode, now_ms, event.worst));
                 }
                 AlarmKind::Blind => watch.blind = Some(event.episode),
                 AlarmKind::Cleared => {}
@@ -128,111 +141,181 @@ impl Rules {
         else {
             return Vec::new();
         };
-        let active = match watch.phase {
-            Phase::Active { episode } | Phase::Clearing { episode, .. } => Some((AlarmKind::Raised, episode)),
-            Phase::Quiet | Phase::Pending { .. } => None,
-        };
-        let blind = watch.blind.map(|episode| (AlarmKind::Blind, episode));
+        let active = watch.phase.life().map(|life| (AlarmKind::Raised, life.episode, life.worst));
+        let blind = watch.blind.map(|episode| (AlarmKind::Blind, episode, None));
         [active, blind]
             .into_iter()
             .flatten()
-            .map(|(kind, episode)| AlarmEvent { kind, episode, ..event.clone() })
+            // Inputs are of this run: the next one has its own.
+            .map(|(kind, episode, worst)| AlarmEvent {
+                kind,
+                episode,
+                worst,
+                inputs: Vec::new(),
+                ..event.clone()
+            })
             .collect()
     }
 
     /// Judges one reading; the events it causes, oldest first.
     pub fn judge(&mut self, reading: &Judged) -> Vec<AlarmEvent> {
+        if let Some(latest) = self.latest.get_mut(usize::from(reading.sensor)) {
+            *latest = Some(*reading);
+        }
         let Some(numbers) = self.by_sensor.get(&reading.sensor) else { return Vec::new() };
         let mut events = Vec::new();
         for &number in numbers {
-            if let Some(watch) = self.rules.get_mut(number) {
-                watch.judge(reading, &mut self.episodes, &mut events);
-            }
+            let agreed = self.agreed(number);
+            let Some(watch) = self.rules.get_mut(number) else { continue };
+            let finding = agreed.unwrap_or_else(|| watch.look(reading));
+            watch.conclude(reading.mono_ms, finding, &mut self.episodes, &mut events);
         }
         events
     }
 
     /// Alarms that are active now, and rules that are blind.
     pub fn standing(&self) -> (usize, usize) {
-        let active = |w: &&Watch| matches!(w.phase, Phase::Active { .. } | Phase::Clearing { .. });
-        (self.rules.iter().filter(active).count(), self.rules.iter().filter(|w| w.blind.is_some()).count())
+        let active = self.rules.iter().filter(|watch| watch.phase.life().is_some());
+        (active.count(), self.rules.iter().filter(|watch| watch.blind.is_some()).count())
+    }
+
+    /// What the members of rule `number` say together; `None` for a rule that has none.
+    fn agreed(&self, number: usize) -> Option<Finding> {
+        let Condition::Agreement(agreement) = &self.rules.get(number)?.rule.condition else { return None };
+        let members: Vec<&Watch> =
+            agreement.members.iter().filter_map(|&member| self.rules.get(member)).collect();
+        let mut raised_ms: Vec<u64> =
+            members.iter().filter_map(|member| Some(member.phase.life()?.raised_ms)).collect();
+        raised_ms.sort_unstable();
+        let active = raised_ms.len();
+        let sees = |member: &&&Watch| member.phase.life().is_some() || member.blind.is_none();
+        let blind = members.iter().filter(sees).count() < agreement.needed;
+        let verdict = if blind {
+            Verdict::Unknown
+        } else if agree(&raised_ms, agreement) {
+            Verdict::Beyond
+        } else if active >= agreement.needed {
+            Verdict::Between
+        } else {
+            Verdict::Back
+        };
+        let inputs: Vec<Input> = members
+            .iter()
+            .filter_map(|member| {
+                let reading = (*self.latest.get(usize::from(member.rule.limit()?.sensor))?)?;
+                Some(input(&member.sensor, &reading, member.phase.life().is_some()))
+            })
+            .collect();
+        let doubted = inputs.iter().any(|input| input.alarming && input.quality != Quality::Good);
+        let (value, quality) = match (blind, doubted) {
+            (true, _) => (None, Quality::Fault),
+            (false, true) => (Some(active as f64), Quality::Suspect),
+            (false, false) => (Some(active as f64), Quality::Good),
+        };
+        Some(Finding { verdict, blind, value, quality, inputs })
+    }
+}
+
+/// Whether enough of the members that were raised at these times, in order, were raised close enough to each other.
+fn agree(raised_ms: &[u64], agreement: &Agreement) -> bool {
+    let within_ms = agreement.within_ms.unwrap_or(u64::MAX);
+    raised_ms.windows(agreement.needed.max(1)).any(|close| match close {
+        [first, .., last] => last - first <= within_ms,
+        _ => true,
+    })
+}
+
+fn input(sensor: &Sensor, reading: &Judged, alarming: bool) -> Input {
+    Input {
+        sensor: sensor.name.clone(),
+        quantity: sensor.quantity.code,
+        value: reading.value,
+        quality: reading.quality,
+        mono_ms: reading.mono_ms,
+        alarming,
+    }
+}
+
+impl Limit {
+    fn verdict(&self, value: f64) -> Verdict {
+        let (beyond, back) = match self.direction {
+            Direction::Above => (value > self.threshold, value <= self.threshold - self.deadband),
+            Direction::Below => (value < self.threshold, value >= self.threshold + self.deadband),
+        };
+        match (beyond, back) {
+            (true, _) => Verdict::Beyond,
+            (false, true) => Verdict::Back,
+            (false, false) => Verdict::Between,
+        }
     }
 }
 
 impl Watch {
-    fn judge(&mut self, reading: &Judged, episodes: &mut Episodes, events: &mut Vec<AlarmEvent>) {
-        let Some(value) = reading.value.filter(|_| reading.quality.is_usable()) else {
-            self.unusable = self.unusable.saturating_add(1);
-            if let Phase::Clearing { episode, .. } = self.phase {
-                self.phase = Phase::Active { episode };
-            }
-            if self.unusable >= BLIND_AFTER && self.blind.is_none() {
-                let episode = match self.phase {
-                    Phase::Active { episode } | Phase::Clearing { episode, .. } => episode,
-                    Phase::Quiet | Phase::Pending { .. } => episodes.next(),
-                };
-                self.blind = Some(episode);
-                events.push(self.event(AlarmKind::Blind, episode, reading));
-            }
-            return;
+    /// What a reading of its own sensor says. Readings without a usable value are no samples of a trend.
+    fn look(&mut self, reading: &Judged) -> Finding {
+        let usable = reading.value.filter(|_| reading.quality.is_usable());
+        self.unusable = if usable.is_some() { 0 } else { self.unusable.saturating_add(1) };
+        let value = match (&mut self.trend, usable) {
+            (Some(trend), Some(value)) => trend.push(reading.mono_ms, value),
+            (Some(_), None) => None,
+            (None, _) => reading.value,
         };
-        self.unusable = 0;
-        if let Some(episode) = self.blind.take() {
-            events.push(self.event(AlarmKind::Seeing, episode, reading));
+        let verdict = match (self.rule.limit(), value.filter(|_| usable.is_some())) {
+            (Some(limit), Some(value)) => limit.verdict(value),
+            _ => Verdict::Unknown,
+        };
+        let alarming =
+            verdict == Verdict::Beyond || verdict == Verdict::Between && self.phase.life().is_some();
+        Finding {
+            verdict,
+            blind: self.unusable >= BLIND_AFTER,
+            value,
+            quality: reading.quality,
+            inputs: vec![input(&self.sensor, reading, alarming)],
         }
-        let now_ms = reading.mono_ms;
-        let (beyond, back) = match self.rule.direction {
-            Direction::Above => {
-                (value > self.rule.threshold, value <= self.rule.threshold - self.rule.deadband)
-            }
-            Direction::Below => {
-                (value < self.rule.threshold, value >= self.rule.threshold + self.rule.deadband)
-            }
-        };
-        self.phase = match self.phase {
-            Phase::Quiet | Phase::Pending { .. } if !beyond => Phase::Quiet,
-            Phase::Quiet => self.hold(now_ms, now_ms, reading, episodes, events),
-            Phase::Pending { since_ms } => self.hold(since_ms, now_ms, reading, episodes, events),
-            Phase::Active { episode } | Phase::Clearing { episode, .. } if !back => Phase::Active { episode },
-            Phase::Active { episode } => self.ease(episode, now_ms, now_ms, reading, events),
-            Phase::Clearing { episode, since_ms } => self.ease(episode, since_ms, now_ms, reading, events),
-        };
     }
 
-    /// Beyond the threshold since `since_ms`.
-    fn hold(
-        &self,
-        since_ms: u64,
+    fn conclude(
+        &mut self,
         now_ms: u64,
-        reading: &Judged,
+        finding: Finding,
         episodes: &mut Episodes,
         events: &mut Vec<AlarmEvent>,
-    ) -> Phase {
-        if now_ms.saturating_sub(since_ms) < self.rule.on_delay_ms {
-            return Phase::Pending { since_ms };
+    ) {
+        match (self.blind, finding.blind) {
+            (None, true) => {
+                let episode = self.phase.life().map_or_else(|| episodes.next(), |life| life.episode);
+                self.blind = Some(episode);
+                events.push(self.event(AlarmKind::Blind, episode, now_ms, &finding));
+            }
+            (Some(episode), false) => {
+                self.blind = None;
+                events.push(self.event(AlarmKind::Seeing, episode, now_ms, &finding));
+            }
+            _ => {}
         }
-        let episode = episodes.next();
-        events.push(self.event(AlarmKind::Raised, episode, reading));
-        Phase::Active { episode }
+        let happened = self.phase.step(now_ms, finding.verdict, &self.rule, episodes);
+        if let (Some(value), true) = (finding.value, finding.verdict != Verdict::Unknown) {
+            let direction = self.rule.limit().map_or(Direction::Above, |limit| limit.direction);
+            self.phase.note(value, direction);
+        }
+        let again = || Some((AlarmKind::Repeated, self.phase.repeats(now_ms, self.rule.repeat_ms)?));
+        if let Some((kind, life)) = happened.or_else(again) {
+            let mut event = self.event(kind, life.episode, now_ms, &finding);
+            // With the clearing the phase has forgotten it.
+            event.worst = event.worst.or(life.worst);
+            events.push(event);
+        }
     }
 
-    /// Back behind the deadband since `since_ms`.
-    fn ease(
-        &self,
-        episode: u64,
-        since_ms: u64,
-        now_ms: u64,
-        reading: &Judged,
-        events: &mut Vec<AlarmEvent>,
-    ) -> Phase {
-        if now_ms.saturating_sub(since_ms) < self.rule.off_delay_ms {
-            return Phase::Clearing { episode, since_ms };
-        }
-        events.push(self.event(AlarmKind::Cleared, episode, reading));
-        Phase::Quiet
-    }
-
-    fn event(&self, kind: AlarmKind, episode: u64, reading: &Judged) -> AlarmEvent {
+    fn event(&self, kind: AlarmKind, episode: u64, now_ms: u64, finding: &Finding) -> AlarmEvent {
+        let (threshold, measure) = match &self.rule.condition {
+            Condition::Limit(Limit { threshold, over_ms: None, .. }) => (*threshold, Measure::Value),
+            Condition::Limit(Limit { threshold, over_ms: Some(over_ms), .. }) => {
+                (*threshold, Measure::Rise { over_ms: *over_ms })
+            }
+            Condition::Agreement(agreement) => (agreement.needed as f64, Measure::Agreeing),
+        };
         AlarmEvent {
             episode,
             rule: self.rule.name.clone(),
@@ -242,176 +325,17 @@ impl Watch {
             sensor: self.sensor.name.clone(),
             quantity: self.sensor.quantity.code,
             place: self.sensor.place.clone(),
-            mono_ms: reading.mono_ms,
-            value: reading.value,
-            quality: reading.quality,
-            threshold: self.rule.threshold,
+            mono_ms: now_ms,
+            value: finding.value,
+            quality: finding.quality,
+            threshold,
+            measure,
+            worst: self.phase.life().and_then(|life| life.worst),
+            inputs: finding.inputs.clone(),
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use wire::Level;
-
-    use super::*;
-    use crate::testing::sensors;
-
-    fn rule() -> Rule {
-        Rule {
-            name: "hot".into(),
-            sensor: 0,
-            direction: Direction::Above,
-            threshold: 60.0,
-            deadband: 5.0,
-            on_delay_ms: 0,
-            off_delay_ms: 0,
-            level: Level::Red,
-        }
-    }
-
-    fn rules(rule: &Rule) -> Rules {
-        Rules::new(std::slice::from_ref(rule), &sensors(2), BootId(1))
-    }
-
-    const FAULT: f64 = f64::NAN;
-
-    fn reading(second: u64, value: f64) -> Judged {
-        let (value, quality) =
-            if value.is_nan() { (None, Quality::Fault) } else { (Some(value), Quality::Good) };
-        Judged { sensor: 0, mono_ms: second * 1000, value, quality }
-    }
-
-    /// Feeds one value a second and tells what happened, as `second kind` words.
-    fn story(rules: &mut Rules, from: u64, values: &[f64]) -> String {
-        let mut words = Vec::new();
-        for (second, value) in (from..).zip(values) {
-            for event in rules.judge(&reading(second, *value)) {
-                words.push(format!("{second}{}", format!("{:?}", event.kind).to_lowercase()));
-            }
-        }
-        words.join(" ")
-    }
-
-    #[test]
-    fn a_table_of_stories() {
-        let delayed = Rule { on_delay_ms: 2_000, off_delay_ms: 3_000, ..rule() };
-        let below = Rule { direction: Direction::Below, threshold: 10.0, deadband: 1.0, ..rule() };
-        let cases: &[(&str, &Rule, &[f64], &str)] = &[
-            ("the limit itself is no alarm", &rule(), &[60.0, 60.0], ""),
-            ("raised and cleared", &rule(), &[20.0, 61.0, 62.0, 50.0], "1raised 3cleared"),
-            ("the deadband holds", &rule(), &[61.0, 58.0, 55.1, 61.0, 55.0], "0raised 4cleared"),
-            ("a fleeting spike is ignored", &delayed, &[61.0, 61.0, 20.0, 61.0, 20.0], ""),
-            ("the on-delay runs out", &delayed, &[61.0, 61.0, 61.0], "2raised"),
-            (
-                "chatter does not clear",
-                &delayed,
-                &[61.0, 61.0, 61.0, 50.0, 50.0, 61.0, 50.0, 50.0, 50.0],
-                "2raised",
-            ),
-            (
-                "the off-delay runs out",
-                &delayed,
-                &[61.0, 61.0, 61.0, 50.0, 50.0, 50.0, 50.0],
-                "2raised 6cleared",
-            ),
-            ("too little", &below, &[20.0, 9.9, 10.5, 11.0], "1raised 3cleared"),
-            ("one fault is a glitch", &rule(), &[20.0, FAULT, 20.0], ""),
-            ("two are blindness", &rule(), &[20.0, FAULT, FAULT, FAULT, 20.0], "2blind 4seeing"),
-            ("a fault never clears", &rule(), &[61.0, FAULT, FAULT, FAULT], "0raised 2blind"),
-            ("seeing, then cleared", &rule(), &[61.0, FAULT, FAULT, 20.0], "0raised 2blind 3seeing 3cleared"),
-            (
-                "seeing, still active",
-                &rule(),
-                &[61.0, FAULT, FAULT, 61.0, 20.0],
-                "0raised 2blind 3seeing 4cleared",
-            ),
-            (
-                "blind time does not count towards the off-delay",
-                &delayed,
-                &[61.0, 61.0, 61.0, 50.0, 50.0, FAULT, 50.0, 50.0, 50.0, 50.0],
-                "2raised 9cleared",
-            ),
-            ("a fault does not end the on-delay", &delayed, &[61.0, FAULT, 61.0], "2raised"),
-        ];
-        for (name, rule, values, expected) in cases {
-            assert_eq!(story(&mut rules(rule), 0, values), *expected, "{name}");
-        }
-    }
-
-    #[test]
-    fn an_impossible_value_is_as_good_as_none_and_a_suspect_one_counts() {
-        let mut r = rules(&rule());
-        let of = |second, quality| Judged { quality, ..reading(second, 999.0) };
-        assert!(r.judge(&of(0, Quality::OutOfRange)).is_empty());
-        assert_eq!(r.judge(&of(1, Quality::OutOfRange))[0].kind, AlarmKind::Blind);
-        let kinds: Vec<AlarmKind> = r.judge(&of(2, Quality::Suspect)).iter().map(|e| e.kind).collect();
-        assert_eq!(kinds, [AlarmKind::Seeing, AlarmKind::Raised]);
-        assert!(r.judge(&Judged { sensor: 1, ..reading(3, 99.0) }).is_empty(), "another sensor has no rule");
-    }
-
-    #[test]
-    fn one_life_one_episode() {
-        let mut r = rules(&rule());
-        let mut episodes = Vec::new();
-        for (second, value) in (0..).zip([61.0, FAULT, FAULT, 61.0, 20.0, 61.0, 20.0, FAULT, FAULT, 20.0]) {
-            for event in r.judge(&reading(second, value)) {
-                assert_eq!((event.rule.as_str(), event.threshold, event.level), ("hot", 60.0, Level::Red));
-                episodes.push(event.episode);
-            }
-        }
-        // raised blind seeing cleared, raised cleared, blind seeing
-        let [a, a2, a3, a4, b, b2, c, c2] = episodes[..] else { panic!("{episodes:?}") };
-        assert!(a == a2 && a2 == a3 && a3 == a4, "{episodes:?}");
-        assert!(b == b2 && c == c2 && a != b && b != c, "{episodes:?}");
-        assert!(episodes.iter().all(|e| *e < 1 << 53));
-    }
-
-    #[test]
-    fn alarms_survive_a_restart() {
-        let mut before = rules(&rule());
-        let raised = before.judge(&reading(0, 61.0)).remove(0);
-        let saved = before.memory(&raised);
-        assert_eq!(saved.len(), 1);
-
-        let mut after = rules(&rule());
-        assert!(after.restore(saved.clone(), 0).is_empty());
-        assert_eq!(after.standing(), (1, 0));
-        let cleared = after.judge(&reading(5, 20.0)).remove(0);
-        assert_eq!(
-            (cleared.kind, cleared.episode),
-            (AlarmKind::Cleared, raised.episode),
-            "not raised a second time"
-        );
-        assert!(after.memory(&cleared).is_empty(), "nothing is left to remember");
-
-        let mut renamed = rules(&Rule { name: "warm".into(), ..rule() });
-        let orphan = renamed.restore(saved, 7).remove(0);
-        assert_eq!(
-            (orphan.kind, orphan.episode, orphan.rule.as_str()),
-            (AlarmKind::Cleared, raised.episode, "hot")
-        );
-        assert_eq!(renamed.standing(), (0, 0));
-    }
-
-    #[test]
-    fn blindness_survives_a_restart_beside_the_alarm() {
-        let mut before = rules(&rule());
-        before.judge(&reading(0, 61.0));
-        before.judge(&reading(1, FAULT));
-        let blind = before.judge(&reading(2, FAULT)).remove(0);
-        let saved = before.memory(&blind);
-        assert_eq!(saved.iter().map(|e| e.kind).collect::<Vec<_>>(), [AlarmKind::Raised, AlarmKind::Blind]);
-        let mut after = rules(&rule());
-        after.restore(saved, 0);
-        assert_eq!(after.standing(), (1, 1));
-        assert_eq!(story(&mut after, 9, &[FAULT, 61.0, 20.0]), "10seeing 11cleared");
-    }
-
-    #[test]
-    fn the_version_of_a_rule_follows_its_settings() {
-        let name = &sensors(1)[0].name;
-        assert_eq!(rule().version(name), rule().version(name));
-        assert_ne!(rule().version(name), Rule { deadband: 4.0, ..rule() }.version(name));
-    }
-}
+#[path = "rules_tests.rs"]
+mod tests;

@@ -357,6 +357,9 @@ fn alarm(name: &str, sequence: u64, at_ms: i64, kind: wire::AlarmKind) -> Vec<u8
         value: Some(140.0),
         quality: wire::Quality::Good,
         threshold: 80.0,
+        measure: wire::Measure::Value,
+        worst: None,
+        inputs: Vec::new(),
     };
     let clock = wire::Clock { state: wire::ClockState::Synchronised, epoch_ms: at_ms };
     let alarms = wire::Alarms { boot: wire::BootId(1), clock, events: vec![event] };

@@ -189,7 +189,7 @@ impl State {
                 let dating = Dating::of(clock, monos, received_ms);
                 for event in &alarms.events {
                     let place = wgs84_e7(&event.place);
-                    let alarm = self.alarms.event(gateway, event, dating.at_ms(event.mono_ms), place);
+                    let alarm = self.alarms.event(gateway, event, |mono_ms| dating.at_ms(mono_ms), place);
                     self.effects.push(Effect::Alarm(Box::new(alarm.clone())));
                 }
             }

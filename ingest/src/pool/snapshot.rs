@@ -5,9 +5,9 @@
 use std::collections::VecDeque;
 
 use bincode::{Decode, Encode};
-use wire::{Area, Codec, Frame, GatewayId, Lane};
+use wire::{Area, Codec, Frame, GatewayId, Lane, Level, Measure, QuantityCode, SensorName};
 
-use super::alarms::{Alarm, Alarms};
+use super::alarms::{Alarm, AlarmState, Alarms, Sight};
 use super::apply::{decode, encode};
 use super::gateways::{Gateway, Gateways};
 use super::ledger::{LaneLedger, Ledger};
@@ -16,36 +16,111 @@ use super::waiting::{Waiter, Waiting};
 use super::{Rules, State, Totals};
 
 #[derive(Encode)]
-struct Written<'a> {
+struct Written<'a, A> {
     totals: Totals,
     ledger: Vec<(GatewayId, u64, Lane, LaneLedger)>,
     packs: Vec<(GatewayId, Vec<u128>)>,
     sensors: &'a [Sensor],
     areas: &'a [Area],
     gateways: Vec<(GatewayId, Gateway)>,
-    alarms: Vec<Alarm>,
+    alarms: Vec<A>,
     replayed: Vec<u64>,
     /// When received, and the frame as bytes.
     waiting: Vec<(i64, Vec<u8>)>,
 }
 
 #[derive(Decode)]
-struct Read {
+struct Read<A> {
     totals: Totals,
     ledger: Vec<(GatewayId, u64, Lane, LaneLedger)>,
     packs: Vec<(GatewayId, Vec<u128>)>,
     sensors: Vec<Sensor>,
     areas: Vec<Area>,
     gateways: Vec<(GatewayId, Gateway)>,
-    alarms: Vec<Alarm>,
+    alarms: Vec<A>,
     replayed: Vec<u64>,
     /// When received, and the frame as bytes.
     waiting: Vec<(i64, Vec<u8>)>,
 }
 
+/// An alarm in checkpoints made before alarms told what decided them.
+#[derive(Encode, Decode)]
+struct EarlierAlarm {
+    gateway: GatewayId,
+    episode: u64,
+    rule: String,
+    rule_version: u32,
+    level: Level,
+    state: AlarmState,
+    sensor: SensorName,
+    quantity: QuantityCode,
+    raised_ms: i64,
+    last_ms: i64,
+    cleared_ms: Option<i64>,
+    value: Option<f64>,
+    threshold: f64,
+    lat_e7: i32,
+    lon_e7: i32,
+    area: String,
+}
+
+impl From<EarlierAlarm> for Alarm {
+    fn from(earlier: EarlierAlarm) -> Self {
+        Self {
+            gateway: earlier.gateway,
+            episode: earlier.episode,
+            rule: earlier.rule,
+            rule_version: earlier.rule_version,
+            level: earlier.level,
+            state: earlier.state,
+            sensor: earlier.sensor,
+            quantity: earlier.quantity,
+            raised_ms: earlier.raised_ms,
+            last_ms: earlier.last_ms,
+            cleared_ms: earlier.cleared_ms,
+            value: earlier.value,
+            threshold: earlier.threshold,
+            lat_e7: earlier.lat_e7,
+            lon_e7: earlier.lon_e7,
+            area: earlier.area,
+            measure: Measure::Value,
+            worst: None,
+            repeated_ms: None,
+            inputs: Vec::new(),
+            // Whether a blind one was ever raised was not kept: rather one too many on the list than one too few.
+            sight: Sight {
+                raised: true,
+                ended: earlier.state == AlarmState::Cleared,
+                blind: earlier.state == AlarmState::Blind,
+                at_ms: earlier.last_ms,
+            },
+        }
+    }
+}
+
+impl Read<EarlierAlarm> {
+    fn upgraded(self) -> Read<Alarm> {
+        Read {
+            alarms: self.alarms.into_iter().map(Alarm::from).collect(),
+            totals: self.totals,
+            ledger: self.ledger,
+            packs: self.packs,
+            sensors: self.sensors,
+            areas: self.areas,
+            gateways: self.gateways,
+            replayed: self.replayed,
+            waiting: self.waiting,
+        }
+    }
+}
+
 impl State {
     /// The state as bytes.
     pub fn snapshot(&self) -> Vec<u8> {
+        self.encoded(self.alarms.to_list())
+    }
+
+    fn encoded<A: Encode>(&self, alarms: Vec<A>) -> Vec<u8> {
         let door = self.door.lock();
         let mut packs: Vec<(GatewayId, Vec<u128>)> = (door.packs.iter())
             .map(|(source, packs)| (source.clone(), packs.iter().copied().collect()))
@@ -59,7 +134,7 @@ impl State {
             sensors,
             areas,
             gateways: self.gateways.to_list(),
-            alarms: self.alarms.to_list(),
+            alarms,
             replayed: self.replayed.iter().copied().collect(),
             // It came in as a frame, so it goes out as one.
             waiting: (self.waiting.iter())
@@ -71,7 +146,8 @@ impl State {
     /// The state from the bytes of a checkpoint at `position`, with the counts of files as they are after it;
     /// `None` when the bytes are of another version.
     pub fn restore(rules: Rules, position: u64, files: u64, rows: u64, bytes: &[u8]) -> Option<Self> {
-        let read: Read = decode(bytes)?;
+        let read: Read<Alarm> =
+            decode(bytes).or_else(|| Some(decode::<Read<EarlierAlarm>>(bytes)?.upgraded()))?;
         let mut state = State::new(rules);
         state.position = position;
         state.checkpoint = position;
@@ -93,5 +169,51 @@ impl State {
         state.waiting = Waiting::from_list(waiting.collect::<Result<_, _>>().ok()?);
         state.replayed = read.replayed.into_iter().collect();
         Some(state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_made_before_alarms_told_their_inputs_is_read() {
+        let earlier = |episode, state| EarlierAlarm {
+            gateway: GatewayId::new("g").unwrap(),
+            episode,
+            rule: "hot".into(),
+            rule_version: 1,
+            level: Level::Red,
+            state,
+            sensor: SensorName::new("s").unwrap(),
+            quantity: QuantityCode(1),
+            raised_ms: 1_000,
+            last_ms: 2_000,
+            cleared_ms: (state == AlarmState::Cleared).then_some(2_000),
+            value: Some(81.0),
+            threshold: 80.0,
+            lat_e7: 1,
+            lon_e7: 2,
+            area: "a".into(),
+        };
+        let states = [AlarmState::Active, AlarmState::Blind, AlarmState::Cleared];
+        let alarms: Vec<EarlierAlarm> = (0..).zip(states).map(|(n, state)| earlier(n, state)).collect();
+        let rules = super::super::tests::rules;
+        let bytes = State::new(rules()).encoded(alarms);
+        let state = State::restore(rules(), 7, 0, 0, &bytes).expect("read");
+        let found: Vec<(AlarmState, Option<i64>, Measure)> =
+            state.alarms.iter().map(|alarm| (alarm.state, alarm.cleared_ms, alarm.measure)).collect();
+        let value = Measure::Value;
+        assert_eq!(
+            found,
+            [
+                (AlarmState::Active, None, value),
+                (AlarmState::Blind, None, value),
+                (AlarmState::Cleared, Some(2_000), value)
+            ]
+        );
+        // And in the words of today from then on.
+        let again = State::restore(rules(), 7, 0, 0, &state.snapshot()).expect("read");
+        assert!(again.alarms.iter().eq(state.alarms.iter()));
     }
 }

@@ -6,7 +6,7 @@ use sqlx::{Error, Row};
 
 use super::{GatewayRow, SensorRow};
 use crate::admit::Reason;
-use crate::pool::alarms::{Alarm, level_word};
+use crate::pool::alarms::{Alarm, level_word, measure_word};
 use crate::quarantine::{Held, HeldKind};
 use crate::views::QuarantineView;
 
@@ -55,11 +55,13 @@ pub(super) async fn sensor(connection: &mut AnyConnection, row: &SensorRow) -> R
 pub(super) async fn alarm(connection: &mut AnyConnection, alarm: &Alarm) -> Result<(), Error> {
     sqlx::query(
         "INSERT INTO alarms (gateway, episode, rule, level, state, sensor, quantity, raised_ms, last_ms, cleared_ms, \
-         value, threshold, lat, lon, area) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
+         value, threshold, lat, lon, area, rule_version, measure, worst, repeated_ms, inputs) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20) \
          ON CONFLICT (gateway, episode) DO UPDATE SET level = excluded.level, state = excluded.state, \
          raised_ms = excluded.raised_ms, last_ms = excluded.last_ms, cleared_ms = excluded.cleared_ms, \
-         value = excluded.value, threshold = excluded.threshold",
+         value = excluded.value, threshold = excluded.threshold, rule_version = excluded.rule_version, \
+         measure = excluded.measure, worst = excluded.worst, repeated_ms = excluded.repeated_ms, \
+         inputs = excluded.inputs",
     )
     .bind(alarm.gateway.as_str())
     .bind(format!("{:016x}", alarm.episode))
@@ -76,9 +78,26 @@ pub(super) async fn alarm(connection: &mut AnyConnection, alarm: &Alarm) -> Resu
     .bind(f64::from(alarm.lat_e7) / 1e7)
     .bind(f64::from(alarm.lon_e7) / 1e7)
     .bind(alarm.area.as_str())
+    .bind(format!("{:08x}", alarm.rule_version))
+    .bind(measure_word(alarm.measure))
+    .bind(alarm.worst)
+    .bind(alarm.repeated_ms)
+    .bind(inputs_json(alarm))
     .execute(connection)
     .await?;
     Ok(())
+}
+
+fn inputs_json(alarm: &Alarm) -> String {
+    let inputs: Vec<serde_json::Value> = (alarm.inputs.iter())
+        .map(|input| {
+            serde_json::json!({
+                "sensor": input.sensor.as_str(), "quantity": input.quantity.0, "value": input.value,
+                "quality": input.quality.as_str(), "at_ms": input.at_ms, "alarming": input.alarming,
+            })
+        })
+        .collect();
+    serde_json::Value::from(inputs).to_string()
 }
 
 /// Whether it was new.

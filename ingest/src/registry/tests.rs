@@ -1,5 +1,6 @@
 use super::*;
 use crate::admit::Reason;
+use crate::pool::alarms::Alarms;
 use crate::quarantine::HeldKind;
 
 fn held(id: u64, bytes: usize) -> Held {
@@ -96,24 +97,34 @@ fn gateways_sensors_and_alarms_are_upserts() {
         })
     };
     let alarm = |level| {
-        Write::Alarm(Box::new(Alarm {
-            gateway: wire::GatewayId::new("g").unwrap(),
+        let event = wire::AlarmEvent {
             episode: u64::MAX,
             rule: "hot".into(),
             rule_version: 1,
+            kind: wire::AlarmKind::Repeated,
             level,
-            state: crate::pool::alarms::AlarmState::Active,
             sensor: wire::SensorName::new("kiln.t").unwrap(),
             quantity: wire::QuantityCode(1),
-            raised_ms: 1,
-            last_ms: 2,
-            cleared_ms: None,
+            place: wire::Place::new(30.66, 104.02, wire::Datum::Wgs84, wire::Area::unknown()).unwrap(),
+            mono_ms: 2,
             value: Some(99.5),
+            quality: wire::Quality::Good,
             threshold: 80.0,
-            lat_e7: 306_600_000,
-            lon_e7: 1_040_200_000,
-            area: String::new(),
-        }))
+            measure: wire::Measure::Value,
+            worst: Some(101.5),
+            inputs: vec![wire::Input {
+                sensor: wire::SensorName::new("kiln.t").unwrap(),
+                quantity: wire::QuantityCode(1),
+                value: None,
+                quality: wire::Quality::Fault,
+                mono_ms: 2,
+                alarming: true,
+            }],
+        };
+        let mut alarms = Alarms::default();
+        let place = (306_600_000, 1_040_200_000);
+        let alarm = alarms.event(&wire::GatewayId::new("g").unwrap(), &event, |mono| mono as i64, place);
+        Write::Alarm(Box::new(alarm.clone()))
     };
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}?mode=rwc", folder.path().join("r.sqlite").display());
@@ -131,5 +142,10 @@ fn gateways_sensors_and_alarms_are_upserts() {
         assert_eq!(database.one_text("SELECT label FROM sensors").await.unwrap(), "窑温");
         let one = database.one_text("SELECT level || ' ' || episode FROM alarms").await;
         assert_eq!(one.unwrap(), "red ffffffffffffffff");
+        let one = database.one_text("SELECT measure || ' ' || worst || ' ' || repeated_ms || ' ' || inputs FROM alarms");
+        assert_eq!(
+            one.await.unwrap(),
+            r#"value 101.5 2 [{"alarming":true,"at_ms":2,"quality":"fault","quantity":1,"sensor":"kiln.t","value":null}]"#
+        );
     });
 }

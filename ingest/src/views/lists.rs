@@ -3,18 +3,18 @@
 use std::collections::HashMap;
 
 use configs::{Hazard, Quantity};
-use wire::{ClockState, GatewayId, QuantityCode, SensorName};
+use wire::{ClockState, GatewayId, Measure, QuantityCode, SensorName};
 
 use super::{
-    AlarmView, BacklogView, CheckView, GatewayView, HealthView, LaneView, LastView, Page, PageQuery,
-    QuantityBrief, QuantityView, QuarantineView, ReplayView, SensorView, StatsView, ViewError,
+    AlarmInputView, AlarmView, BacklogView, CheckView, GatewayView, HealthView, LaneView, LastView, Page,
+    PageQuery, QuantityBrief, QuantityView, QuarantineView, ReplayView, SensorView, StatsView, ViewError,
 };
 use crate::admit::Refusal;
 use crate::cell::Cell;
 use crate::counters::Part;
 use crate::engine::{Engine, Stopped};
 use crate::pool::State;
-use crate::pool::alarms::{Alarm, AlarmState, level_word};
+use crate::pool::alarms::{Alarm, AlarmState, level_word, measure_word};
 use crate::pool::apply::{Known, encode, kind};
 use crate::pool::gateways::Gateway;
 use crate::pool::sensors::Sensor;
@@ -174,10 +174,30 @@ fn sensor_view(state: &State, sensor: &Sensor) -> SensorView {
 /// An alarm as it is shown.
 pub(crate) fn alarm(state: &State, alarm: &Alarm) -> AlarmView {
     let quantity = brief_of(state, alarm.quantity);
+    let sensor_id = |sensor: &SensorName| format!("{}:{sensor}", alarm.gateway);
+    let (over_ms, unit) = match alarm.measure {
+        Measure::Value => (None, quantity.unit),
+        Measure::Rise { over_ms } => (Some(over_ms), quantity.unit),
+        Measure::Agreeing => (None, "1".to_owned()),
+    };
+    let inputs = (alarm.inputs.iter())
+        .map(|input| {
+            let quantity = brief_of(state, input.quantity);
+            AlarmInputView {
+                sensor: sensor_id(&input.sensor),
+                quantity: quantity.name,
+                value: input.value,
+                unit: quantity.unit,
+                quality: input.quality.as_str(),
+                at_ms: input.at_ms,
+                alarming: input.alarming,
+            }
+        })
+        .collect();
     AlarmView {
         id: alarm.id(),
         gateway: alarm.gateway.to_string(),
-        sensor: format!("{}:{}", alarm.gateway, alarm.sensor),
+        sensor: sensor_id(&alarm.sensor),
         quantity: quantity.name,
         rule: alarm.rule.clone(),
         level: level_word(alarm.level),
@@ -187,7 +207,13 @@ pub(crate) fn alarm(state: &State, alarm: &Alarm) -> AlarmView {
         cleared_ms: alarm.cleared_ms,
         value: alarm.value,
         threshold: alarm.threshold,
-        unit: quantity.unit,
+        measure: measure_word(alarm.measure),
+        over_ms,
+        worst: alarm.worst,
+        unit,
+        repeated_ms: alarm.repeated_ms,
+        rule_version: format!("{:08x}", alarm.rule_version),
+        inputs,
         lat: degrees(alarm.lat_e7),
         lon: degrees(alarm.lon_e7),
         cell: Cell::at_e7(alarm.lat_e7, alarm.lon_e7, BASE_PRECISION).to_string(),

@@ -404,8 +404,21 @@ pub struct AlarmView {
     pub value: Option<f64>,
     /// The limit it was held against.
     pub threshold: f64,
-    /// Unit of both, UCUM.
+    /// What value and limit are: `value`; `rise`, how far the value rose over `over_ms`, negative for a fall; or
+    /// `agreeing`, how many of the rules that confirm each other are active.
+    pub measure: &'static str,
+    /// The time of a rise, in milliseconds.
+    pub over_ms: Option<u64>,
+    /// The worst value since it was raised.
+    pub worst: Option<f64>,
+    /// Unit of value, limit and worst value, UCUM.
     pub unit: String,
+    /// When it last said that it goes on.
+    pub repeated_ms: Option<i64>,
+    /// Version of the rule's settings: 8 hexadecimal digits that change with them.
+    pub rule_version: String,
+    /// The readings that decided last; empty from gateways that do not tell them.
+    pub inputs: Vec<AlarmInputView>,
     /// Latitude in degrees, WGS-84.
     pub lat: f64,
     /// Longitude in degrees, WGS-84.
@@ -414,6 +427,25 @@ pub struct AlarmView {
     pub cell: String,
     /// Where it belongs.
     pub area: String,
+}
+
+/// A reading that an alarm was decided by.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct AlarmInputView {
+    /// The sensor's city-wide name.
+    pub sensor: String,
+    /// What it measures, as a word.
+    pub quantity: String,
+    /// Its value; none exactly when it is a fault.
+    pub value: Option<f64>,
+    /// Unit of the value, UCUM.
+    pub unit: String,
+    /// `good`, `suspect`, `out_of_range` or `fault`.
+    pub quality: &'static str,
+    /// When it was taken.
+    pub at_ms: i64,
+    /// Whether it spoke for the alarm.
+    pub alarming: bool,
 }
 
 /// Something that is held with its reason.

@@ -75,7 +75,7 @@ async fn an_alarm_is_heard_and_a_broken_line_goes_on_where_it_broke() {
     let topic = up("caotang-03", Lane::Alarm);
     let mut stream = Stream::open(&city, "?topics=alarm", None).await;
     assert_eq!(gateway.publish(&topic, &alarm("caotang-03", 1, AlarmKind::Raised)).await, Ok(()));
-    let (kind, id, data) = stream.next().await.unwrap();
+    let (kind, _, data) = stream.next().await.unwrap();
     assert_eq!(
         (kind.as_str(), &data["level"], &data["state"]),
         ("alarm", &json!("orange"), &json!("active"))
@@ -83,10 +83,23 @@ async fn an_alarm_is_heard_and_a_broken_line_goes_on_where_it_broke() {
     assert_eq!(data["sensor"], json!("caotang-03:hall.t"));
     // The event is the same thing as the list shows.
     assert_eq!(city.get("/api/v1/alarms").await["items"][0], data);
+    let input = &data["inputs"][0];
+    assert_eq!(
+        (&input["sensor"], &input["value"], &input["quality"], &input["unit"]),
+        (&json!("caotang-03:hall.t"), &json!(null), &json!("fault"), &json!("Cel"))
+    );
+    assert_eq!(data["raised_ms"].as_i64().unwrap() - input["at_ms"].as_i64().unwrap(), 400);
+
+    // It goes on and says so: the same alarm, not a second one.
+    assert_eq!(gateway.publish(&topic, &alarm("caotang-03", 2, AlarmKind::Repeated)).await, Ok(()));
+    let (_, id, again) = stream.next().await.unwrap();
+    assert_eq!((&again["id"], &again["state"]), (&data["id"], &json!("active")));
+    assert_eq!((&data["repeated_ms"], &again["repeated_ms"]), (&json!(null), &again["last_ms"]));
+    assert_eq!(city.get("/api/v1/alarms").await["items"], json!([again]));
     drop(stream);
 
     // While nobody listens the alarm becomes blind and clears; the listener comes back and misses nothing.
-    for (sequence, kind) in [(2, AlarmKind::Blind), (3, AlarmKind::Seeing), (4, AlarmKind::Cleared)] {
+    for (sequence, kind) in [(3, AlarmKind::Blind), (4, AlarmKind::Seeing), (5, AlarmKind::Cleared)] {
         assert_eq!(gateway.publish(&topic, &alarm("caotang-03", sequence, kind)).await, Ok(()));
     }
     city.until("/api/v1/alarms", |v| v["items"] == json!([])).await;

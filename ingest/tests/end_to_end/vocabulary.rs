@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
-use wire::alarm::{AlarmEvent, AlarmKind, Alarms, Level};
+use wire::alarm::{AlarmEvent, AlarmKind, Alarms, Input, Level};
 use wire::frame::{Codec, Frame, Payload};
 use wire::{
     Area, Batch, BootId, Clock, ClockState, Datum, GatewayId, Lane, Place, Quality, QuantityCode, Reading,
@@ -265,6 +265,16 @@ pub fn alarm(gateway: &str, sequence: u64, kind: AlarmKind) -> Vec<u8> {
         value: Some(71.5),
         quality: Quality::Good,
         threshold: 60.0,
+        measure: wire::Measure::Value,
+        worst: Some(75.0),
+        inputs: vec![Input {
+            sensor: SensorName::new("hall.t").unwrap(),
+            quantity: AIR_TEMPERATURE,
+            value: None,
+            quality: Quality::Fault,
+            mono_ms: 1000 * sequence - 400,
+            alarming: true,
+        }],
     };
     let clock = Clock { state: ClockState::Synchronised, epoch_ms: now_ms() - 1000 * sequence as i64 };
     frame(gateway, sequence, Payload::Alarms(Alarms { boot: BootId(1), clock, events: vec![event] }))

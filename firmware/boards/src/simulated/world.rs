@@ -8,6 +8,8 @@ use super::noise::{mix, name, smooth, unit, wander};
 
 /// Length of the street in metres.
 pub(crate) const STREET_M: f64 = 400.0;
+/// Devices of one house stand within so many metres.
+const HOUSE_M: f64 = 10.0;
 /// From one fire to the next, in seconds.
 const FIRE_PERIOD_S: f64 = 480.0;
 /// From one cloudburst to the next, in seconds.
@@ -29,10 +31,15 @@ pub(crate) struct Spot {
 }
 
 impl Spot {
-    /// Where the device of this name stands.
+    /// Where the device of this name stands. Devices whose names begin alike up to a dot, `house3.hall` and
+    /// `house3.smoke`, stand together.
     pub(crate) fn of(seed: u64, device: &str) -> Self {
         let salt = name(seed, device);
-        Self { at_m: unit(salt) * STREET_M, salt }
+        let at_m = match device.split_once('.') {
+            None => unit(salt) * STREET_M,
+            Some((house, _)) => unit(name(seed, house)) * (STREET_M - HOUSE_M) + unit(salt) * HOUSE_M,
+        };
+        Self { at_m, salt }
     }
 }
 
@@ -194,6 +201,18 @@ mod tests {
 
     fn spot(at_m: f64) -> Spot {
         Spot { at_m, salt: 42 }
+    }
+
+    #[test]
+    fn devices_of_a_house_stand_together_in_the_street() {
+        for seed in 0..100 {
+            let at = |device| Spot::of(seed, device).at_m;
+            assert!((at("house1.hall") - at("house1.smoke")).abs() <= HOUSE_M, "seed {seed}");
+            assert!((0.0..=STREET_M).contains(&at("house1.hall")), "seed {seed}");
+        }
+        let apart =
+            (0..100).map(|seed| Spot::of(seed, "house1.hall").at_m - Spot::of(seed, "house2.hall").at_m);
+        assert!(apart.filter(|gap| gap.abs() > HOUSE_M).count() > 80);
     }
 
     #[test]
