@@ -12,6 +12,7 @@
 //! # Layout
 //! - [`config`]: the file, read once into types that cannot be wrong
 //! - [`clock`]: boot, monotonic time, and what is known of the wall clock
+//! - [`floor`]: a wall time that has certainly passed, kept over restarts
 //! - [`sample`]: a thread for each bus
 //! - [`judge`]: quality and alarm rules (pure)
 //! - [`batch`]: readings gathered, payloads packed into frames (pure)
@@ -35,6 +36,7 @@ pub mod clock;
 pub mod config;
 pub mod courier;
 mod discover;
+pub mod floor;
 pub mod judge;
 pub mod mqtt;
 pub mod pipeline;
@@ -80,7 +82,7 @@ fn lines(errors: &[boards::OpenError]) -> String {
 /// # Errors
 /// [`RunError`] when it could not start. Once it runs, it goes on over every trouble.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
-    let time = clock::Timekeeper::start();
+    let time = clock::Timekeeper::start_after(floor::load(&config.data));
     let buses = boards::open(&config.board, &config.devices).map_err(RunError::Board)?;
     let stamp = time.clone();
     let opened = buffer::open(&config.data, &config.id, config.quota_bytes, move || stamp.stamp())?;
