@@ -22,6 +22,7 @@
 //! - [`courier`]: the task that carries out what `ship` says
 //! - [`mqtt`]: the client; the only place that names rumqttc
 //! - [`status`]: what `gateway status` shows
+//! - [`life`]: whether it still makes progress (pure); [`notify`]: what the service manager is told
 
 use std::future::Future;
 use std::sync::Arc;
@@ -38,7 +39,9 @@ pub mod courier;
 mod discover;
 pub mod floor;
 pub mod judge;
+pub mod life;
 pub mod mqtt;
+pub mod notify;
 pub mod pipeline;
 pub mod sample;
 pub mod ship;
@@ -51,6 +54,7 @@ pub use config::Config;
 
 use batch::Batcher;
 use judge::{Judge, Rules};
+use notify::Manager;
 use pipeline::{Pipeline, PipelineFigures};
 
 /// How long a stop waits for the broker to take what is left, at most.
@@ -82,6 +86,18 @@ fn lines(errors: &[boards::OpenError]) -> String {
 /// # Errors
 /// [`RunError`] when it could not start. Once it runs, it goes on over every trouble.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+    run_under(Manager::none(), config, shutdown).await
+}
+
+/// The same under a service manager, which is told of start, signs of life and stop.
+///
+/// # Errors
+/// [`RunError`].
+pub async fn run_under(
+    manager: Manager,
+    config: Config,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), RunError> {
     let time = clock::Timekeeper::start_after(floor::load(&config.data));
     let buses = boards::open(&config.board, &config.devices).map_err(RunError::Board)?;
     let stamp = time.clone();
@@ -137,11 +153,15 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         shipping: window,
         pipeline: figures,
         buses,
+        manager: manager.clone(),
     };
     let watching = tokio::spawn(watcher.run(stopping));
     tracing::info!(gateway = %config.id, sensors = config.sensors.len(), rules = config.rules.len(), broker = %config.broker, "running");
 
+    manager.ready("正在运行 running");
+
     shutdown.await;
+    manager.stopping();
     tracing::info!(gateway = %config.id, "stopping");
     stop_sampling.stop();
     if tokio::time::timeout(PATIENCE, pipeline_end).await.is_err() {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use gateway::Config;
+use gateway::notify::Manager;
 use gateway::status::{Status, Words};
 
 mod summary;
@@ -82,9 +83,14 @@ fn run(config: Config) -> ExitCode {
             return ExitCode::from(COULD_NOT_START);
         }
     };
-    match runtime.block_on(async { gateway::run(config, signalled()).await }) {
+    let manager = Manager::from_environment();
+    let ended = runtime.block_on(async { gateway::run_under(manager.clone(), config, signalled()).await });
+    // A disk that never answers must not keep the process from ending.
+    runtime.shutdown_background();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            manager.status(&format!("无法启动 could not start: {error}"));
             complain(&format!("无法启动 could not start: {error}"));
             ExitCode::from(COULD_NOT_START)
         }

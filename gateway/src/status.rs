@@ -134,6 +134,16 @@ impl Status {
             .map_err(|error| StatusError::Unreadable { path: shown, why: error.to_string() })
     }
 
+    /// The few words that a service manager shows.
+    pub fn line(&self) -> String {
+        let uplink = if self.online { "已连接 connected" } else { "未连接 not connected" };
+        let backlog: u64 = self.backlog.iter().map(|(_, frames)| frames).sum();
+        format!(
+            "{uplink}，待发 backlog {backlog} 帧 frames，告警 alarms {}，失明 blind {}",
+            self.alarms_active, self.rules_blind
+        )
+    }
+
     /// Whether the gateway that wrote this still ran at `now_ms` since 1970.
     pub fn is_live(&self, now_ms: i64) -> bool {
         now_ms.saturating_sub(self.written_ms) <= STALE_MS
@@ -274,6 +284,10 @@ mod tests {
         let read = Status::read(folder.path()).expect("reads");
         assert_eq!(read, status());
         let words = Words(&read, 1_005_000).to_string();
+        assert_eq!(
+            read.line(),
+            "未连接 not connected，待发 backlog 12 帧 frames，告警 alarms 1，失明 blind 0"
+        );
         for part in [
             "caotang-03",
             "运行中 running",

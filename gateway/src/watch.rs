@@ -8,9 +8,12 @@ use tokio::sync::watch;
 use wire::{Announcement, Health, Lane, Payload, SensorInfo};
 
 use crate::buffer::{Buffer, Heads};
-use crate::clock::Timekeeper;
+use crate::clock::{STEP_MS, Timekeeper};
 use crate::config::Config;
 use crate::courier::{Report, Window};
+use crate::floor;
+use crate::life::Beats;
+use crate::notify::Manager;
 use crate::pipeline::PipelineFigures;
 use crate::sample::BusFigures;
 use crate::status::{BusStatus, Status};
@@ -21,6 +24,8 @@ const FIRST_HEALTH_MS: u64 = 2_000;
 const HEALTH_EVERY_MS: u64 = 30_000;
 /// The status file, in ms.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
+/// How long the watch waits for the disk before it looks after the rest again.
+const DISK_PATIENCE: Duration = Duration::from_secs(5);
 /// Most buses with a gauge of their own: the rest of [`wire::status::MAX_GAUGES`] is for the box.
 const MAX_BUS_GAUGES: usize = 64;
 
@@ -32,6 +37,18 @@ pub(crate) struct Watch {
     pub(crate) shipping: Window,
     pub(crate) pipeline: Arc<PipelineFigures>,
     pub(crate) buses: Vec<Arc<BusFigures>>,
+    pub(crate) manager: Manager,
+}
+
+/// What the watch has told already.
+#[derive(Default)]
+struct Told {
+    unwritable: bool,
+    stuck_looks: u32,
+    steps: u64,
+    slept_ms: u64,
+    sign_ms: u64,
+    floor_ms: u64,
 }
 
 /// What the gateway says of itself at its start.
@@ -57,10 +74,10 @@ pub(crate) fn announcement(config: &Config, time: &Timekeeper) -> Payload {
 }
 
 impl Watch {
-    /// Writes status and health until the stop.
+    /// Writes status and health, saves the time floor and gives signs of life until the stop.
     pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) {
         let mut health_ms = FIRST_HEALTH_MS;
-        let mut unwritable = false;
+        let mut told = Told::default();
         loop {
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => break,
@@ -73,11 +90,69 @@ impl Watch {
                     tracing::warn!("the disk does not answer: a health frame is given up");
                 }
             }
-            let written = self.status().write(&self.config.data);
-            if let (Err(error), false) = (&written, unwritable) {
+            let status = self.status();
+            let written = status.write(&self.config.data);
+            if let (Err(error), false) = (&written, told.unwritable) {
                 tracing::warn!(%error, "the status file cannot be written");
             }
-            unwritable = written.is_err();
+            told.unwritable = written.is_err();
+            self.watch_clock(&mut told);
+            if now_ms >= told.floor_ms {
+                told.floor_ms = now_ms.saturating_add(floor::SAVE_EVERY_MS);
+                self.save_floor().await;
+            }
+            self.give_sign(&mut told, now_ms, &status);
+        }
+        self.save_floor().await;
+    }
+
+    /// Tells the service manager that the gateway lives, if it does.
+    fn give_sign(&self, told: &mut Told, now_ms: u64, status: &Status) {
+        let Some(part) = self.beats().stuck(now_ms) else {
+            told.stuck_looks = 0;
+            if now_ms >= told.sign_ms {
+                told.sign_ms = now_ms.saturating_add(self.manager.sign_every_ms().unwrap_or(HEALTH_EVERY_MS));
+                self.manager.alive();
+                self.manager.status(&status.line());
+            }
+            return;
+        };
+        told.stuck_looks = told.stuck_looks.saturating_add(1);
+        // After the box slept every part is late once: only a second look in a row is believed, and told.
+        if told.stuck_looks == 2 {
+            tracing::error!(%part, "a part stands still: the service manager gets no sign of life");
+            self.manager.status(&format!("停滞 stands still: {part}"));
+        }
+    }
+
+    fn beats(&self) -> Beats {
+        let store = self.buffer.gauges();
+        Beats {
+            pipeline_ms: count(&self.pipeline.beat_ms),
+            buffer_ms: count(&store.beat_ms),
+            shipper_ms: self.shipping.look().beat_ms,
+            disk_refuses: store.refuses.load(Ordering::Relaxed),
+        }
+    }
+
+    fn watch_clock(&self, told: &mut Told) {
+        let (steps, slept_ms) = (self.time.steps(), self.time.slept_ms());
+        if steps.count > told.steps {
+            told.steps = steps.count;
+            tracing::warn!(by_s = steps.last_ms as f64 / 1e3, "the wall clock stepped");
+        }
+        if slept_ms.saturating_sub(told.slept_ms) > STEP_MS {
+            tracing::warn!(for_s = (slept_ms - told.slept_ms) as f64 / 1e3, "the box slept");
+            told.slept_ms = slept_ms;
+        }
+    }
+
+    /// The disk may take its time, and the network must not wait for it.
+    async fn save_floor(&self) {
+        let (data, floor_ms) = (self.config.data.clone(), self.time.passed_ms());
+        let saving = tokio::task::spawn_blocking(move || floor::save(&data, floor_ms));
+        if let Ok(Ok(Err(error))) = tokio::time::timeout(DISK_PATIENCE, saving).await {
+            tracing::warn!(%error, "the time floor cannot be saved: after a restart without network the box knows less of the time");
         }
     }
 
@@ -116,7 +191,7 @@ impl Watch {
     fn status(&self) -> Status {
         let stamp = self.time.stamp();
         let heads: Heads = *self.buffer.heads().borrow();
-        let Report { figures, oldest_unacked_ms, trouble } = self.shipping.look();
+        let Report { figures, oldest_unacked_ms, trouble, .. } = self.shipping.look();
         let store = self.buffer.gauges();
         Status {
             gateway: self.config.id.to_string(),

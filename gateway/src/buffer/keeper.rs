@@ -172,6 +172,7 @@ impl Keeper {
     fn run(mut self, runtime: &tokio::runtime::Runtime, mut queue: mpsc::Receiver<Command>) {
         let wait = Duration::from_millis(USAGE_EVERY_MS);
         loop {
+            self.beat();
             let mut group = Vec::new();
             // Gaps found by the scan want their loss records before anything else.
             if self.gaps.is_empty() {
@@ -189,6 +190,11 @@ impl Keeper {
                 break;
             }
         }
+    }
+
+    /// A sign of life.
+    fn beat(&self) {
+        set(&self.gauges.beat_ms, (self.stamp)().mono_ms);
     }
 
     /// Carries out a group of commands; whether it was the last.
@@ -252,8 +258,12 @@ impl Keeper {
     fn carry_out(&mut self, work: &Work, sync: bool) {
         let mut staged: (u64, Vec<Packed>) = (0, Vec::new());
         loop {
+            self.beat();
             match self.attempt(work, &mut staged, sync) {
-                Ok(()) => break,
+                Ok(()) => {
+                    self.gauges.refuses.store(false, Ordering::Relaxed);
+                    break;
+                }
                 Err(StoreError::Damaged(why)) => {
                     // Dropping it could hang on locks that the panic left behind: it is leaked instead.
                     std::mem::forget(self.store.take());
@@ -266,6 +276,7 @@ impl Keeper {
                     }
                 }
                 Err(error) => {
+                    self.gauges.refuses.store(true, Ordering::Relaxed);
                     tracing::error!(%error, waiting = work.keeps.len(), "the buffer cannot be written: trying again");
                     if let Some(old) = self.store.take() {
                         // It must give its file lock back before it can be opened again.

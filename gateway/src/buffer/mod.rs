@@ -115,6 +115,10 @@ pub struct Gauges {
     pub lost_frames: AtomicU64,
     /// Stores found damaged and set aside since the start.
     pub damaged: AtomicU64,
+    /// When the thread last came round its loop, in ms since the start.
+    pub beat_ms: AtomicU64,
+    /// Whether the disk refused the last commit; it is tried again.
+    pub refuses: AtomicBool,
     /// Payloads that could not be packed since the start: must be 0.
     pub unpackable: AtomicU64,
 }
