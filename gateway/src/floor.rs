@@ -1,5 +1,6 @@
-//! The time floor: a wall time that has certainly passed, kept in `{data}/time-floor` over restarts.
+//! What one start tells the next: the time floor, and how many starts there were.
 //!
+//! The floor is a wall time that has certainly passed, kept in `{data}/time-floor`.
 //! A box without a battery-backed clock boots in 1970. With the floor it knows at least that it is later than when it
 //! last ran, so that what it claims is never absurd. See [`crate::clock`].
 
@@ -15,6 +16,8 @@ pub const SAVE_EVERY_MS: u64 = 300_000;
 const MAX_AHEAD_MS: i64 = 30 * 365 * 86_400_000;
 /// Its name in the data folder.
 const NAME: &str = "time-floor";
+/// Name of the file beside it that counts the starts.
+const STARTS: &str = "starts";
 
 /// What the last start left in `data`, or the build of this program: in ms since 1970 UTC.
 pub fn load(data: &Path) -> i64 {
@@ -41,11 +44,25 @@ fn parse(text: &str) -> Option<i64> {
 /// # Errors
 /// The operating system's.
 pub fn save(data: &Path, floor_ms: i64) -> io::Result<()> {
-    let temporary = data.join("time-floor.new");
+    keep(data, NAME, &floor_ms.to_string())
+}
+
+/// Counts this start: how many there were, this one included. One that cannot be counted is told of in the log.
+pub fn count_start(data: &Path) -> u64 {
+    let before = fs::read_to_string(data.join(STARTS)).ok().and_then(|text| text.trim().parse().ok());
+    let starts = before.unwrap_or(0_u64).saturating_add(1);
+    if let Err(error) = keep(data, STARTS, &starts.to_string()) {
+        tracing::warn!(%error, "this start cannot be counted");
+    }
+    starts
+}
+
+fn keep(data: &Path, name: &str, line: &str) -> io::Result<()> {
+    let temporary = data.join(format!("{name}.new"));
     let mut file = File::create(&temporary)?;
-    writeln!(file, "{floor_ms}")?;
+    writeln!(file, "{line}")?;
     file.sync_data()?;
-    fs::rename(temporary, data.join(NAME))
+    fs::rename(temporary, data.join(name))
 }
 
 #[cfg(test)]
@@ -67,5 +84,14 @@ mod tests {
         ] {
             assert_eq!(parse(text), expected, "{text:?}");
         }
+    }
+
+    #[test]
+    fn starts_are_counted() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert_eq!([(); 3].map(|()| count_start(folder.path())), [1, 2, 3]);
+        fs::write(folder.path().join(STARTS), "?").expect("writes");
+        assert_eq!(count_start(folder.path()), 1);
+        assert_eq!(count_start(Path::new("/no/such/folder")), 1);
     }
 }

@@ -21,10 +21,12 @@
 //! - [`ship`]: what to send, when to give up, what to forget (pure)
 //! - [`courier`]: the task that carries out what `ship` says
 //! - [`mqtt`]: the client; the only place that names rumqttc
+//! - [`vitals`]: the box itself; [`trend`]: rates, and how long the buffer lasts (pure)
 //! - [`status`]: what `gateway status` shows
 //! - [`life`]: whether it still makes progress (pure); [`notify`]: what the service manager is told
 
 use std::future::Future;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
@@ -48,6 +50,8 @@ pub mod ship;
 pub mod status;
 #[cfg(test)]
 mod testing;
+pub mod trend;
+pub mod vitals;
 mod watch;
 
 pub use config::Config;
@@ -56,7 +60,14 @@ use batch::Batcher;
 use judge::{Judge, Rules};
 use notify::Manager;
 use pipeline::{Pipeline, PipelineFigures};
+use trend::Trend;
+use vitals::Vitals;
 
+/// The rate that the buffer fills at is that of the last hour, in steps of five minutes, in ms…
+const KEPT_EVERY_MS: u64 = 300_000;
+const KEPT_SAMPLES: usize = 13;
+/// …and told after a minute.
+const KEPT_LEAST_MS: u64 = 60_000;
 /// How long a stop waits for the broker to take what is left, at most.
 pub const GRACE: Duration = Duration::from_secs(3);
 /// How long a stop waits for threads that may be stuck in a bus or on a disk.
@@ -154,6 +165,9 @@ pub async fn run_under(
         pipeline: figures,
         buses,
         manager: manager.clone(),
+        vitals: Vitals::new(Path::new("/"), &config.data),
+        kept: Trend::new(KEPT_EVERY_MS, KEPT_SAMPLES, KEPT_LEAST_MS),
+        starts: floor::count_start(&config.data),
     };
     let watching = tokio::spawn(watcher.run(stopping));
     tracing::info!(gateway = %config.id, sensors = config.sensors.len(), rules = config.rules.len(), broker = %config.broker, "running");

@@ -1,12 +1,31 @@
 //! What a person sees of a running gateway: `{data}/status.json`, written each second, and its words.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use configs::Gauges;
 use serde::{Deserialize, Serialize};
 
+/// The gauges that `gateway status` shows, with the words of the catalogue; the others have a line of their own.
+const SHOWN: [&str; 14] = [
+    "buffer.hours_left",
+    "disk.free.bytes",
+    "disk.written.bytes_per_day",
+    "process.written.bytes_per_day",
+    "disk.worn.percent",
+    "disk.end_of_life",
+    "box.celsius",
+    "power.low",
+    "power.was_low",
+    "cpu.throttled",
+    "cpu.was_throttled",
+    "clock.steps",
+    "process.memory.bytes",
+    "process.starts",
+];
 /// A status older than this is not of a running gateway, in ms.
 pub const STALE_MS: i64 = 10_000;
 
@@ -63,6 +82,9 @@ pub struct Status {
     pub lost_frames: u64,
     /// Stores found damaged since the start.
     pub damaged_stores: u64,
+    /// The gauges of the last health message, by name; `configs/gauges.toml` says what they mean.
+    #[serde(default)]
+    pub gauges: BTreeMap<String, f64>,
     /// The buses.
     pub buses: Vec<BusStatus>,
 }
@@ -204,6 +226,13 @@ impl fmt::Display for Words<'_> {
             s.durable, s.refused, s.set_aside
         )?;
         writeln!(f, "存储 store          {:.1} / {:.0} MiB", mib(s.store_bytes), mib(s.quota_bytes))?;
+        let catalogue = Gauges::builtin();
+        for name in SHOWN {
+            if let (Some(value), Some((gauge, _))) = (s.gauges.get(name), catalogue.get(name)) {
+                let value = amount(*value, &gauge.unit);
+                writeln!(f, "整机 box            {} {}：{value}", gauge.label_zh, gauge.label_en)?;
+            }
+        }
         for bus in &s.buses {
             writeln!(
                 f,
@@ -226,6 +255,17 @@ impl fmt::Display for Words<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// A value of a gauge in a unit that people read.
+fn amount(value: f64, unit: &str) -> String {
+    match unit {
+        "1" => format!("{value}"),
+        "By" => format!("{:.1} MiB", value / 1_048_576.0),
+        "By/d" => format!("{:.1} MiB/d", value / 1_048_576.0),
+        "Cel" => format!("{value:.1} °C"),
+        _ => format!("{value:.1} {unit}"),
     }
 }
 
@@ -272,7 +312,20 @@ mod tests {
             set_aside: 0,
             lost_frames: 0,
             damaged_stores: 1,
+            gauges: BTreeMap::from([
+                ("buffer.hours_left".into(), 52.04),
+                ("disk.free.bytes".into(), 2_097_152.0),
+                ("warp.factor".into(), 9.0),
+            ]),
             buses: vec![BusStatus { name: "gpio".into(), samples: 5, errors: 2 }],
+        }
+    }
+
+    #[test]
+    fn what_is_shown_is_in_the_catalogue() {
+        let catalogue = Gauges::builtin();
+        for name in SHOWN {
+            assert!(catalogue.get(name).is_some(), "{name} has no entry in configs/gauges.toml");
         }
     }
 
@@ -294,6 +347,8 @@ mod tests {
             "2 h 1 min",
             "connection refused",
             "reading 12（",
+            "断网后还能缓存 Outage the buffer still bridges at this rate：52.0 h",
+            "Free disk space：2.0 MiB",
             "10.0 / 1024 MiB",
             "1 个存储损坏",
         ] {

@@ -1,5 +1,6 @@
 //! The task that looks after everything else: announcement, health frames, the status file.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -17,6 +18,8 @@ use crate::notify::Manager;
 use crate::pipeline::PipelineFigures;
 use crate::sample::BusFigures;
 use crate::status::{BusStatus, Status};
+use crate::trend::{Trend, hours_left};
+use crate::vitals::Vitals;
 
 /// First health frame after the start, in ms: soon enough for a person who waits for it.
 const FIRST_HEALTH_MS: u64 = 2_000;
@@ -28,6 +31,9 @@ const STATUS_EVERY: Duration = Duration::from_secs(1);
 const DISK_PATIENCE: Duration = Duration::from_secs(5);
 /// Most buses with a gauge of their own: the rest of [`wire::status::MAX_GAUGES`] is for the box.
 const MAX_BUS_GAUGES: usize = 64;
+/// Most gauges of the box.
+const MAX_BOX_GAUGES: usize = 48;
+const _: () = assert!(MAX_BUS_GAUGES + MAX_BOX_GAUGES <= wire::status::MAX_GAUGES);
 
 /// Everything worth looking at.
 pub(crate) struct Watch {
@@ -38,12 +44,18 @@ pub(crate) struct Watch {
     pub(crate) pipeline: Arc<PipelineFigures>,
     pub(crate) buses: Vec<Arc<BusFigures>>,
     pub(crate) manager: Manager,
+    pub(crate) vitals: Vitals,
+    /// Growth of what was kept in the buffer.
+    pub(crate) kept: Trend,
+    /// Starts so far, this one included.
+    pub(crate) starts: u64,
 }
 
 /// What the watch has told already.
 #[derive(Default)]
 struct Told {
     unwritable: bool,
+    gauges: BTreeMap<String, f64>,
     stuck_looks: u32,
     steps: u64,
     slept_ms: u64,
@@ -75,7 +87,7 @@ pub(crate) fn announcement(config: &Config, time: &Timekeeper) -> Payload {
 
 impl Watch {
     /// Writes status and health, saves the time floor and gives signs of life until the stop.
-    pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) {
+    pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut health_ms = FIRST_HEALTH_MS;
         let mut told = Told::default();
         loop {
@@ -86,11 +98,13 @@ impl Watch {
             let now_ms = self.time.now_ms();
             if now_ms >= health_ms {
                 health_ms = now_ms.saturating_add(HEALTH_EVERY_MS);
-                if self.buffer.try_keep(self.health()).is_err() {
+                let health = self.health();
+                told.gauges = health.gauges.iter().cloned().collect();
+                if self.buffer.try_keep(Payload::Health(health)).is_err() {
                     tracing::warn!("the disk does not answer: a health frame is given up");
                 }
             }
-            let status = self.status();
+            let status = Status { gauges: told.gauges.clone(), ..self.status() };
             let written = status.write(&self.config.data);
             if let (Err(error), false) = (&written, told.unwritable) {
                 tracing::warn!(%error, "the status file cannot be written");
@@ -156,7 +170,7 @@ impl Watch {
         }
     }
 
-    fn health(&self) -> Payload {
+    fn health(&mut self) -> Health {
         let stamp = self.time.stamp();
         let heads: Heads = *self.buffer.heads().borrow();
         let report = self.shipping.look();
@@ -181,11 +195,26 @@ impl Watch {
         add("ship.connects", report.figures.connects as f64);
         add("ship.durable", report.figures.durable as f64);
         add("ship.refused", report.figures.refused as f64);
+        let kept = self.kept.per_s(stamp.mono_ms, count(&store.kept_bytes));
+        let waiting = count(&store.waiting_bytes);
+        add("buffer.waiting.bytes", waiting as f64);
+        if let Some(hours) = kept.and_then(|per_s| hours_left(count(&store.room_bytes), waiting, per_s)) {
+            add("buffer.hours_left", hours);
+        }
+        let steps = self.time.steps();
+        add("clock.state", f64::from(stamp.clock.state as u8));
+        add("clock.steps", steps.count as f64);
+        add("clock.last_step.s", steps.last_ms as f64 / 1e3);
+        add("box.slept.s", self.time.slept_ms() as f64 / 1e3);
         add("uptime.s", stamp.mono_ms as f64 / 1e3);
+        add("process.starts", self.starts as f64);
+        for (name, value) in self.vitals.look(stamp.mono_ms) {
+            add(name, value);
+        }
         for bus in self.buses.iter().take(MAX_BUS_GAUGES) {
             add(&format!("bus.{}.errors", bus.name), count(&bus.errors) as f64);
         }
-        Payload::Health(Health { boot: stamp.boot, clock: stamp.clock, mono_ms: stamp.mono_ms, gauges })
+        Health { boot: stamp.boot, clock: stamp.clock, mono_ms: stamp.mono_ms, gauges }
     }
 
     fn status(&self) -> Status {
@@ -219,6 +248,7 @@ impl Watch {
             set_aside: count(&store.set_aside),
             lost_frames: count(&store.lost_frames),
             damaged_stores: count(&store.damaged),
+            gauges: BTreeMap::new(),
             buses: self
                 .buses
                 .iter()

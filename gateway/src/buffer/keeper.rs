@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use wire::status::MAX_LOSSES;
 use wire::{AlarmEvent, GatewayId, Lane, Loss, LossReason, Losses, Payload};
 
-use super::store::{Gap, Store, StoreError};
+use super::store::{Gap, Store, StoreError, room_bytes};
 use super::{Buffer, COMMANDS, Command, Gauges, Heads, OpenError, Opened, RuleMemory};
 use crate::batch::{Packed, pack};
 use crate::clock::Stamp;
@@ -383,6 +383,9 @@ impl Keeper {
             Ok(staged.1.iter().map(|frame| frame.bytes.len() as u64).sum())
         })?;
         self.written_since_usage += written;
+        self.gauges.kept_bytes.fetch_add(written, Ordering::Relaxed);
+        set(&self.gauges.waiting_bytes, store.live_bytes());
+        set(&self.gauges.room_bytes, room_bytes(self.quota_bytes));
         self.gauges.set_aside.store(store.set_aside_frames() as u64, Ordering::Relaxed);
         Ok(())
     }

@@ -105,6 +105,12 @@ impl Heads {
 pub struct Gauges {
     /// Bytes on disk.
     pub store_bytes: AtomicU64,
+    /// Bytes of the frames that wait.
+    pub waiting_bytes: AtomicU64,
+    /// Bytes of frames that may wait before readings make room.
+    pub room_bytes: AtomicU64,
+    /// Bytes of frames kept since the start.
+    pub kept_bytes: AtomicU64,
     /// Files in `blobs/`: must be 0.
     pub blob_files: AtomicU64,
     /// Frames set aside because ingest refused them.

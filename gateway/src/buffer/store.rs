@@ -119,6 +119,11 @@ fn frame_key(lane: Lane, sequence: u64) -> [u8; 9] {
     key
 }
 
+/// Bytes of frames that may wait under a quota before the oldest readings make room.
+pub(super) fn room_bytes(quota_bytes: u64) -> u64 {
+    quota_bytes.saturating_sub(FLOOR_BYTES) / 100 * FILL_PERCENT
+}
+
 /// Number of the store and next number of each lane, if the bytes are whole.
 fn read_witness(bytes: &[u8]) -> Option<(u64, [u64; 5])> {
     let (body, checksum) = bytes.split_at_checked(48)?;
@@ -429,10 +434,15 @@ impl Store {
         Ok(Some(loss))
     }
 
+    /// Bytes of the frames that wait.
+    pub(super) fn live_bytes(&self) -> u64 {
+        self.live_bytes
+    }
+
     /// Stages dropping the oldest readings when frames fill their part of the quota; the loss to report.
     pub(super) fn make_room(&mut self, quota_bytes: u64, stamp: Stamp) -> Result<Option<Loss>, StoreError> {
         let percent = quota_bytes.saturating_sub(FLOOR_BYTES) / 100;
-        if self.live_bytes <= percent * FILL_PERCENT {
+        if self.live_bytes <= room_bytes(quota_bytes) {
             return Ok(None);
         }
         let mut surplus = self.live_bytes.saturating_sub(percent * AFTER_DROP_PERCENT);
