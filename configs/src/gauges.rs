@@ -1,6 +1,7 @@
 //! The gauges of a gateway's health messages: what their names mean.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use crate::strict::{Document, Problems};
 
@@ -24,11 +25,12 @@ impl Gauges {
     ///
     /// # Panics
     /// Never in a build whose tests passed: they load the same file.
-    pub fn builtin() -> Self {
-        match Self::parse("gauges.toml", include_str!("../gauges.toml")) {
-            Ok(gauges) => gauges,
-            Err(problems) => panic!("the built-in gauges are broken:\n{problems}"),
-        }
+    pub fn builtin() -> &'static Self {
+        static BUILTIN: LazyLock<Gauges> = LazyLock::new(|| {
+            Gauges::parse("gauges.toml", include_str!("../gauges.toml"))
+                .unwrap_or_else(|problems| panic!("the built-in gauges are broken:\n{problems}"))
+        });
+        &BUILTIN
     }
 
     fn parse(file: &str, text: &str) -> Result<Self, Problems> {

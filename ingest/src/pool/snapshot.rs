@@ -8,9 +8,10 @@ use bincode::{Decode, Encode};
 use wire::{Area, Codec, Frame, GatewayId, Lane};
 
 use super::alarms::{Alarm, Alarms};
-use super::apply::{decode, encode};
+use super::apply::{decode, decode_first, encode};
 use super::gateways::{Gateway, Gateways};
 use super::ledger::{LaneLedger, Ledger};
+use super::losses::Reports;
 use super::sensors::{Sensor, Sensors};
 use super::waiting::{Waiter, Waiting};
 use super::{Rules, State, Totals};
@@ -52,7 +53,7 @@ impl State {
             .collect();
         packs.sort();
         let (sensors, areas) = self.sensors.parts();
-        encode(&Written {
+        let mut bytes = encode(&Written {
             totals: self.totals,
             ledger: door.ledger.to_list(),
             packs,
@@ -65,13 +66,17 @@ impl State {
             waiting: (self.waiting.iter())
                 .map(|waiter| (waiter.received_ms, waiter.frame.encode(Codec::best()).unwrap_or_default()))
                 .collect(),
-        })
+        });
+        // What came later lies behind: an older ingest passes it over, and its checkpoints have none.
+        bytes.extend(encode(&self.losses));
+        bytes
     }
 
     /// The state from the bytes of a checkpoint at `position`, with the counts of files as they are after it;
     /// `None` when the bytes are of another version.
     pub fn restore(rules: Rules, position: u64, files: u64, rows: u64, bytes: &[u8]) -> Option<Self> {
-        let read: Read = decode(bytes)?;
+        let (read, later): (Read, &[u8]) = decode_first(bytes)?;
+        let losses = if later.is_empty() { Reports::default() } else { decode(later)? };
         let mut state = State::new(rules);
         state.position = position;
         state.checkpoint = position;
@@ -85,6 +90,7 @@ impl State {
         }
         state.sensors = Sensors::from_parts(read.sensors, read.areas);
         state.gateways = Gateways::from_list(read.gateways);
+        state.losses = losses;
         state.alarms = Alarms::from_list(read.alarms);
         let waiting = read
             .waiting

@@ -287,6 +287,12 @@ fn a_snapshot_comes_back_as_it_was() {
     assert_eq!((back.totals.parquet_files, back.totals.parquet_rows), (3, 147));
     state.totals = back.totals;
     assert_eq!(back.snapshot(), state.snapshot());
+    let lost: Vec<_> = back.losses.of(&gateway("a")).map(|loss| (loss.from, loss.to, loss.count)).collect();
+    assert_eq!(lost, [(100, 200, 5)]);
+    // A checkpoint from before there were reports.
+    let older = &bytes[..bytes.len() - super::apply::encode(&back.losses).len()];
+    let older = State::restore(rules(), 4242, 3, 147, older).unwrap();
+    assert_eq!((older.losses, older.totals), (losses::Reports::default(), back.totals));
     assert!(State::restore(rules(), 0, 0, 0, &bytes[..bytes.len() / 2]).is_none());
 }
 
