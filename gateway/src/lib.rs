@@ -24,6 +24,7 @@
 //! - [`vitals`]: the box itself; [`trend`]: rates, and how long the buffer lasts (pure)
 //! - [`status`]: what `gateway status` shows
 //! - [`life`]: whether it still makes progress (pure); [`notify`]: what the service manager is told
+//! - [`quiet`]: a message that comes again and again is counted
 
 use std::future::Future;
 use std::path::Path;
@@ -45,6 +46,7 @@ pub mod life;
 pub mod mqtt;
 pub mod notify;
 pub mod pipeline;
+pub mod quiet;
 pub mod sample;
 pub mod ship;
 pub mod status;

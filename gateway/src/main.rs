@@ -6,7 +6,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use gateway::Config;
 use gateway::notify::Manager;
+use gateway::quiet::Quiet;
 use gateway::status::{Status, Words};
+
+use tracing_subscriber::prelude::*;
 
 mod summary;
 
@@ -74,7 +77,9 @@ fn main() -> ExitCode {
 fn run(config: Config) -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let quiet = Quiet::default();
+    let words = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(quiet.clone());
+    tracing_subscriber::registry().with(filter).with(words).init();
     // One thread carries the network and the timers of a box with one core; buses and disk have their own.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -84,7 +89,10 @@ fn run(config: Config) -> ExitCode {
         }
     };
     let manager = Manager::from_environment();
-    let ended = runtime.block_on(async { gateway::run_under(manager.clone(), config, signalled()).await });
+    let ended = runtime.block_on(async {
+        tokio::spawn(quiet.sum_up());
+        gateway::run_under(manager.clone(), config, signalled()).await
+    });
     // A disk that never answers must not keep the process from ending.
     runtime.shutdown_background();
     match ended {
