@@ -1,4 +1,4 @@
-//! What a person sees of a running gateway: `{data}/status.json`, written each second, and its words.
+//! What a person sees of a running gateway: `{data}/status.json`, written every few seconds, and its words.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -27,7 +27,7 @@ const SHOWN: [&str; 14] = [
     "process.starts",
 ];
 /// A status older than this is not of a running gateway, in ms.
-pub const STALE_MS: i64 = 10_000;
+pub const STALE_MS: i64 = 15_000;
 
 /// The state of a gateway, as of `written_ms`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -25,8 +25,12 @@ use crate::vitals::Vitals;
 const FIRST_HEALTH_MS: u64 = 2_000;
 /// Health frames from then on, in ms.
 const HEALTH_EVERY_MS: u64 = 30_000;
-/// The status file, in ms.
-const STATUS_EVERY: Duration = Duration::from_secs(1);
+/// How often the watch looks around.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The status file is written at each look for so long after the start, in ms, while a person waits for it…
+const STATUS_OFTEN_MS: u64 = 20_000;
+/// …and this often from then on, in ms: each time costs the card some pages.
+const STATUS_EVERY_MS: u64 = 5_000;
 /// How long the watch waits for the disk before it looks after the rest again.
 const DISK_PATIENCE: Duration = Duration::from_secs(5);
 /// Most buses with a gauge of their own: the rest of [`wire::status::MAX_GAUGES`] is for the box.
@@ -55,6 +59,7 @@ pub(crate) struct Watch {
 #[derive(Default)]
 struct Told {
     unwritable: bool,
+    status_ms: u64,
     gauges: BTreeMap<String, f64>,
     stuck_looks: u32,
     steps: u64,
@@ -93,7 +98,7 @@ impl Watch {
         loop {
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => break,
-                () = tokio::time::sleep(STATUS_EVERY) => {}
+                () = tokio::time::sleep(LOOK_EVERY) => {}
             }
             let now_ms = self.time.now_ms();
             if now_ms >= health_ms {
@@ -105,11 +110,14 @@ impl Watch {
                 }
             }
             let status = Status { gauges: told.gauges.clone(), ..self.status() };
-            let written = status.write(&self.config.data);
-            if let (Err(error), false) = (&written, told.unwritable) {
-                tracing::warn!(%error, "the status file cannot be written");
+            if now_ms < STATUS_OFTEN_MS || now_ms >= told.status_ms {
+                told.status_ms = now_ms.saturating_add(STATUS_EVERY_MS);
+                let written = status.write(&self.config.data);
+                if let (Err(error), false) = (&written, told.unwritable) {
+                    tracing::warn!(%error, "the status file cannot be written");
+                }
+                told.unwritable = written.is_err();
             }
-            told.unwritable = written.is_err();
             self.watch_clock(&mut told);
             if now_ms >= told.floor_ms {
                 told.floor_ms = now_ms.saturating_add(floor::SAVE_EVERY_MS);
