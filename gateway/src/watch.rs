@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use wire::status::MAX_GAUGES;
 use wire::{Announcement, Health, Lane, Payload, SensorInfo};
 
 use crate::buffer::{Buffer, Heads};
@@ -33,11 +34,8 @@ const STATUS_OFTEN_MS: u64 = 20_000;
 const STATUS_EVERY_MS: u64 = 5_000;
 /// How long the watch waits for the disk before it looks after the rest again.
 const DISK_PATIENCE: Duration = Duration::from_secs(5);
-/// Most buses with a gauge of their own: the rest of [`wire::status::MAX_GAUGES`] is for the box.
+/// Most buses with a gauge of their own: the rest of [`MAX_GAUGES`] is for the box.
 const MAX_BUS_GAUGES: usize = 64;
-/// Most gauges of the box.
-const MAX_BOX_GAUGES: usize = 48;
-const _: () = assert!(MAX_BUS_GAUGES + MAX_BOX_GAUGES <= wire::status::MAX_GAUGES);
 
 /// Everything worth looking at.
 pub(crate) struct Watch {
@@ -219,9 +217,9 @@ impl Watch {
         for (name, value) in self.vitals.look(stamp.mono_ms) {
             add(name, value);
         }
-        for bus in self.buses.iter().take(MAX_BUS_GAUGES) {
-            add(&format!("bus.{}.errors", bus.name), count(&bus.errors) as f64);
-        }
+        let room = MAX_GAUGES.saturating_sub(gauges.len()).min(MAX_BUS_GAUGES);
+        let errors = |bus: &Arc<BusFigures>| (format!("bus.{}.errors", bus.name), count(&bus.errors) as f64);
+        gauges.extend(self.buses.iter().take(room).map(errors));
         Health { boot: stamp.boot, clock: stamp.clock, mono_ms: stamp.mono_ms, gauges }
     }
 
