@@ -1,69 +1,182 @@
-//! Time with provenance: monotonic time since the start, and what the box knows of the wall clock.
+//! Time with provenance: time since the start, and what the box knows of the wall clock.
 //!
-//! Readings carry monotonic times, which never jump. A [`wire::Clock`] says what wall time monotonic zero was;
-//! [`Estimate`] (pure) decides when that changed, [`Timekeeper`] reads the real clocks.
+//! Readings carry times since the start, which never jump and go on while the box sleeps (`CLOCK_BOOTTIME`). A
+//! [`wire::Clock`] says what wall time the start was; [`Estimate`] (pure) decides when that changed, [`Timekeeper`]
+//! reads the real clocks.
 //!
-//! How far the wall clock may be trusted is told by three signs, the strongest that holds:
-//! - synchronised: a time service says so by a marker file (systemd-timesyncd touches
-//!   `/run/systemd/timesync/synchronized`). The kernel's own flag needs the `adjtimex` system call, for which no
-//!   safe wrapper exists; boxes with another time service therefore say "held over", which is honest but modest.
-//! - held over: the year is not before this program was built, so someone set the clock once.
-//! - unset: the clock lies before the program was written. Nobody set it.
+//! How far the wall clock is believed:
+//! - synchronised: a time service has said so in this start of the box, and the clock has not stepped since without
+//!   its word. Its word is a marker file: systemd-timesyncd touches `/run/systemd/timesync/synchronized` at each
+//!   adjustment; for every other service `watchfire-clock.service` leaves `/run/watchfire/clock-synchronised` when
+//!   `time-sync.target` is reached. (The kernel's own flag needs `adjtimex`, which no well-kept safe wrapper offers
+//!   and which `ProtectClock=` of our own sandbox refuses.)
+//! - held over: nobody has confirmed it now. After a step that nobody confirmed, the wall time that was synchronised
+//!   runs on by the monotonic clock, so a jump by hand moves no reading. A clock that was never confirmed is
+//!   taken as it is, if it is not before the floor.
+//! - unset: the clock lies before the floor, so it is wrong for sure. The box then claims the floor: a time that has
+//!   certainly passed. Ingest lets such readings wait until the box knows better.
+//!
+//! The floor is the newest time known to have passed: this program was built then, or an earlier start knew it (see
+//! [`crate::floor`]).
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use rustix::time::{ClockId, clock_gettime};
 use wire::{BootId, Clock, ClockState};
 
 /// The wall clock has stepped when it moved by more than this against the monotonic one, in ms. Less is drift,
 /// which a batch of a few seconds does not notice.
 pub const STEP_MS: u64 = 250;
-/// Start of 2026 in ms since 1970: this program did not exist before, so an earlier clock was never set.
-pub const BUILD_YEAR_MS: i64 = 1_767_225_600_000;
-/// What a time service leaves behind once the clock is right.
-const SYNCHRONISED_MARKER: &str = "/run/systemd/timesync/synchronized";
+/// Slowest crystal that is worth the name: 100 ppm, as a divisor. A clock held over may be so far off.
+const DRIFT_DIVISOR: u64 = 10_000;
+/// When this program was built, in ms since 1970: `SOURCE_DATE_EPOCH` of the build, else the start of 2026. It did
+/// not exist before, so an earlier clock is wrong.
+pub const BUILT_MS: i64 = match option_env!("SOURCE_DATE_EPOCH") {
+    Some(text) => match i64::from_str_radix(text, 10) {
+        Ok(seconds) if seconds > 1_767_225_600 => seconds * 1000,
+        _ => 1_767_225_600_000,
+    },
+    None => 1_767_225_600_000,
+};
+/// What time services leave behind once the clock is right.
+const MARKERS: [&str; 2] = ["/run/systemd/timesync/synchronized", "/run/watchfire/clock-synchronised"];
+
+/// The last word of the time services: when each touched its marker, in ms since 1970. Any change is a new word,
+/// also one backwards.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Word([Option<i64>; MARKERS.len()]);
+
+impl Word {
+    /// Whether any service has spoken in this start of the box.
+    fn is_given(self) -> bool {
+        self.0.iter().any(Option::is_some)
+    }
+}
+
+/// One look at all clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    /// Milliseconds since the start of the program, sleep of the box included.
+    pub mono_ms: u64,
+    /// What the wall clock shows, in ms since 1970 UTC.
+    pub wall_ms: i64,
+    /// What the time services say.
+    pub word: Word,
+}
+
+impl Look {
+    /// Wall time at monotonic zero, if the wall clock is right.
+    fn epoch_ms(&self) -> i64 {
+        self.wall_ms.saturating_sub(signed(self.mono_ms))
+    }
+}
+
+/// Steps of the wall clock against the monotonic one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Steps {
+    /// How many since the start.
+    pub count: u64,
+    /// The last one, in ms; negative went back.
+    pub last_ms: i64,
+}
 
 /// Follows the wall clock and says when it changed. Pure.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Estimate {
+    /// What readings are told.
     clock: Clock,
+    /// Wall time at monotonic zero as far as it is proved: from the floor, and from a time service once one spoke.
+    proved_ms: i64,
+    /// Whether a time service has confirmed the clock in this start.
+    confirmed: bool,
+    /// The last word that was believed, or at the start disbelieved.
+    word: Word,
+    /// When wall clock and proof last agreed, in ms since the start.
+    agreed_ms: u64,
+    /// Wall time at monotonic zero by the wall clock, at the last look.
+    seen_ms: i64,
+    steps: Steps,
 }
 
 impl Estimate {
-    /// A first estimate from one look at both clocks, `mono_ms` since the start and `wall_ms` since 1970.
-    pub fn new(mono_ms: u64, wall_ms: i64, synchronised: bool) -> Self {
-        Self { clock: Clock { state: state(wall_ms, synchronised), epoch_ms: epoch(mono_ms, wall_ms) } }
+    /// A first estimate. `floor_ms`: a wall time that has certainly passed, in ms since 1970.
+    pub fn new(floor_ms: i64, look: Look) -> Self {
+        let proved_ms = floor_ms.max(BUILT_MS).saturating_sub(signed(look.mono_ms));
+        // A clock before the floor is wrong, whatever an old marker says: only a new word will do.
+        let disbelieved = look.epoch_ms().saturating_add_unsigned(STEP_MS) < proved_ms;
+        let mut first = Self {
+            clock: Clock { state: ClockState::Unset, epoch_ms: proved_ms },
+            proved_ms,
+            confirmed: false,
+            word: if disbelieved { look.word } else { Word::default() },
+            agreed_ms: look.mono_ms,
+            seen_ms: look.epoch_ms(),
+            steps: Steps::default(),
+        };
+        first.clock = first.judge(&look);
+        first
     }
 
     /// Looks again; the new clock when it stepped or its state changed. Call about once a second; more often
     /// does no harm.
-    pub fn observe(&mut self, mono_ms: u64, wall_ms: i64, synchronised: bool) -> Option<Clock> {
-        let next = Clock { state: state(wall_ms, synchronised), epoch_ms: epoch(mono_ms, wall_ms) };
-        let moved = next.epoch_ms.abs_diff(self.clock.epoch_ms);
-        if moved <= STEP_MS && next.state == self.clock.state {
+    pub fn observe(&mut self, look: Look) -> Option<Clock> {
+        let step_ms = look.epoch_ms().saturating_sub(self.seen_ms);
+        self.seen_ms = look.epoch_ms();
+        if step_ms.unsigned_abs() > STEP_MS {
+            self.steps = Steps { count: self.steps.count + 1, last_ms: step_ms };
+        }
+        let next = self.judge(&look);
+        let moved_ms = next.epoch_ms.abs_diff(self.clock.epoch_ms);
+        if moved_ms <= STEP_MS && next.state == self.clock.state {
             return None;
         }
         self.clock = next;
         Some(next)
     }
 
+    fn judge(&mut self, look: &Look) -> Clock {
+        let epoch_ms = look.epoch_ms();
+        let new_word = look.word.is_given() && look.word != self.word && look.wall_ms >= BUILT_MS;
+        let slack_ms = STEP_MS + look.mono_ms.saturating_sub(self.agreed_ms) / DRIFT_DIVISOR;
+        let agrees = self.confirmed && epoch_ms.abs_diff(self.proved_ms) <= slack_ms;
+        if new_word || agrees {
+            if new_word {
+                self.word = look.word;
+            }
+            (self.confirmed, self.proved_ms, self.agreed_ms) = (true, epoch_ms, look.mono_ms);
+        }
+        let (state, epoch_ms) = match self.confirmed {
+            true if new_word || (agrees && look.word.is_given()) => (ClockState::Synchronised, epoch_ms),
+            true => (ClockState::HeldOver, self.proved_ms),
+            false if epoch_ms.saturating_add_unsigned(STEP_MS) >= self.proved_ms => {
+                (ClockState::HeldOver, epoch_ms)
+            }
+            false => (ClockState::Unset, self.proved_ms),
+        };
+        Clock { state, epoch_ms }
+    }
+
     /// The clock as last estimated.
     pub fn clock(&self) -> Clock {
         self.clock
     }
-}
 
-fn state(wall_ms: i64, synchronised: bool) -> ClockState {
-    match (wall_ms >= BUILD_YEAR_MS, synchronised) {
-        (false, _) => ClockState::Unset,
-        (true, true) => ClockState::Synchronised,
-        (true, false) => ClockState::HeldOver,
+    /// The newest wall time known to have passed at `mono_ms`: what the next start may take for its floor. A
+    /// clock that nobody confirmed adds nothing to it, so one that was wrong once does no harm for ever.
+    pub fn passed_ms(&self, mono_ms: u64) -> i64 {
+        self.proved_ms.saturating_add(signed(mono_ms))
+    }
+
+    /// How often and how far the wall clock stepped.
+    pub fn steps(&self) -> Steps {
+        self.steps
     }
 }
 
-fn epoch(mono_ms: u64, wall_ms: i64) -> i64 {
-    wall_ms.saturating_sub(i64::try_from(mono_ms).unwrap_or(i64::MAX))
+fn signed(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX)
 }
 
 /// When something happened, with all that a frame needs to say so.
@@ -81,19 +194,29 @@ pub struct Stamp {
 #[derive(Debug, Clone)]
 pub struct Timekeeper {
     boot: BootId,
-    start: Instant,
+    /// Time since the box booted, sleep included, at the start.
+    start: Duration,
+    /// How long the box had slept before the start.
+    slept: Duration,
     estimate: Arc<Mutex<Estimate>>,
 }
 
 impl Timekeeper {
-    /// Starts counting: monotonic zero is now, and a random number names this start.
+    /// Starts counting, with no other floor than the build of this program.
     pub fn start() -> Self {
+        Self::start_after(BUILT_MS)
+    }
+
+    /// Starts counting: monotonic zero is now, and a random number names this start. `floor_ms`: a wall time that
+    /// has certainly passed, in ms since 1970.
+    pub fn start_after(floor_ms: i64) -> Self {
+        let look = Look { mono_ms: 0, wall_ms: wall_ms(), word: word() };
         Self {
             // 53 bits, so that the number survives JSON and spreadsheets.
             boot: BootId(fastrand::u64(1..1 << 53)),
-            #[allow(clippy::disallowed_methods, reason = "this is the place that owns the clocks")]
-            start: Instant::now(),
-            estimate: Arc::new(Mutex::new(Estimate::new(0, wall_ms(), synchronised()))),
+            start: read(ClockId::Boottime),
+            slept: slept(),
+            estimate: Arc::new(Mutex::new(Estimate::new(floor_ms, look))),
         }
     }
 
@@ -102,19 +225,27 @@ impl Timekeeper {
         self.boot
     }
 
-    /// Milliseconds since the start.
+    /// Milliseconds since the start, sleep of the box included.
     pub fn now_ms(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(read(ClockId::Boottime).saturating_sub(self.start).as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// The instant at `mono_ms`, for timers.
+    /// How long the box has slept since the start, in ms.
+    pub fn slept_ms(&self) -> u64 {
+        u64::try_from(slept().saturating_sub(self.slept).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The instant at `mono_ms`, for timers; one that has passed is now.
     pub fn instant(&self, mono_ms: u64) -> Instant {
-        self.start + std::time::Duration::from_millis(mono_ms)
+        #[allow(clippy::disallowed_methods, reason = "this is the place that owns the clocks")]
+        let now = Instant::now();
+        now + Duration::from_millis(mono_ms.saturating_sub(self.now_ms()))
     }
 
     /// Looks at the wall clock again; the new clock when it changed.
     pub fn observe(&self) -> Option<Clock> {
-        self.lock().observe(self.now_ms(), wall_ms(), synchronised())
+        let look = Look { mono_ms: self.now_ms(), wall_ms: wall_ms(), word: word() };
+        self.lock().observe(look)
     }
 
     /// Boot, clock and time as of now.
@@ -122,51 +253,171 @@ impl Timekeeper {
         Stamp { boot: self.boot, clock: self.lock().clock(), mono_ms: self.now_ms() }
     }
 
+    /// The newest wall time known to have passed, in ms since 1970: see [`Estimate::passed_ms`].
+    pub fn passed_ms(&self) -> i64 {
+        self.lock().passed_ms(self.now_ms())
+    }
+
+    /// How often and how far the wall clock stepped since the start.
+    pub fn steps(&self) -> Steps {
+        self.lock().steps()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Estimate> {
         self.estimate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+fn read(clock: ClockId) -> Duration {
+    Duration::try_from(clock_gettime(clock)).unwrap_or_default()
+}
+
+/// How long the box has slept since it booted. The monotonic clock is read first, so this is never too little.
+fn slept() -> Duration {
+    let awake = read(ClockId::Monotonic);
+    read(ClockId::Boottime).saturating_sub(awake)
+}
+
 #[allow(clippy::disallowed_methods, reason = "this is the place that owns the clocks")]
 fn wall_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    since_1970(SystemTime::now())
+}
+
+fn since_1970(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-fn synchronised() -> bool {
-    Path::new(SYNCHRONISED_MARKER).exists()
+fn word() -> Word {
+    let touched = |marker: &str| Path::new(marker).metadata().and_then(|file| file.modified()).ok();
+    Word(MARKERS.map(|marker| touched(marker).map(since_1970)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ClockState::{HeldOver, Synchronised, Unset};
 
-    const T: i64 = BUILD_YEAR_MS + 1_000_000;
+    /// A time that has certainly passed.
+    const T: i64 = BUILT_MS + 1_000_000_000;
+    const HOUR: i64 = 3_600_000;
+    const DAY: i64 = 24 * HOUR;
+    const YEAR: i64 = 365 * DAY;
+    const NOBODY: Word = Word([None, None]);
+    /// A service that said `0` first, then `1`.
+    const SAID: [Word; 2] = [Word([Some(0), None]), Word([Some(1), None])];
+
+    /// Looks at a clock whose floor is T, once a step: (time since the start, wall clock, word) and what is claimed
+    /// then: state, and wall time.
+    fn story(name: &str, steps: &[(i64, i64, Word, ClockState, i64)]) -> Estimate {
+        let mut estimate: Option<Estimate> = None;
+        for (number, &(mono_ms, wall_ms, word, state, claimed_ms)) in steps.iter().enumerate() {
+            let look = Look { mono_ms: mono_ms as u64, wall_ms, word };
+            let estimate = match &mut estimate {
+                None => estimate.insert(Estimate::new(T, look)),
+                Some(estimate) => {
+                    let before = estimate.clock();
+                    let told = estimate.observe(look);
+                    assert_eq!(told.unwrap_or(before), estimate.clock(), "{name}, step {number}");
+                    estimate
+                }
+            };
+            let clock = estimate.clock();
+            assert_eq!(
+                (clock.state, clock.wall_ms(look.mono_ms)),
+                (state, claimed_ms),
+                "{name}, step {number}"
+            );
+        }
+        estimate.expect("a story has steps")
+    }
 
     #[test]
-    fn drift_is_not_a_step_and_a_step_is_not_drift() {
-        let mut estimate = Estimate::new(0, T, true);
-        assert_eq!(estimate.observe(1000, T + 1000, true), None);
-        assert_eq!(estimate.observe(2000, T + 2250, true), None, "250 ms is still drift");
-        let stepped = Clock { state: ClockState::Synchronised, epoch_ms: T + 251 };
-        assert_eq!(estimate.observe(3000, T + 3251, true), Some(stepped));
-        assert_eq!(estimate.observe(4000, T + 4251, true), None, "the step is the new estimate");
-        assert_eq!(
-            estimate.observe(5000, T + 1000, true).map(|c| c.epoch_ms),
-            Some(T - 4000),
-            "backwards too"
+    fn clocks_that_were_never_set() {
+        let booted = story(
+            "boot in 1970, network after an hour",
+            &[
+                (0, 5_000, NOBODY, Unset, T),
+                (HOUR, HOUR + 5_000, NOBODY, Unset, T + HOUR),
+                (HOUR + 1, T + DAY, SAID[0], Synchronised, T + DAY),
+            ],
+        );
+        assert_eq!(booted.steps(), Steps { count: 1, last_ms: T + DAY - HOUR - 5_001 });
+        let early = story(
+            "1970 is never synchronised, whatever a file says",
+            &[(0, 5_000, SAID[0], Unset, T), (10, 5_010, SAID[1], Unset, T + 10)],
+        );
+        assert_eq!(early.passed_ms(HOUR as u64), T + HOUR, "time passes even so");
+        story(
+            "an old marker does not help a clock that went back before the floor; a new word does",
+            &[(0, T - DAY, SAID[0], Unset, T), (10, T - DAY + 10, SAID[1], Synchronised, T - DAY + 10)],
+        );
+        let kept = story(
+            "a battery-backed clock is taken as it is",
+            &[(0, T + DAY, NOBODY, HeldOver, T + DAY), (10, T + YEAR, NOBODY, HeldOver, T + YEAR)],
+        );
+        assert_eq!(kept.passed_ms(10), T + 10, "but proves nothing to the next start");
+    }
+
+    #[test]
+    fn clocks_that_jump() {
+        for jump in [YEAR, -DAY, -20 * YEAR, 1000, -1000] {
+            let jumped = story(
+                "a jump that nobody confirms moves nothing",
+                &[
+                    (0, T + DAY, SAID[0], Synchronised, T + DAY),
+                    (10, T + DAY + 10 + jump, SAID[0], HeldOver, T + DAY + 10),
+                    (HOUR, T + DAY + HOUR + jump, SAID[0], HeldOver, T + DAY + HOUR),
+                    (HOUR + 1, T + DAY + HOUR + 1, SAID[0], Synchronised, T + DAY + HOUR + 1),
+                ],
+            );
+            assert_eq!(jumped.steps(), Steps { count: 2, last_ms: -jump });
+            assert_eq!(jumped.passed_ms(0), T + DAY);
+        }
+        story(
+            "a step that the service confirms is taken",
+            &[
+                (0, T + DAY, SAID[0], Synchronised, T + DAY),
+                (10, T + HOUR, SAID[0], HeldOver, T + DAY + 10),
+                (20, T + HOUR + 10, SAID[1], Synchronised, T + HOUR + 10),
+            ],
+        );
+        story(
+            "the service is gone: its time is held over, through a jump too",
+            &[
+                (0, T + DAY, SAID[0], Synchronised, T + DAY),
+                (10, T + DAY + 10, NOBODY, HeldOver, T + DAY + 10),
+                (20, T + YEAR, NOBODY, HeldOver, T + DAY + 20),
+            ],
+        );
+        story(
+            "held over for a day, a crystal's drift later: the same clock again",
+            &[
+                (0, T + DAY, SAID[0], Synchronised, T + DAY),
+                (10, T, SAID[0], HeldOver, T + DAY + 10),
+                (DAY, T + 2 * DAY + 8_000, SAID[0], Synchronised, T + 2 * DAY + 8_000),
+            ],
         );
     }
 
     #[test]
-    fn the_state_follows_its_signs() {
-        let mut estimate = Estimate::new(0, 5_000, true);
-        assert_eq!(
-            estimate.clock().state,
-            ClockState::Unset,
-            "1970 is never synchronised, whatever a file says"
+    fn drift_and_sleep_are_no_steps() {
+        let drift = story(
+            "drift is taken once it adds up to a step",
+            &[
+                (0, T, SAID[0], Synchronised, T),
+                (1000, T + 1250, SAID[0], Synchronised, T + 1000),
+                (2000, T + 2251, SAID[0], Synchronised, T + 2251),
+            ],
         );
-        assert_eq!(estimate.observe(10, T, false).map(|c| c.state), Some(ClockState::HeldOver));
-        assert_eq!(estimate.observe(20, T + 10, true).map(|c| c.state), Some(ClockState::Synchronised));
+        assert_eq!(drift.steps().count, 0);
+        let slept = story(
+            "sleep is counted by both clocks",
+            &[
+                (0, T, SAID[0], Synchronised, T),
+                (8 * HOUR, T + 8 * HOUR, SAID[0], Synchronised, T + 8 * HOUR),
+            ],
+        );
+        assert_eq!(slept.steps().count, 0);
     }
 }

@@ -20,6 +20,8 @@ pub struct Report {
     pub figures: Figures,
     /// Age of the oldest unacknowledged frame, in ms.
     pub oldest_unacked_ms: u64,
+    /// When the task left this report, in ms since the start.
+    pub beat_ms: u64,
     /// Why the last connection ended; empty while one stands.
     pub trouble: String,
     /// Restarts and reboots since ingest last acknowledged anything.
@@ -146,6 +148,7 @@ impl Courier {
         }
         let mut report = self.window.0.lock().unwrap_or_else(PoisonError::into_inner);
         report.figures = self.machine.figures();
+        report.beat_ms = self.time.now_ms();
         report.oldest_unacked_ms = self.machine.oldest_unacked_ms(self.time.now_ms());
         report.trouble.clone_from(&self.trouble);
         report.rungs = self.ladder.rungs();

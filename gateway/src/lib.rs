@@ -12,6 +12,7 @@
 //! # Layout
 //! - [`config`]: the file, read once into types that cannot be wrong
 //! - [`clock`]: boot, monotonic time, and what is known of the wall clock
+//! - [`floor`]: a wall time that has certainly passed, kept over restarts
 //! - [`sample`]: a thread for each bus
 //! - [`judge`]: quality and alarm rules (pure)
 //! - [`batch`]: readings gathered, payloads packed into frames (pure)
@@ -21,9 +22,13 @@
 //! - [`ladder`]: what to do when ingest stays silent for long (pure)
 //! - [`courier`]: the task that carries out what `ship` says
 //! - [`mqtt`]: the client; the only place that names rumqttc
+//! - [`vitals`]: the box itself; [`trend`]: rates, and how long the buffer lasts (pure)
 //! - [`status`]: what `gateway status` shows
+//! - [`life`]: whether it still makes progress (pure); [`notify`]: what the service manager is told
+//! - [`quiet`]: a message that comes again and again is counted
 
 use std::future::Future;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
@@ -36,23 +41,37 @@ pub mod clock;
 pub mod config;
 pub mod courier;
 mod discover;
+pub mod floor;
 pub mod judge;
 pub mod ladder;
+pub mod life;
 pub mod mqtt;
+pub mod notify;
 pub mod pipeline;
+pub mod quiet;
 pub mod sample;
 pub mod ship;
 pub mod status;
 #[cfg(test)]
 mod testing;
+pub mod trend;
+pub mod vitals;
 mod watch;
 
 pub use config::Config;
 
 use batch::Batcher;
 use judge::{Judge, Rules};
+use notify::Manager;
 use pipeline::{Pipeline, PipelineFigures};
+use trend::Trend;
+use vitals::Vitals;
 
+/// The rate that the buffer fills at is that of the last hour, in steps of five minutes, in ms…
+const KEPT_EVERY_MS: u64 = 300_000;
+const KEPT_SAMPLES: usize = 13;
+/// …and told after a minute.
+const KEPT_LEAST_MS: u64 = 60_000;
 /// How long a stop waits for the broker to take what is left, at most.
 pub const GRACE: Duration = Duration::from_secs(3);
 /// How long a stop waits for threads that may be stuck in a bus or on a disk.
@@ -87,7 +106,19 @@ fn lines(errors: &[boards::OpenError]) -> String {
 /// # Errors
 /// [`RunError`] when it could not start. Once it runs, it goes on over every trouble.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
-    let time = clock::Timekeeper::start();
+    run_under(Manager::none(), config, shutdown).await
+}
+
+/// The same under a service manager, which is told of start, signs of life and stop.
+///
+/// # Errors
+/// [`RunError`].
+pub async fn run_under(
+    manager: Manager,
+    config: Config,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    let time = clock::Timekeeper::start_after(floor::load(&config.data));
     let buses = boards::open(&config.board, &config.devices).map_err(RunError::Board)?;
     let stamp = time.clone();
     let opened = buffer::open(&config.data, &config.id, config.quota_bytes, move || stamp.stamp())?;
@@ -142,14 +173,21 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         shipping: window,
         pipeline: figures,
         buses,
+        manager: manager.clone(),
+        vitals: Vitals::new(Path::new("/"), &config.data),
+        kept: Trend::new(KEPT_EVERY_MS, KEPT_SAMPLES, KEPT_LEAST_MS),
+        starts: floor::count_start(&config.data),
     };
     let watching = tokio::spawn(watcher.run(stopping));
     tracing::info!(gateway = %config.id, sensors = config.sensors.len(), rules = config.rules.len(), broker = %config.broker, "running");
+
+    manager.ready("正在运行 running");
 
     let climbed = tokio::select! {
         () = shutdown => None,
         ended = &mut shipping => ended.ok().flatten(),
     };
+    manager.stopping();
     tracing::info!(gateway = %config.id, "stopping");
     stop_sampling.stop();
     if tokio::time::timeout(PATIENCE, pipeline_end).await.is_err() {

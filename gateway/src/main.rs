@@ -5,7 +5,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use gateway::Config;
+use gateway::notify::Manager;
+use gateway::quiet::Quiet;
 use gateway::status::{Status, Words};
+
+use tracing_subscriber::prelude::*;
 
 mod summary;
 
@@ -73,7 +77,9 @@ fn main() -> ExitCode {
 fn run(config: Config) -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let quiet = Quiet::default();
+    let words = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(quiet.clone());
+    tracing_subscriber::registry().with(filter).with(words).init();
     // One thread carries the network and the timers of a box with one core; buses and disk have their own.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -82,13 +88,21 @@ fn run(config: Config) -> ExitCode {
             return ExitCode::from(COULD_NOT_START);
         }
     };
-    match runtime.block_on(async { gateway::run(config, signalled()).await }) {
+    let manager = Manager::from_environment();
+    let ended = runtime.block_on(async {
+        tokio::spawn(quiet.sum_up());
+        gateway::run_under(manager.clone(), config, signalled()).await
+    });
+    // A disk that never answers must not keep the process from ending.
+    runtime.shutdown_background();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error @ gateway::RunError::Stuck) => {
             complain(&error.to_string());
             ExitCode::from(gateway::ladder::STUCK)
         }
         Err(error) => {
+            manager.status(&format!("无法启动 could not start: {error}"));
             complain(&format!("无法启动 could not start: {error}"));
             ExitCode::from(COULD_NOT_START)
         }

@@ -38,6 +38,8 @@ pub struct PipelineFigures {
     pub blind: AtomicU64,
     /// Readings given up because the disk stood still, since the start.
     pub dropped: AtomicU64,
+    /// When the thread last came round its loop, in ms since the start.
+    pub beat_ms: AtomicU64,
 }
 
 /// Everything the thread works with.
@@ -65,6 +67,7 @@ impl Pipeline {
         let mut end_ms = None;
         loop {
             let now_ms = self.time.now_ms();
+            self.figures.beat_ms.store(now_ms, Ordering::Relaxed);
             let until = self.batcher.next_timeout().unwrap_or(u64::MAX).min(now_ms + TICK_MS);
             let step = match samples.recv_timeout(Duration::from_millis(until.saturating_sub(now_ms))) {
                 Ok(polled) => polled.iter().try_for_each(|sample| self.take(sample)),

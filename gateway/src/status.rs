@@ -1,14 +1,33 @@
-//! What a person sees of a running gateway: `{data}/status.json`, written each second, and its words.
+//! What a person sees of a running gateway: `{data}/status.json`, written every few seconds, and its words.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use configs::Gauges;
 use serde::{Deserialize, Serialize};
 
+/// The gauges that `gateway status` shows, with the words of the catalogue; the others have a line of their own.
+const SHOWN: [&str; 14] = [
+    "buffer.hours_left",
+    "disk.free.bytes",
+    "disk.written.bytes_per_day",
+    "process.written.bytes_per_day",
+    "disk.worn.percent",
+    "disk.end_of_life",
+    "box.celsius",
+    "power.low",
+    "power.was_low",
+    "cpu.throttled",
+    "cpu.was_throttled",
+    "clock.steps",
+    "process.memory.bytes",
+    "process.starts",
+];
 /// A status older than this is not of a running gateway, in ms.
-pub const STALE_MS: i64 = 10_000;
+pub const STALE_MS: i64 = 15_000;
 
 /// The state of a gateway, as of `written_ms`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -63,6 +82,9 @@ pub struct Status {
     pub lost_frames: u64,
     /// Stores found damaged since the start.
     pub damaged_stores: u64,
+    /// The gauges of the last health message, by name; `configs/gauges.toml` says what they mean.
+    #[serde(default)]
+    pub gauges: BTreeMap<String, f64>,
     /// The buses.
     pub buses: Vec<BusStatus>,
 }
@@ -134,6 +156,16 @@ impl Status {
             .map_err(|error| StatusError::Unreadable { path: shown, why: error.to_string() })
     }
 
+    /// The few words that a service manager shows.
+    pub fn line(&self) -> String {
+        let uplink = if self.online { "已连接 connected" } else { "未连接 not connected" };
+        let backlog: u64 = self.backlog.iter().map(|(_, frames)| frames).sum();
+        format!(
+            "{uplink}，待发 backlog {backlog} 帧 frames，告警 alarms {}，失明 blind {}",
+            self.alarms_active, self.rules_blind
+        )
+    }
+
     /// Whether the gateway that wrote this still ran at `now_ms` since 1970.
     pub fn is_live(&self, now_ms: i64) -> bool {
         now_ms.saturating_sub(self.written_ms) <= STALE_MS
@@ -194,6 +226,13 @@ impl fmt::Display for Words<'_> {
             s.durable, s.refused, s.set_aside
         )?;
         writeln!(f, "存储 store          {:.1} / {:.0} MiB", mib(s.store_bytes), mib(s.quota_bytes))?;
+        let catalogue = Gauges::builtin();
+        for name in SHOWN {
+            if let (Some(value), Some((gauge, _))) = (s.gauges.get(name), catalogue.get(name)) {
+                let value = amount(*value, &gauge.unit);
+                writeln!(f, "整机 box            {} {}：{value}", gauge.label_zh, gauge.label_en)?;
+            }
+        }
         for bus in &s.buses {
             writeln!(
                 f,
@@ -216,6 +255,17 @@ impl fmt::Display for Words<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// A value of a gauge in a unit that people read.
+fn amount(value: f64, unit: &str) -> String {
+    match unit {
+        "1" => format!("{value}"),
+        "By" => format!("{:.1} MiB", value / 1_048_576.0),
+        "By/d" => format!("{:.1} MiB/d", value / 1_048_576.0),
+        "Cel" => format!("{value:.1} °C"),
+        _ => format!("{value:.1} {unit}"),
     }
 }
 
@@ -262,7 +312,20 @@ mod tests {
             set_aside: 0,
             lost_frames: 0,
             damaged_stores: 1,
+            gauges: BTreeMap::from([
+                ("buffer.hours_left".into(), 52.04),
+                ("disk.free.bytes".into(), 2_097_152.0),
+                ("warp.factor".into(), 9.0),
+            ]),
             buses: vec![BusStatus { name: "gpio".into(), samples: 5, errors: 2 }],
+        }
+    }
+
+    #[test]
+    fn what_is_shown_is_in_the_catalogue() {
+        let catalogue = Gauges::builtin();
+        for name in SHOWN {
+            assert!(catalogue.get(name).is_some(), "{name} has no entry in configs/gauges.toml");
         }
     }
 
@@ -274,12 +337,18 @@ mod tests {
         let read = Status::read(folder.path()).expect("reads");
         assert_eq!(read, status());
         let words = Words(&read, 1_005_000).to_string();
+        assert_eq!(
+            read.line(),
+            "未连接 not connected，待发 backlog 12 帧 frames，告警 alarms 1，失明 blind 0"
+        );
         for part in [
             "caotang-03",
             "运行中 running",
             "2 h 1 min",
             "connection refused",
             "reading 12（",
+            "断网后还能缓存 Outage the buffer still bridges at this rate：52.0 h",
+            "Free disk space：2.0 MiB",
             "10.0 / 1024 MiB",
             "1 个存储损坏",
         ] {

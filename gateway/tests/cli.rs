@@ -152,3 +152,43 @@ fn kill_9_at_any_moment_loses_no_number_and_changes_no_byte() {
     }
     assert!(repeats > 0, "some were in flight");
 }
+
+#[test]
+fn the_service_manager_is_told_of_start_life_and_stop() {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+    let (folder, broker) = (TempDir::new().unwrap(), Broker::start());
+    let name = format!("watchfire-cli-{}", std::process::id());
+    let manager = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+    manager.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let told = || {
+        let mut buffer = [0; 1024];
+        let length = manager.recv(&mut buffer).expect("the gateway speaks");
+        String::from_utf8(buffer[..length].to_vec()).unwrap()
+    };
+    let path = write_config(folder.path(), &broker);
+    let start = || {
+        let mut command = gateway("run", &path);
+        command.env("NOTIFY_SOCKET", format!("@{name}")).env("WATCHDOG_USEC", "2000000");
+        Running(command.spawn().unwrap())
+    };
+    let running = start();
+    assert!(told().starts_with("READY=1\nSTATUS="), "before anything else");
+    for _ in 0..2 {
+        assert_eq!(told(), "WATCHDOG=1");
+        let status = told();
+        assert!(status.starts_with("STATUS=") && status.contains("connected"), "{status}");
+    }
+
+    let in_use = start();
+    // The signs of life of the first go on meanwhile.
+    let why = std::iter::repeat_with(told).find(|message| message.contains("could not start")).unwrap();
+    assert!(why.starts_with("STATUS=无法启动") && why.contains("is in use by another gateway"), "{why}");
+    drop(in_use);
+
+    assert_eq!(running.stop("-TERM"), Some(0));
+    let last = std::iter::repeat_with(told).find(|message| message.starts_with("STOPPING=1"));
+    assert!(last.is_some());
+    assert!(folder.path().join("data/time-floor").exists(), "saved at the latest at the stop");
+}

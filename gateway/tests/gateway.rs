@@ -111,7 +111,18 @@ fn readings_travel_and_what_is_acknowledged_is_forgotten() {
     }
     assert_eq!(sequences, [1, 2, 3, 4, 5]);
 
-    until("health comes soon", || matches!(broker.next(Lane::Health).frame().payload, Payload::Health(_)));
+    let health = std::iter::repeat_with(|| broker.next(Lane::Health).frame().payload).find_map(|p| match p {
+        Payload::Health(health) => Some(health),
+        _ => None,
+    });
+    let (gauges, catalogue) = (health.unwrap().gauges, configs::Gauges::builtin());
+    for name in
+        ["backlog.reading", "buffer.waiting.bytes", "clock.state", "disk.free.bytes", "process.starts"]
+    {
+        assert!(gauges.iter().any(|(given, _)| given == name), "{name} is missing in {gauges:?}");
+    }
+    let nameless: Vec<_> = gauges.iter().filter(|(name, _)| catalogue.get(name).is_none()).collect();
+    assert!(nameless.is_empty(), "not in configs/gauges.toml: {nameless:?}");
     until("status", || Status::read(data.path()).is_ok_and(|s| s.online && s.durable > 5));
     let before_stop = status(data.path());
     assert!(before_stop.backlog.iter().all(|(_, frames)| *frames <= 1), "{:?}", before_stop.backlog);

@@ -51,6 +51,9 @@ export const quantities = async () => (await ask('/quantities')).items;
 /** One page of gateways: `{items, next}`. */
 export const gateways = (cursor, limit = 500) => ask('/gateways', { cursor, limit });
 
+/** One gateway with its gauges in words, its lanes and its losses. */
+export const gateway = (id) => ask(`/gateways/${encodeURIComponent(id)}`);
+
 /** One page of sensors: `{items, next}`. */
 export const sensors = ({ gateway, quantity, cursor, limit = PAGE }, signal) => ask('/sensors', { gateway, quantity, cursor, limit }, { signal });
 

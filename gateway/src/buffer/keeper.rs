@@ -201,6 +201,7 @@ impl Keeper {
     fn run(mut self, runtime: &tokio::runtime::Runtime, mut queue: mpsc::Receiver<Command>) {
         let wait = Duration::from_millis(USAGE_EVERY_MS);
         loop {
+            self.beat();
             let mut group = Vec::new();
             // Gaps found by the scan want their loss records before anything else.
             if self.gaps.is_empty() {
@@ -218,6 +219,11 @@ impl Keeper {
                 break;
             }
         }
+    }
+
+    /// A sign of life.
+    fn beat(&self) {
+        set(&self.gauges.beat_ms, (self.stamp)().mono_ms);
     }
 
     /// Carries out a group of commands; whether it was the last.
@@ -284,8 +290,12 @@ impl Keeper {
             self.give_up_readings(work);
         }
         loop {
+            self.beat();
             match self.attempt(work, &mut staged, sync) {
-                Ok(()) => break,
+                Ok(()) => {
+                    self.gauges.refuses.store(false, Ordering::Relaxed);
+                    break;
+                }
                 Err(StoreError::Io(error))
                     if error.kind() == std::io::ErrorKind::StorageFull && !self.disk_full =>
                 {
@@ -311,6 +321,7 @@ impl Keeper {
                     }
                 }
                 Err(error) => {
+                    self.gauges.refuses.store(true, Ordering::Relaxed);
                     tracing::error!(%error, waiting = work.keeps.len(), "the buffer cannot be written: trying again");
                     self.drop_store();
                     if self.stopping.load(Ordering::Relaxed) {
@@ -456,6 +467,7 @@ impl Keeper {
         }
         set(&self.gauges.live_bytes, store.live_bytes());
         self.written_since_usage += written;
+        self.gauges.kept_bytes.fetch_add(written, Ordering::Relaxed);
         set(&self.gauges.set_aside, store.set_aside_frames() as u64);
         Ok(())
     }

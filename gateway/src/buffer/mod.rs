@@ -147,6 +147,8 @@ pub struct Gauges {
     pub live_bytes: AtomicU64,
     /// Bytes that frames may fill before room is made.
     pub budget_bytes: AtomicU64,
+    /// Bytes of frames kept since the start.
+    pub kept_bytes: AtomicU64,
     /// Free bytes of the file system.
     pub free_bytes: AtomicU64,
     /// 1 while the disk is full and readings are given up.
@@ -165,6 +167,10 @@ pub struct Gauges {
     pub lost_frames: AtomicU64,
     /// Stores found damaged and set aside since the start.
     pub damaged: AtomicU64,
+    /// When the thread last came round its loop, in ms since the start.
+    pub beat_ms: AtomicU64,
+    /// Whether the disk refused the last commit; it is tried again.
+    pub refuses: AtomicBool,
     /// Payloads that could not be packed since the start: must be 0.
     pub unpackable: AtomicU64,
 }

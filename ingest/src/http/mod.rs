@@ -124,6 +124,7 @@ fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(read::health))
         .routes(routes!(read::stats))
         .routes(routes!(read::gateways))
+        .routes(routes!(read::gateway))
         .routes(routes!(read::sensors))
         .routes(routes!(read::sensor))
         .routes(routes!(read::readings))
@@ -259,7 +260,7 @@ mod tests {
     fn every_operation_is_documented_with_its_answers() {
         let document: serde_json::Value = serde_json::to_value(api().into_openapi()).unwrap();
         let paths = document["paths"].as_object().unwrap();
-        assert_eq!(paths.len(), 15);
+        assert_eq!(paths.len(), 16);
         for (path, operations) in paths {
             for (method, operation) in operations.as_object().unwrap() {
                 let what = format!("{method} {path}");

@@ -14,8 +14,8 @@ use super::query::{Params, bad, bbox};
 use crate::clock::now_ms;
 use crate::metrics;
 use crate::views::{
-    self, AlarmView, CellQuery, CellsView, CheckView, GatewayView, HealthView, MAX_READINGS, Page,
-    QuantityView, QuarantineView, ReadingsView, SensorView, StatsView,
+    self, AlarmView, CellQuery, CellsView, CheckView, GatewayDetail, GatewayView, HealthView, MAX_READINGS,
+    Page, QuantityView, QuarantineView, ReadingsView, SensorView, StatsView,
 };
 
 type Answer<T> = Result<Json<T>, Problem>;
@@ -65,6 +65,22 @@ pub(super) async fn stats(State(app): State<Arc<App>>, uri: Uri) -> Answer<Stats
 pub(super) async fn gateways(State(app): State<Arc<App>>, uri: Uri) -> Answer<Page<GatewayView>> {
     let page = Params::read(&uri, &["limit", "cursor"])?.page()?;
     Ok(Json(views::gateways(&app.engine, page, now_ms()).await?))
+}
+
+/// One gateway: its gauges with their words, its lanes, and what it lost and why.
+#[utoipa::path(get, path = "/api/v1/gateways/{id}", tag = "state",
+    params(("id" = String, Path, description = "Its name")),
+    responses(
+        (status = 200, description = "The gateway", body = GatewayDetail),
+        (status = 404, description = "No such gateway", content_type = "application/problem+json", body = Problem)
+    ))]
+pub(super) async fn gateway(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Answer<GatewayDetail> {
+    Params::read(&uri, &[])?;
+    Ok(Json(views::gateway(&app.engine, &id, now_ms()).await?))
 }
 
 /// The sensors with their newest readings.

@@ -88,6 +88,12 @@ pub(crate) fn decode<T: Decode<()>>(bytes: &[u8]) -> Option<T> {
     bincode::decode_from_slice(bytes, bincode::config::standard()).ok().map(|(value, _)| value)
 }
 
+/// The same, and what lies behind it.
+pub(crate) fn decode_first<T: Decode<()>>(bytes: &[u8]) -> Option<(T, &[u8])> {
+    let (value, used) = bincode::decode_from_slice(bytes, bincode::config::standard()).ok()?;
+    Some((value, bytes.get(used..)?))
+}
+
 /// The opposite of [`decode`]. Plain data into memory has no way to fail.
 pub(crate) fn encode<T: Encode>(value: &T) -> Vec<u8> {
     bincode::encode_to_vec(value, bincode::config::standard()).unwrap_or_default()
@@ -227,6 +233,7 @@ impl State {
                     }
                     let range = (loss.from, loss.to.min(crate::admit::MAX_SEQUENCE));
                     self.door.lock().ledger.lose(gateway, frame.store, loss.lane, range, received_ms);
+                    self.losses.add(gateway, frame.store, loss, received_ms);
                 }
             }
         }

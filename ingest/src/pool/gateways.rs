@@ -127,10 +127,10 @@ impl Gateway {
     }
 
     /// The clock to read times of `boot` with: what the message says, or what the gateway learned of the time
-    /// later in the same start, when it did not know it yet as it sampled.
+    /// later in the same start, when it was not sure of it yet as it sampled.
     pub fn better_clock(&self, boot: BootId, clock: Clock) -> Clock {
         match self.synchronised {
-            Some((known, epoch_ms)) if known == boot && clock.state == ClockState::Unset => {
+            Some((known, epoch_ms)) if known == boot && clock.state != ClockState::Synchronised => {
                 Clock { state: ClockState::HeldOver, epoch_ms }
             }
             _ => clock,

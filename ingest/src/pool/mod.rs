@@ -6,7 +6,7 @@
 //! # Layout
 //! - [`apply`]: one log record → the state
 //! - [`readings`]: the readings of a frame or a pack → rows, last values, windows
-//! - [`ledger`]: which frames were taken, per gateway, store and lane
+//! - [`ledger`]: which frames were taken, per gateway, store and lane; [`losses`]: why the others never come
 //! - [`waiting`]: readings of boxes that do not know the time yet
 //! - [`sensors`], [`gateways`], [`alarms`]: the tables
 //! - [`windows`], [`aggregate`], [`sketch`]: mergeable aggregates
@@ -25,6 +25,7 @@ pub mod alarms;
 pub mod apply;
 pub mod gateways;
 pub mod ledger;
+pub mod losses;
 pub mod readings;
 pub mod sensors;
 pub mod sketch;
@@ -205,6 +206,8 @@ pub struct State {
     pub sensors: Sensors,
     /// Gateways.
     pub gateways: Gateways,
+    /// What gateways reported as lost.
+    pub losses: losses::Reports,
     /// Alarms.
     pub alarms: Alarms,
     /// Repeats.
@@ -234,6 +237,7 @@ impl State {
             totals: Totals::default(),
             sensors: Sensors::default(),
             gateways: Gateways::default(),
+            losses: losses::Reports::default(),
             alarms: Alarms::default(),
             door: SharedDoor::default(),
             current: Span::default(),

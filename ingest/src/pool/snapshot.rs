@@ -8,9 +8,10 @@ use bincode::{Decode, Encode};
 use wire::{Area, Codec, Frame, GatewayId, Lane, Level, Measure, QuantityCode, SensorName};
 
 use super::alarms::{Alarm, AlarmState, Alarms, Sight};
-use super::apply::{decode, encode};
+use super::apply::{decode, decode_first, encode};
 use super::gateways::{Gateway, Gateways};
 use super::ledger::{LaneLedger, Ledger};
+use super::losses::Reports;
 use super::sensors::{Sensor, Sensors};
 use super::waiting::{Waiter, Waiting};
 use super::{Rules, State, Totals};
@@ -114,6 +115,12 @@ impl Read<EarlierAlarm> {
     }
 }
 
+/// A body and what lies behind it, if all of it is understood.
+fn body<A: Decode<()>>(bytes: &[u8]) -> Option<(Read<A>, Reports)> {
+    let (read, later) = decode_first(bytes)?;
+    Some((read, if later.is_empty() { Reports::default() } else { decode(later)? }))
+}
+
 impl State {
     /// The state as bytes.
     pub fn snapshot(&self) -> Vec<u8> {
@@ -127,7 +134,7 @@ impl State {
             .collect();
         packs.sort();
         let (sensors, areas) = self.sensors.parts();
-        encode(&Written {
+        let mut bytes = encode(&Written {
             totals: self.totals,
             ledger: door.ledger.to_list(),
             packs,
@@ -140,14 +147,19 @@ impl State {
             waiting: (self.waiting.iter())
                 .map(|waiter| (waiter.received_ms, waiter.frame.encode(Codec::best()).unwrap_or_default()))
                 .collect(),
-        })
+        });
+        // What came later lies behind: an older ingest passes it over, and its checkpoints have none.
+        bytes.extend(encode(&self.losses));
+        bytes
     }
 
     /// The state from the bytes of a checkpoint at `position`, with the counts of files as they are after it;
     /// `None` when the bytes are of another version.
     pub fn restore(rules: Rules, position: u64, files: u64, rows: u64, bytes: &[u8]) -> Option<Self> {
-        let read: Read<Alarm> =
-            decode(bytes).or_else(|| Some(decode::<Read<EarlierAlarm>>(bytes)?.upgraded()))?;
+        let (read, losses) = body::<Alarm>(bytes).or_else(|| {
+            let (read, losses) = body::<EarlierAlarm>(bytes)?;
+            Some((read.upgraded(), losses))
+        })?;
         let mut state = State::new(rules);
         state.position = position;
         state.checkpoint = position;
@@ -161,6 +173,7 @@ impl State {
         }
         state.sensors = Sensors::from_parts(read.sensors, read.areas);
         state.gateways = Gateways::from_list(read.gateways);
+        state.losses = losses;
         state.alarms = Alarms::from_list(read.alarms);
         let waiting = read
             .waiting

@@ -206,6 +206,42 @@ fn a_box_that_learns_the_time_has_its_readings_restamped() {
 }
 
 #[test]
+fn every_reading_of_a_wrong_clock_is_taken_once_with_a_right_time_or_a_doubt() {
+    use ClockState::{HeldOver, Synchronised, Unset};
+    const DAY: i64 = 86_400_000;
+    const YEAR: i64 = 365 * DAY;
+    const RECEIVED: i64 = T0 + 2000;
+    // What the box claims of a reading that it took at T0, in which state; its row, time and clock (none: it waits);
+    // and the row of another one that comes after the box said, in the same start, what time T0 really was.
+    for (what, state_then, claimed_ms, row, after) in [
+        ("boot in 1970", Unset, 5_000, None, (T0, 1)),
+        ("boot in 1970, with a floor", Unset, T0 - DAY, None, (T0, 1)),
+        ("set by hand, a year ahead", HeldOver, T0 + YEAR, Some((RECEIVED, 0)), (T0, 1)),
+        ("set by hand, a day behind", HeldOver, T0 - DAY, Some((T0 - DAY, 1)), (T0, 1)),
+        ("slept, or jumped, and knew better", HeldOver, T0, Some((T0, 1)), (T0, 1)),
+        ("synchronised", Synchronised, T0, Some((T0, 2)), (T0, 2)),
+    ] {
+        let mut state = State::new(rules());
+        let with = |sequence, state, epoch_ms| {
+            let mut batch = batch(epoch_ms, &[20.0]);
+            batch.clock.state = state;
+            frame("g", sequence, Payload::Readings(batch))
+        };
+        let rows = |state: &State| -> Vec<(i64, u8)> {
+            state.current.rows.iter().map(|row| (row.at_ms, row.clock)).collect()
+        };
+        for _ in 0..2 {
+            state.apply_frame(&with(1, state_then, claimed_ms), RECEIVED);
+        }
+        assert_eq!(rows(&state), Vec::from_iter(row), "{what}");
+        state.apply_frame(&with(2, Synchronised, T0), RECEIVED);
+        state.apply_frame(&with(3, state_then, claimed_ms), RECEIVED);
+        assert_eq!(rows(&state).last(), Some(&after), "{what}");
+        assert_eq!((state.totals.accepted, state.current.rows.len()), (3, 3), "{what}");
+    }
+}
+
+#[test]
 fn unknown_quantities_are_held_and_the_rest_is_taken() {
     let mut state = State::new(rules());
     let mut batch = batch(T0, &[20.0, 21.0, 22.0, 23.0]);
@@ -251,6 +287,12 @@ fn a_snapshot_comes_back_as_it_was() {
     assert_eq!((back.totals.parquet_files, back.totals.parquet_rows), (3, 147));
     state.totals = back.totals;
     assert_eq!(back.snapshot(), state.snapshot());
+    let lost: Vec<_> = back.losses.of(&gateway("a")).map(|loss| (loss.from, loss.to, loss.count)).collect();
+    assert_eq!(lost, [(100, 200, 5)]);
+    // A checkpoint from before there were reports.
+    let older = &bytes[..bytes.len() - super::apply::encode(&back.losses).len()];
+    let older = State::restore(rules(), 4242, 3, 147, older).unwrap();
+    assert_eq!((older.losses, older.totals), (losses::Reports::default(), back.totals));
     assert!(State::restore(rules(), 0, 0, 0, &bytes[..bytes.len() / 2]).is_none());
 }
 

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
-use configs::{Hazard, Quantity};
-use wire::{ClockState, GatewayId, Measure, QuantityCode, SensorName};
+use configs::{Gauges, Hazard, Quantity};
+use wire::{ClockState, GatewayId, LossReason, Measure, QuantityCode, SensorName};
 
 use super::{
-    AlarmInputView, AlarmView, BacklogView, CheckView, GatewayView, HealthView, LaneView, LastView, Page,
-    PageQuery, QuantityBrief, QuantityView, QuarantineView, ReplayView, SensorView, StatsView, ViewError,
+    AlarmInputView, AlarmView, BacklogView, CheckView, GatewayDetail, GatewayView, GaugeView, HealthView,
+    LaneView, LastView, LossView, Page, PageQuery, QuantityBrief, QuantityView, QuarantineView, ReplayView,
+    SensorView, StatsView, ViewError,
 };
 use crate::admit::Refusal;
 use crate::cell::Cell;
@@ -291,6 +292,62 @@ pub async fn gateways(
         })
         .await?;
     Ok(page(items, length, |item| item.id.clone()))
+}
+
+/// One gateway with its gauges, lanes and losses.
+///
+/// # Errors
+/// [`ViewError`].
+pub async fn gateway(engine: &Engine, id: &str, now_ms: i64) -> Result<GatewayDetail, ViewError> {
+    let not_found = || ViewError::NotFound { what: "gateway", id: id.to_owned() };
+    let gateway = GatewayId::new(id).map_err(|_| not_found())?;
+    engine.ask(move |state| gateway_detail(state, &gateway, now_ms)).await?.ok_or_else(not_found)
+}
+
+fn gateway_detail(state: &State, id: &GatewayId, now_ms: i64) -> Option<GatewayDetail> {
+    let entry = state.gateways.get(id)?;
+    Some(GatewayDetail {
+        gateway: GatewayView {
+            lanes: Some(lane_views(state, id)),
+            health: Some(entry.gauges.clone()),
+            ..gateway_view(state, id, entry, now_ms)
+        },
+        gauges: entry.gauges.iter().map(|(name, value)| gauge_view(name, *value)).collect(),
+        gauges_ms: (!entry.gauges.is_empty()).then_some(entry.gauges_ms),
+        losses: (state.losses.of(id))
+            .map(|loss| LossView {
+                received_ms: loss.received_ms,
+                store: format!("{:016x}", loss.store),
+                lane: loss.lane.as_str(),
+                from: loss.from,
+                to: loss.to,
+                count: loss.count,
+                reason: loss_word(loss.reason),
+            })
+            .collect(),
+    })
+}
+
+/// A gauge with its words; one that the catalogue does not hold goes by its name.
+fn gauge_view(name: &str, value: f64) -> GaugeView {
+    let (unit, zh, en) = match Gauges::builtin().get(name) {
+        Some((gauge, None)) => (gauge.unit.clone(), gauge.label_zh.clone(), gauge.label_en.clone()),
+        Some((gauge, Some(part))) => {
+            let with = |label: &str| format!("{label} {part}");
+            (gauge.unit.clone(), with(&gauge.label_zh), with(&gauge.label_en))
+        }
+        None => (String::new(), name.to_owned(), name.to_owned()),
+    };
+    GaugeView { name: name.to_owned(), value, unit, zh, en }
+}
+
+fn loss_word(reason: LossReason) -> &'static str {
+    match reason {
+        LossReason::Quota => "quota",
+        LossReason::Thinned => "thinned",
+        LossReason::Corrupt => "corrupt",
+        LossReason::Refused => "refused",
+    }
 }
 
 /// Sensors in the order they were first seen, of one gateway or quantity if asked for.

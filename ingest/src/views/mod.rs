@@ -12,7 +12,7 @@ mod readings;
 pub(crate) use cells::changed_cells;
 pub use cells::{CellQuery, MAX_CELLS, WINDOWS_MS, cells};
 pub(crate) use lists::{alarm, gateway_brief};
-pub use lists::{alarms, gateways, health, quantities, quarantine, replay, sensor, sensors, stats};
+pub use lists::{alarms, gateway, gateways, health, quantities, quarantine, replay, sensor, sensors, stats};
 pub use readings::{MAX_READINGS, readings};
 
 /// Longest page of a list.
@@ -200,6 +200,54 @@ pub struct GatewayView {
     /// Its gauges by name; left out of events.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<std::collections::BTreeMap<String, f64>>,
+}
+
+/// One gateway with all that is known of its state.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct GatewayDetail {
+    /// The gateway, as in the list.
+    #[serde(flatten)]
+    pub gateway: GatewayView,
+    /// Its gauges with their words, by name, as of its last health message.
+    pub gauges: Vec<GaugeView>,
+    /// When those were received; null before the first.
+    pub gauges_ms: Option<i64>,
+    /// What it reported as lost and why, newest first; at most 64.
+    pub losses: Vec<LossView>,
+}
+
+/// A gauge of a gateway.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct GaugeView {
+    /// Its name: `buffer.hours_left`.
+    pub name: String,
+    /// Its value.
+    pub value: f64,
+    /// Its unit, UCUM; `1` for a count, empty when the name is not in the catalogue.
+    pub unit: String,
+    /// Chinese label.
+    pub zh: String,
+    /// English label.
+    pub en: String,
+}
+
+/// A gap that its gateway explained.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct LossView {
+    /// When the report was received.
+    pub received_ms: i64,
+    /// The store, as 16 hexadecimal digits.
+    pub store: String,
+    /// The lane.
+    pub lane: &'static str,
+    /// First sequence that will never come.
+    pub from: u64,
+    /// Last sequence that will never come.
+    pub to: u64,
+    /// Readings or events lost; 0 where the box does not know.
+    pub count: u64,
+    /// `quota`, `thinned`, `corrupt` or `refused`.
+    pub reason: &'static str,
 }
 
 /// Frames that wait on a box.

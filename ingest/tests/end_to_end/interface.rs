@@ -18,6 +18,11 @@ async fn lively() -> City {
         Ok(())
     );
     assert!(gateway.publish(&topic, b"junk").await.is_err());
+    let health = up("caotang-03", Lane::Health);
+    for message in [health_frame("caotang-03", 1), loss_frame("caotang-03", 2)] {
+        assert_eq!(gateway.publish(&health, &message).await, Ok(()));
+    }
+    city.until("/api/v1/gateways/caotang-03", |v| v["losses"].as_array().unwrap().len() == 1).await;
     city.until("/api/v1/quarantine", |v| v["items"].as_array().unwrap().len() == 1).await;
     city.until("/api/v1/alarms", |v| v["items"].as_array().unwrap().len() == 1).await;
     city
@@ -38,7 +43,11 @@ async fn every_documented_path_answers_as_documented() {
                 asked += 1;
                 continue;
             }
-            let id = if path.contains("quarantine") { held.to_string() } else { "caotang-03:hall.t".into() };
+            let id = match path.as_str() {
+                path if path.contains("quarantine") => held.to_string(),
+                path if path.contains("gateways") => "caotang-03".into(),
+                _ => "caotang-03:hall.t".into(),
+            };
             let query = match path.as_str() {
                 "/api/v1/cells" => "?quantity=air-temperature",
                 "/api/v1/senml" => "?source=river-works",
@@ -100,6 +109,37 @@ fn holds(document: &Value, documented: &Value, answer: &Answer, what: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_tells_its_health_and_its_losses_in_words() {
+    let city = lively().await;
+    let gateway = city.get("/api/v1/gateways/caotang-03").await;
+    let gauge = |name: &str| {
+        let gauges = gateway["gauges"].as_array().unwrap();
+        gauges.iter().find(|gauge| gauge["name"] == name).unwrap_or_else(|| panic!("{name} in {gauges:?}"))
+    };
+    let left = gauge("buffer.hours_left");
+    assert_eq!(
+        (&left["value"], &left["unit"], &left["zh"]),
+        (&json!(52.5), &json!("h"), &json!("断网后还能缓存"))
+    );
+    assert_eq!(gauge("bus.i2c-1.errors")["en"], json!("Errors of a bus i2c-1"));
+    assert_eq!(gauge("warp.factor")["en"], json!("warp.factor"), "one that only a newer gateway knows");
+    let loss = &gateway["losses"][0];
+    for (key, value) in [
+        ("lane", json!("reading")),
+        ("from", json!(7)),
+        ("to", json!(9)),
+        ("count", json!(3000)),
+        ("reason", json!("quota")),
+    ] {
+        assert_eq!(loss[key], value, "{key}");
+    }
+    let city = city.restarted().await;
+    let again = city.get("/api/v1/gateways/caotang-03").await;
+    assert_eq!((&again["losses"], &again["gauges"]), (&gateway["losses"], &gateway["gauges"]));
+    city.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn cells_come_as_geojson_when_asked() {
     let city = lively().await;
     let document = city.get("/api/v1/openapi.json").await;
@@ -131,6 +171,8 @@ async fn mistakes_are_explained() {
         ("GET", "/api/v1/sensors/a:b/readings?from=yesterday", 400, "RFC 3339"),
         ("GET", "/api/v1/sensors/a:b/readings?from=5&to=4", 400, "5 is not before to, 4"),
         ("GET", "/api/v1/sensors/nobody:x", 404, "there is no sensor \"nobody:x\""),
+        ("GET", "/api/v1/gateways/nobody", 404, "there is no gateway \"nobody\""),
+        ("GET", "/api/v1/gateways/No%20Body", 404, "there is no gateway"),
         ("GET", "/api/v1/cells", 400, "quantity: missing"),
         ("GET", "/api/v1/cells?quantity=happiness", 400, "happiness"),
         ("GET", "/api/v1/cells?quantity=rainfall&precision=9", 400, "5, 6 or 7 expected"),

@@ -17,8 +17,8 @@ use tokio::task::JoinHandle;
 use wire::alarm::{AlarmEvent, AlarmKind, Alarms, Input, Level};
 use wire::frame::{Codec, Frame, Payload};
 use wire::{
-    Area, Batch, BootId, Clock, ClockState, Datum, GatewayId, Lane, Place, Quality, QuantityCode, Reading,
-    SensorName, Series,
+    Area, Batch, BootId, Clock, ClockState, Datum, GatewayId, Health, Lane, Loss, LossReason, Losses, Place,
+    Quality, QuantityCode, Reading, SensorName, Series,
 };
 
 /// How long anything may take.
@@ -278,6 +278,22 @@ pub fn alarm(gateway: &str, sequence: u64, kind: AlarmKind) -> Vec<u8> {
     };
     let clock = Clock { state: ClockState::Synchronised, epoch_ms: now_ms() - 1000 * sequence as i64 };
     frame(gateway, sequence, Payload::Alarms(Alarms { boot: BootId(1), clock, events: vec![event] }))
+}
+
+/// A health message: one gauge of the catalogue, one of a bus, and one that no catalogue knows.
+pub fn health_frame(gateway: &str, sequence: u64) -> Vec<u8> {
+    let clock = Clock { state: ClockState::Synchronised, epoch_ms: now_ms() };
+    let gauges = [("buffer.hours_left", 52.5), ("bus.i2c-1.errors", 3.0), ("warp.factor", 9.0)];
+    let gauges = gauges.map(|(name, value)| (name.to_owned(), value)).to_vec();
+    frame(gateway, sequence, Payload::Health(Health { boot: BootId(1), clock, mono_ms: 0, gauges }))
+}
+
+/// A report that readings 7 to 9 gave way to newer ones.
+pub fn loss_frame(gateway: &str, sequence: u64) -> Vec<u8> {
+    let clock = Clock { state: ClockState::Synchronised, epoch_ms: now_ms() };
+    let reason = LossReason::Quota;
+    let loss = Loss { lane: Lane::Reading, from: 7, to: 9, count: 3000, reason, mono_ms: 0 };
+    frame(gateway, sequence, Payload::Losses(Losses { boot: BootId(1), clock, losses: vec![loss] }))
 }
 
 fn frame(gateway: &str, sequence: u64, payload: Payload) -> Vec<u8> {
