@@ -24,6 +24,8 @@ const MAX_GROUP: usize = 64;
 const USAGE_EVERY_MS: u64 = 5_000;
 /// …and after this many bytes written. The witness of how far the numbers have come is written then as well.
 const USAGE_EVERY_BYTES: u64 = 4 << 20;
+/// What the names of damaged stores begin with.
+pub(super) const DAMAGED: &str = "buffer.damaged-";
 /// Damaged stores kept for a look, so that a dying disk does not fill itself with them.
 const KEEP_DAMAGED: usize = 2;
 /// Pause before the disk is tried again.
@@ -77,7 +79,7 @@ impl Work {
 }
 
 /// Runs what may panic on a damaged store.
-fn guarded<T>(run: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+pub(super) fn guarded<T>(run: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
@@ -108,6 +110,7 @@ pub(super) fn start(
     let (store, gaps) = open_or_begin(&dir, &stamp, &gauges).map_err(|error| refuse(error.to_string()))?;
     let rules: Vec<AlarmEvent> = guarded(|| store.remembered_rules()).unwrap_or_default();
     let (heads, watcher) = watch::channel(store.heads());
+    say_durable(&store.heads());
     let (commands, queue) = mpsc::channel(COMMANDS);
     let stopping = Arc::new(AtomicBool::new(false));
     let keeper = Keeper {
@@ -131,6 +134,11 @@ pub(super) fn start(
     Ok(Opened { buffer: Buffer { commands, heads: watcher, gauges, stopping }, rules, thread })
 }
 
+/// Says which numbers no power cut can take back any more: the rig in `benches/power` holds later starts to it.
+fn say_durable(heads: &Heads) {
+    tracing::debug!(target: "gateway::durable", store = heads.store, next = ?heads.lanes.map(|lane| lane.next));
+}
+
 /// Opens the store; renames a damaged one aside and begins a fresh one.
 fn open_or_begin(dir: &Path, stamp: &Clockwork, gauges: &Gauges) -> Result<(Store, Vec<Gap>), StoreError> {
     match guarded(|| Store::open(dir)) {
@@ -145,7 +153,7 @@ fn open_or_begin(dir: &Path, stamp: &Clockwork, gauges: &Gauges) -> Result<(Stor
 /// Renames a damaged store to `buffer.damaged-<utc>` and removes the oldest of too many.
 fn rename_aside(dir: &Path, wall_ms: i64, why: &str, gauges: &Gauges) -> Result<(), StoreError> {
     let utc = jiff::Timestamp::from_millisecond(wall_ms).unwrap_or_default();
-    let name = format!("buffer.damaged-{}", utc.strftime("%Y%m%dT%H%M%SZ"));
+    let name = format!("{DAMAGED}{}", utc.strftime("%Y%m%dT%H%M%SZ"));
     let mut aside = dir.with_file_name(&name);
     let mut count = 1;
     while aside.exists() {
@@ -159,7 +167,7 @@ fn rename_aside(dir: &Path, wall_ms: i64, why: &str, gauges: &Gauges) -> Result<
     let mut old: Vec<PathBuf> = fs::read_dir(parent)?
         .flatten()
         .map(|entry| entry.path())
-        .filter(|path| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("buffer.damaged-")))
+        .filter(|path| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with(DAMAGED)))
         .collect();
     old.sort();
     for path in old.iter().rev().skip(KEEP_DAMAGED) {
@@ -284,7 +292,9 @@ impl Keeper {
         }
         if let Some(store) = &self.store {
             let heads = store.heads();
-            self.heads.send_if_modified(|old| std::mem::replace(old, heads) != heads);
+            if self.heads.send_if_modified(|old| std::mem::replace(old, heads) != heads) {
+                say_durable(&heads);
+            }
         }
     }
 

@@ -51,6 +51,7 @@
 //! # Layout
 //! - [`store`]: keys, values, commits; the only file that names sled
 //! - [`keeper`]: the thread: groups, losses, quota, recovery
+//! - [`inspect()`]: a look at the buffer of a gateway that does not run
 
 use std::path::Path;
 use std::sync::Arc;
@@ -61,10 +62,13 @@ use wire::{AlarmEvent, GatewayId, Lane, Payload};
 
 use crate::clock::Stamp;
 
+mod inspect;
 mod keeper;
 mod store;
 #[cfg(test)]
 mod tests;
+
+pub use inspect::{Contents, InspectError, Inspection, LaneContents, inspect};
 
 /// Commands that may wait for the thread: enough for a burst of alarms while one commit runs.
 const COMMANDS: usize = 256;

@@ -1,0 +1,175 @@
+//! A look at the buffer of a gateway that does not run: what a start would find.
+//!
+//! The store is copied first, and the copy is opened exactly as a start opens it: opening writes, and a dead box's
+//! card is evidence. The card may be mounted read-only; the copy needs as much room in the folder for temporary files.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use wire::Lane;
+
+use super::keeper::{DAMAGED, guarded};
+use super::store::{Store, StoreError};
+
+/// What lies in a data folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspection {
+    /// The store, or why a start would set it aside.
+    pub store: Result<Contents, String>,
+    /// Names of damaged stores that earlier starts set aside, oldest first.
+    pub damaged: Vec<String>,
+}
+
+impl Inspection {
+    /// Whether a start would find everything it counts on.
+    pub fn is_sound(&self) -> bool {
+        self.store.as_ref().is_ok_and(|store| {
+            store.blob_files == 0 && store.lanes.iter().all(|(_, lane)| lane.unexplained.is_empty())
+        })
+    }
+}
+
+/// What lies in a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contents {
+    /// Number of the store.
+    pub id: u64,
+    /// Every lane, by number.
+    pub lanes: Vec<(Lane, LaneContents)>,
+    /// Frames that ingest refused.
+    pub set_aside: usize,
+    /// Files in `blobs/`: must be 0.
+    pub blob_files: u64,
+}
+
+/// What lies in a lane.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LaneContents {
+    /// Everything below was acknowledged, or dropped with a loss record.
+    pub floor: u64,
+    /// The number the next frame will get.
+    pub next: u64,
+    /// Sound frames that wait.
+    pub frames: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Numbers without a frame that a loss record explains, as (first, last).
+    pub explained: Vec<(u64, u64)>,
+    /// Numbers without a frame and without a record: the next start will write one.
+    pub unexplained: Vec<(u64, u64)>,
+}
+
+/// Why nothing can be said of a buffer.
+#[derive(Debug, thiserror::Error)]
+pub enum InspectError {
+    /// There is none.
+    #[error(
+        "{0} 里没有缓冲区 has no buffer in it: give the folder that `data` in the gateway's file names, on the mounted card"
+    )]
+    Missing(String),
+    /// A gateway runs on it.
+    #[error("{0} 正被网关使用 is in use by a gateway: ask `gateway status`, or stop it first")]
+    InUse(String),
+    /// It cannot be read or copied, or a later version wrote it.
+    #[error("{dir} 里的缓冲区无法检查 the buffer in {dir} cannot be looked at: {why}")]
+    Unreadable {
+        /// The data folder.
+        dir: String,
+        /// The reason.
+        why: String,
+    },
+}
+
+/// A copy that goes when it is no longer needed.
+struct Copy(PathBuf);
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        // What stays behind lies in the folder for temporary files, where it hurts nobody.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Looks at the buffer in `data` and shows every sound frame to `visit`. Changes nothing there.
+///
+/// # Errors
+/// [`InspectError`]; a damaged store is not one.
+pub fn inspect(data: &Path, mut visit: impl FnMut(Lane, u64, &[u8])) -> Result<Inspection, InspectError> {
+    let name = data.display().to_string();
+    let folder = data.join("buffer");
+    let damaged = damaged(data);
+    if !folder.is_dir() {
+        return Err(InspectError::Missing(name));
+    }
+    // Held to the end: no gateway starts on it meanwhile.
+    let lock = File::open(data.join("lock")).ok();
+    if let Some(Err(TryLockError::WouldBlock)) = lock.as_ref().map(File::try_lock_shared) {
+        return Err(InspectError::InUse(name));
+    }
+    let unreadable =
+        |error: &dyn ToString| InspectError::Unreadable { dir: name.clone(), why: error.to_string() };
+    let number = fastrand::u64(..);
+    let copy = Copy(std::env::temp_dir().join(format!("watchfire-inspect-{number:016x}")));
+    copy_folder(&folder, &copy.0).map_err(|error| unreadable(&error))?;
+    let store = match guarded(|| look(&copy.0, &mut visit)) {
+        Ok(contents) => Ok(contents),
+        Err(StoreError::Damaged(why)) => Err(why),
+        Err(error) => return Err(unreadable(&error)),
+    };
+    Ok(Inspection { store, damaged })
+}
+
+fn look(folder: &Path, visit: &mut impl FnMut(Lane, u64, &[u8])) -> Result<Contents, StoreError> {
+    // A start reports these gaps and goes on; here they are found once more, number by number.
+    let (store, _gaps) = Store::open(folder)?;
+    let mut lanes = Vec::with_capacity(Lane::ALL.len());
+    for lane in Lane::ALL {
+        let range = store.range(lane);
+        let mut contents = LaneContents { floor: range.start, next: range.end, ..LaneContents::default() };
+        for sequence in range {
+            match store.read(lane, sequence)? {
+                Some(frame) => {
+                    contents.frames += 1;
+                    contents.bytes += frame.len() as u64;
+                    visit(lane, sequence, &frame);
+                }
+                None if store.is_explained(lane, sequence) => extend(&mut contents.explained, sequence),
+                None => extend(&mut contents.unexplained, sequence),
+            }
+        }
+        lanes.push((lane, contents));
+    }
+    let (_, blob_files) = store.usage();
+    Ok(Contents { id: store.id(), lanes, set_aside: store.set_aside_frames(), blob_files })
+}
+
+/// Adds the next number to ascending ranges.
+fn extend(ranges: &mut Vec<(u64, u64)>, sequence: u64) {
+    match ranges.last_mut() {
+        Some((_, last)) if *last + 1 == sequence => *last = sequence,
+        _ => ranges.push((sequence, sequence)),
+    }
+}
+
+fn damaged(data: &Path) -> Vec<String> {
+    let entries = fs::read_dir(data).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut damaged: Vec<String> = names.filter(|name| name.starts_with(DAMAGED)).collect();
+    damaged.sort();
+    damaged
+}
+
+fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
