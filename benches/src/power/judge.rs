@@ -183,7 +183,7 @@ mod tests {
 
     fn reading(found: &mut Found) -> &mut LaneContents {
         let store = found.inspection.as_mut().unwrap().store.as_mut().unwrap();
-        &mut store.lanes[R as usize].1
+        &mut store.lanes.iter_mut().find(|(lane, _)| *lane == Lane::Reading).unwrap().1
     }
 
     #[test]

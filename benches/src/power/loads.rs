@@ -21,6 +21,8 @@ const DATA: &str = "/mnt/gateway";
 const BROKER: &str = "127.0.0.1:1883";
 /// The disk is this much larger than its file system: promises are written into the gap.
 const GAP_MIB: u64 = 4;
+/// How often the street's sensors are read.
+const STREET_EVERY: [&str; 5] = ["1s", "2s", "5s", "10s", "30s"];
 /// Readings of a frame that is laid in before the recording, with random values: about 20 KB.
 const FILL_READINGS: usize = 2_400;
 
@@ -32,7 +34,10 @@ pub struct Load {
     sensors: usize,
     /// Simulated seconds per second: more of them bring fires, floods and doors more often.
     speed: f64,
-    /// Age at which a batch is closed.
+    /// How often every sensor is read.
+    every: &'static str,
+    /// Readings and age at which a batch is closed.
+    readings: u32,
     age: &'static str,
     quota_mib: u64,
     /// Bytes of frames that lie in the buffer before the recording.
@@ -49,6 +54,8 @@ const PLAIN: Load = Load {
     name: "small batches",
     sensors: 12,
     speed: 20.0,
+    every: "50ms",
+    readings: 5,
     age: "100ms",
     quota_mib: 1024,
     fill_bytes: 0,
@@ -62,31 +69,41 @@ const FULL_BYTES: u64 = 18_400_000;
 /// Every load, in the order of recordings.
 pub const LOADS: [Load; 8] = [
     PLAIN,
-    Load { name: "drained as it comes", sensors: 60, age: "300ms", ingest: true, ..PLAIN },
+    Load { name: "drained as it comes", sensors: 30, every: "200ms", age: "100ms", ingest: true, ..PLAIN },
     Load {
         name: "quota full",
         sensors: 120,
-        age: "500ms",
+        every: "200ms",
+        readings: 100,
+        age: "200ms",
         quota_mib: 64,
         fill_bytes: FULL_BYTES,
         fs_mib: 120,
         ..PLAIN
     },
-    Load { name: "killed again and again", sensors: 60, age: "200ms", kill_s: 2, ..PLAIN },
-    Load { name: "large batches", sensors: 300, age: "5s", ..PLAIN },
+    Load { name: "killed again and again", kill_s: 2, ..PLAIN },
+    Load { name: "large batches", sensors: 300, every: "500ms", readings: 1000, age: "2s", ..PLAIN },
     Load {
         name: "a backlog drains",
-        sensors: 60,
-        age: "500ms",
+        every: "200ms",
+        age: "200ms",
         fill_bytes: 6_000_000,
         ingest: true,
         ..PLAIN
     },
-    Load { name: "alarms all the time", sensors: 60, speed: 240.0, age: "1s", ..PLAIN },
+    Load {
+        name: "alarms all the time",
+        sensors: 60,
+        speed: 240.0,
+        every: "200ms",
+        readings: 100,
+        age: "500ms",
+        ..PLAIN
+    },
     Load {
         name: "killed while it drains",
-        sensors: 60,
-        age: "300ms",
+        every: "200ms",
+        age: "100ms",
         fill_bytes: 2_000_000,
         ingest: true,
         kill_s: 3,
@@ -124,9 +141,13 @@ impl Load {
 
     fn config(&self, seed: u64) -> anyhow::Result<String> {
         let broker: SocketAddr = BROKER.parse()?;
-        let text = street::simulated(0, self.sensors, seed, self.speed, broker)
+        let mut text = street::simulated(0, self.sensors, seed, self.speed, broker);
+        for every in STREET_EVERY {
+            text = text.replace(&format!("every = \"{every}\""), &format!("every = \"{}\"", self.every));
+        }
+        let text = text
             .replace("data = \".\"", &format!("data = \"{DATA}\""))
-            .replace("age = \"1s\"", &format!("age = \"{}\"", self.age));
+            .replace("age = \"1s\"", &format!("readings = {}\nage = \"{}\"", self.readings, self.age));
         Ok(format!("{text}\n[buffer]\nquota = \"{} MiB\"\n", self.quota_mib))
     }
 }

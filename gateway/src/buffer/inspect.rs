@@ -35,7 +35,7 @@ impl Inspection {
 pub struct Contents {
     /// Number of the store.
     pub id: u64,
-    /// Every lane, by number.
+    /// Every lane.
     pub lanes: Vec<(Lane, LaneContents)>,
     /// Frames that ingest refused.
     pub set_aside: usize,
@@ -172,4 +172,99 @@ fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use tempfile::TempDir;
+    use wire::{BootId, GatewayId, Header, Health, Payload};
+
+    use super::*;
+    use crate::buffer::{Opened, open};
+    use crate::testing::{clock, stamp};
+
+    fn start(folder: &TempDir) -> Opened {
+        open(folder.path(), &GatewayId::new("gw").unwrap(), 1 << 30, || stamp(77)).unwrap()
+    }
+
+    /// Keeps so many health frames and stops.
+    fn keep(opened: Opened, frames: usize) {
+        for _ in 0..frames {
+            let health = Health { boot: BootId(1), clock: clock(0), mono_ms: 1, gauges: Vec::new() };
+            opened.buffer.keep_blocking(Payload::Health(health), Vec::new()).unwrap();
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(opened.buffer.stop());
+        opened.thread.join().unwrap();
+    }
+
+    /// Every file below a folder.
+    fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        entries
+            .flat_map(|path| match path.is_dir() {
+                true => files(&path),
+                false => BTreeMap::from([(path.clone(), fs::read(path).unwrap())]),
+            })
+            .collect()
+    }
+
+    fn health(found: &Inspection) -> &LaneContents {
+        let lanes = &found.store.as_ref().unwrap().lanes;
+        &lanes.iter().find(|(lane, _)| *lane == Lane::Health).unwrap().1
+    }
+
+    #[test]
+    fn a_sound_store_is_told_frame_by_frame_and_not_touched() {
+        let folder = TempDir::new().unwrap();
+        keep(start(&folder), 3);
+        let before = files(folder.path());
+        let mut seen = Vec::new();
+        let found = inspect(folder.path(), |lane, sequence, frame| {
+            assert_eq!(Header::peek(frame).unwrap().sequence, sequence);
+            seen.push((lane, sequence));
+        })
+        .unwrap();
+        assert_eq!(seen, [(Lane::Health, 1), (Lane::Health, 2), (Lane::Health, 3)]);
+        assert!(found.is_sound());
+        assert_eq!((health(&found).floor, health(&found).next, health(&found).frames), (1, 4, 3));
+        assert_eq!(files(folder.path()), before);
+    }
+
+    #[test]
+    fn holes_and_damage_are_told_and_left_to_the_next_start() {
+        let folder = TempDir::new().unwrap();
+        keep(start(&folder), 4);
+        {
+            let (mut store, _) = Store::open(&folder.path().join("buffer")).unwrap();
+            store.damage(Lane::Health, 2, None);
+            store.damage(Lane::Health, 3, Some(b"rubbish"));
+        }
+        let found = inspect(folder.path(), |_, _, _| {}).unwrap();
+        assert!(!found.is_sound());
+        assert_eq!((health(&found).frames, &health(&found).unexplained), (2, &vec![(2, 3)]));
+
+        keep(start(&folder), 1);
+        let found = inspect(folder.path(), |_, _, _| {}).unwrap();
+        assert!(found.is_sound(), "the start has explained it");
+        assert_eq!((&health(&found).explained, health(&found).next), (&vec![(2, 3)], 7));
+
+        fs::write(folder.path().join("buffer").join("db"), vec![7; 4096]).unwrap();
+        let found = inspect(folder.path(), |_, _, _| {}).unwrap();
+        assert!(found.store.is_err() && found.damaged.is_empty() && !found.is_sound());
+        keep(start(&folder), 1);
+        let found = inspect(folder.path(), |_, _, _| {}).unwrap();
+        assert_eq!((found.damaged.len(), found.is_sound()), (1, true), "set aside, and a fresh one begun");
+    }
+
+    #[test]
+    fn nothing_and_a_living_gateway_are_refused() {
+        let folder = TempDir::new().unwrap();
+        assert!(matches!(inspect(folder.path(), |_, _, _| {}), Err(InspectError::Missing(_))));
+        let opened = start(&folder);
+        assert!(matches!(inspect(folder.path(), |_, _, _| {}), Err(InspectError::InUse(_))));
+        keep(opened, 0);
+    }
 }
