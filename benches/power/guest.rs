@@ -66,9 +66,7 @@ fn relay(to: &str) -> io::Result<()> {
     for inward in TcpListener::bind("127.0.0.1:1883")?.incoming() {
         let inward = inward?;
         let Ok(outward) = TcpStream::connect(to) else { continue };
-        for (mut from, mut onto) in
-            [(inward.try_clone()?, outward.try_clone()?), (outward, inward)]
-        {
+        for (mut from, mut onto) in [(inward.try_clone()?, outward.try_clone()?), (outward, inward)] {
             thread::spawn(move || {
                 // One side has closed: the other shall hear of it.
                 let _ = io::copy(&mut from, &mut onto);

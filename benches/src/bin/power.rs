@@ -221,26 +221,33 @@ impl Recording {
         Past { promise: before.map(|(_, promise)| *promise).or(self.first), ..self.past.clone() }
     }
 
-    /// What is wrong with an image after a cut: before a start, and after one that has written on.
-    fn judge_image(&self, image: &Path, cut: &Cut) -> anyhow::Result<Vec<String>> {
+    /// What is wrong with an image after a cut: before a start, and after one that has written on. Also whether a start
+    /// set aside a store that was half made: nothing was promised yet.
+    fn judge_image(&self, image: &Path, cut: &Cut) -> anyhow::Result<(Vec<String>, bool)> {
         let mounted = Mounted::new(image, &self.folder.join("mnt"))?;
         let data = mounted.data();
         let past = self.past_at(cut);
         let found = look::store(&data)?;
         let wrong = judge(&past, &found);
         if !wrong.is_empty() {
-            return Ok(wrong);
+            return Ok((wrong, false));
         }
+        let half_made = found.inspection.as_ref().is_some_and(|inspection| inspection.store.is_err());
         let config = self.folder.join("alone.toml");
         fs::write(&config, alone(&fs::read_to_string(self.folder.join("gateway.toml"))?, &data))?;
         let mut wrong = boot(&config, &self.folder.join("boot.log"), &past, &found)?;
-        let after = look::store(&data)?;
+        let mut after = look::store(&data)?;
         let promise = look::promised(&fs::read_to_string(self.folder.join("boot.log"))?);
-        let known = past.known.into_iter().filter(|(key, _)| found.frames.contains_key(key));
-        let again =
-            Past { promise: promise.filter(|_| past.promise.is_some()), known: known.collect(), ..past };
+        let again = match past.promise {
+            Some(_) => Past { promise, known: found.frames, ..past },
+            None => {
+                // Half a store without a promise may be set aside, and a fresh one begun.
+                after.inspection.iter_mut().for_each(|inspection| inspection.damaged.clear());
+                Past { promise, known: std::collections::BTreeMap::new(), ..past }
+            }
+        };
         wrong.extend(judge(&again, &after).into_iter().map(|what| format!("after a boot: {what}")));
-        Ok(wrong)
+        Ok((wrong, half_made))
     }
 }
 
@@ -283,14 +290,15 @@ fn replay(folder: &Path, cuts: u64, seed: u64, only: Option<u64>) -> anyhow::Res
     cases.sort_by_key(|(_, cut)| cut.at);
     let mut disk = Disk::new(log, &folder.join("base"), &folder.join("durable"))?;
     let image = folder.join("image");
-    let (mut failed, mut lost, mut promised) = (0, 0, 0);
+    let (mut failed, mut lost, mut promised, mut half_made) = (0, 0, 0, 0);
     if !recording.wrong_at_end.is_empty() {
         println!("FAIL at the end, with every write on the disk: {}", recording.wrong_at_end.join("; "));
     }
     for (case, cut) in &cases {
         lost += disk.cut(cut, &image)?;
         promised += usize::from(recording.past_at(cut).promise.is_some());
-        let wrong = recording.judge_image(&image, cut)?;
+        let (wrong, half) = recording.judge_image(&image, cut)?;
+        half_made += usize::from(half);
         if !wrong.is_empty() {
             failed += 1;
             println!("FAIL case {case}, {cut:?}: {}", wrong.join("; "));
@@ -298,7 +306,8 @@ fn replay(folder: &Path, cuts: u64, seed: u64, only: Option<u64>) -> anyhow::Res
         }
     }
     println!(
-        "{} cuts, {promised} of them after a promise, {lost} writes lost; each sound one booted: {failed} failed (seed {seed})",
+        "{} cuts, {promised} of them after a promise, {lost} writes lost; each sound one booted, {half_made} over a store half \
+         made: {failed} failed (seed {seed})",
         cases.len()
     );
     for scratch in ["durable", "image"] {

@@ -16,7 +16,7 @@ use std::path::Path;
 use anyhow::{Context, ensure};
 use fastrand::Rng;
 
-const MAGIC: u64 = 0x6a73_6677_7368_72;
+const MAGIC: u64 = 0x006a_7366_7773_6872;
 const FLUSH: u64 = 1;
 const FUA: u64 = 2;
 const DISCARD: u64 = 4;
