@@ -18,6 +18,7 @@
 //! - [`sequences`]: which numbers of a lane are where
 //! - [`order`]: in which order a backlog came in
 //! - [`pool`]: the readings files, read as a stranger would
+//! - [`power`]: what a recorded disk holds after a power cut, and whether that will do
 //! - [`segments`]: ingest's log, read as its documentation describes it
 //! - [`table`]: figures in columns, and what repeated runs say
 //! - [`process`]: what the kernel says about a process
@@ -28,6 +29,7 @@
 //! - `load`: valid frames at a chosen rate
 //! - `hostile`: random and mutated packets between well-behaved ones
 //! - `audit`: 0 lost, 0 doubled, from the boxes' counters to the Parquet files
+//! - `power`: the tool of `benches/power/run`: power cuts and `kill -9` of one gateway, judged by its promises
 //! - `kills`: `kill -9` and long stops in full flow, each judged by the audit
 
 pub mod city;
@@ -38,6 +40,7 @@ pub mod mqtt;
 pub mod mutate;
 pub mod order;
 pub mod pool;
+pub mod power;
 pub mod process;
 pub mod publisher;
 pub mod roles;

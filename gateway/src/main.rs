@@ -1,4 +1,4 @@
-//! `gateway`: run, check, status.
+//! `gateway`: run, check, status, inspect.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,12 +11,15 @@ use gateway::status::{Status, Words};
 
 use tracing_subscriber::prelude::*;
 
+mod autopsy;
 mod summary;
 
 /// The configuration is wrong (`EX_USAGE` of sysexits.h): starting again does not help.
 const WRONG_CONFIG: u8 = 64;
 /// The machine refused: starting again may help.
 const COULD_NOT_START: u8 = 1;
+/// The buffer is damaged or has an unexplained gap (`EX_DATAERR` of sysexits.h).
+const NOT_SOUND: u8 = 65;
 
 /// The Watchfire gateway: reads sensors, judges them, keeps every reading through power cuts and dead networks,
 /// and ships it to ingest over MQTT 5.
@@ -28,8 +31,10 @@ First steps:
   gateway check --config configs/gateway.toml    every mistake of the file at once, or what it would do
   gateway run --config configs/gateway.toml      until Ctrl-C; what is not shipped waits for the next start
   gateway status --config configs/gateway.toml   how the running one is
+  gateway inspect --data /media/card/gateway     what lies in the buffer of a dead one
 
-Exit codes: 0 fine, 64 the configuration is wrong, 1 could not start or is not running, 75 start me again.
+Exit codes: 0 fine, 64 the configuration is wrong, 1 could not start, is not running or cannot be looked at,
+65 the inspected buffer is damaged or has a gap that no loss record explains, 75 start me again.
 Logs go to stderr; RUST_LOG=gateway=debug says more."
 )]
 struct Arguments {
@@ -45,6 +50,9 @@ enum Command {
     Check(File),
     /// Show how the gateway with this file is doing.
     Status(File),
+    /// Show what lies in the buffer of a gateway that does not run, such as one on a dead box's card. Works on a
+    /// copy in the folder for temporary files (TMPDIR) and changes nothing: the card may be mounted read-only.
+    Inspect(Folder),
 }
 
 #[derive(clap::Args)]
@@ -54,23 +62,35 @@ struct File {
     config: PathBuf,
 }
 
+#[derive(clap::Args)]
+struct Folder {
+    /// The data folder: `data` in the gateway's configuration.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// For programs.
+    #[arg(long)]
+    json: bool,
+}
+
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let (Command::Run(file) | Command::Check(file) | Command::Status(file)) = &arguments.command;
-    let config = match Config::load(&file.config) {
-        Ok(config) => config,
+    match Arguments::parse().command {
+        Command::Run(file) => with_config(&file, run),
+        Command::Check(file) => with_config(&file, |config| check(&config)),
+        Command::Status(file) => with_config(&file, |config| status(&config)),
+        Command::Inspect(folder) => inspect(&folder),
+    }
+}
+
+fn with_config(file: &File, act: impl FnOnce(Config) -> ExitCode) -> ExitCode {
+    match Config::load(&file.config) {
+        Ok(config) => act(config),
         Err(problems) => {
             complain(&format!(
                 "配置有 {n} 处错误 {n} mistakes in the configuration:\n{problems}",
                 n = problems.0.len()
             ));
-            return ExitCode::from(WRONG_CONFIG);
+            ExitCode::from(WRONG_CONFIG)
         }
-    };
-    match arguments.command {
-        Command::Run(_) => run(config),
-        Command::Check(_) => check(&config),
-        Command::Status(_) => status(&config),
     }
 }
 
@@ -154,6 +174,19 @@ fn status(config: &Config) -> ExitCode {
             let now_ms = jiff::Timestamp::now().as_millisecond();
             answer(&Words(&status, now_ms).to_string());
             if status.is_live(now_ms) { ExitCode::SUCCESS } else { ExitCode::from(COULD_NOT_START) }
+        }
+        Err(error) => {
+            complain(&error.to_string());
+            ExitCode::from(COULD_NOT_START)
+        }
+    }
+}
+
+fn inspect(folder: &Folder) -> ExitCode {
+    match gateway::buffer::inspect(&folder.data, |_, _, _| {}) {
+        Ok(found) => {
+            answer(&if folder.json { autopsy::json(&found) } else { autopsy::words(&found) });
+            if found.is_sound() { ExitCode::SUCCESS } else { ExitCode::from(NOT_SOUND) }
         }
         Err(error) => {
             complain(&error.to_string());

@@ -113,6 +113,36 @@ fn a_signal_stops_it_cleanly_and_status_knows() {
 }
 
 #[test]
+fn a_dead_box_s_buffer_can_be_looked_at() {
+    let (folder, broker) = (TempDir::new().unwrap(), Broker::start());
+    broker.script(|_| Say::Ack(0));
+    let path = write_config(folder.path(), &broker);
+    let data = folder.path().join("data");
+    let inspect = |more: &[&str]| {
+        let mut gateway = Command::new(env!("CARGO_BIN_EXE_gateway"));
+        let Output { status, stdout, .. } =
+            gateway.arg("inspect").arg("--data").arg(&data).args(more).output().unwrap();
+        (status.code().unwrap(), String::from_utf8(stdout).unwrap())
+    };
+    assert_eq!(inspect(&[]).0, 1, "there is none yet");
+    let running = run(&path);
+    broker.next(Lane::Reading);
+    assert_eq!(inspect(&[]).0, 1, "in use");
+    assert_eq!(running.stop("-TERM"), Some(0));
+
+    let (code, out) = inspect(&[]);
+    assert!(code == 0 && out.contains("reading") && out.contains("次号 next"), "{code}: {out}");
+    let (code, out) = inspect(&["--json"]);
+    let found: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert!(code == 0 && found["sound"] == true && found["store"]["lanes"][0]["lane"] == "alarm", "{out}");
+
+    fs::write(data.join("buffer").join("db"), vec![7; 4096]).unwrap();
+    let (code, out) = inspect(&[]);
+    assert!(code == 65 && out.contains("the store is damaged"), "{code}: {out}");
+    assert_eq!(inspect(&["--json"]).0, 65);
+}
+
+#[test]
 fn kill_9_at_any_moment_loses_no_number_and_changes_no_byte() {
     let (folder, broker) = (TempDir::new().unwrap(), Broker::start());
     let path = write_config(folder.path(), &broker);

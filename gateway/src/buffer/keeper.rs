@@ -26,6 +26,8 @@ const MAX_GROUP: usize = 64;
 const USAGE_EVERY_MS: u64 = 5_000;
 /// …and after this many bytes written. The witness of how far the numbers have come is written then as well.
 const USAGE_EVERY_BYTES: u64 = 4 << 20;
+/// What the names of damaged stores begin with.
+pub(super) const DAMAGED: &str = "buffer.damaged-";
 /// Damaged stores kept for a look, so that a dying disk does not fill itself with them.
 const KEEP_DAMAGED: usize = 2;
 /// Thinning may read this many bytes for each 100 that are written: sled cannot clean up after more at disk speed…
@@ -95,7 +97,7 @@ impl Work {
 }
 
 /// Runs what may panic on a damaged store.
-fn guarded<T>(run: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+pub(super) fn guarded<T>(run: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
@@ -126,6 +128,7 @@ pub(super) fn start(
     let (store, gaps) = open_or_begin(&dir, &stamp, &gauges).map_err(|error| refuse(error.to_string()))?;
     let rules: Vec<AlarmEvent> = guarded(|| store.remembered_rules()).unwrap_or_default();
     let (heads, watcher) = watch::channel(store.heads());
+    say_durable(&store.heads());
     let (commands, queue) = mpsc::channel(COMMANDS);
     let stopping = Arc::new(AtomicBool::new(false));
     let mut steering = Steering::new(quota_bytes);
@@ -155,6 +158,11 @@ pub(super) fn start(
     Ok(Opened { buffer: Buffer { commands, heads: watcher, gauges, stopping }, rules, thread })
 }
 
+/// Says which numbers no power cut can take back any more: the rig in `benches/power` holds later starts to it.
+fn say_durable(heads: &Heads) {
+    tracing::debug!(target: "gateway::durable", store = heads.store, next = ?heads.lanes.map(|lane| lane.next));
+}
+
 /// Opens the store; renames a damaged one aside and begins a fresh one.
 fn open_or_begin(
     dir: &Path,
@@ -174,7 +182,7 @@ fn open_or_begin(
 /// Renames a damaged store to `buffer.damaged-<utc>` and removes the oldest of too many.
 fn rename_aside(dir: &Path, wall_ms: i64, why: &str, gauges: &Gauges) -> Result<(), StoreError> {
     let utc = jiff::Timestamp::from_millisecond(wall_ms).unwrap_or_default();
-    let name = format!("buffer.damaged-{}", utc.strftime("%Y%m%dT%H%M%SZ"));
+    let name = format!("{DAMAGED}{}", utc.strftime("%Y%m%dT%H%M%SZ"));
     let mut aside = dir.with_file_name(&name);
     let mut count = 1;
     while aside.exists() {
@@ -188,7 +196,7 @@ fn rename_aside(dir: &Path, wall_ms: i64, why: &str, gauges: &Gauges) -> Result<
     let mut old: Vec<PathBuf> = fs::read_dir(parent)?
         .flatten()
         .map(|entry| entry.path())
-        .filter(|path| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("buffer.damaged-")))
+        .filter(|path| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with(DAMAGED)))
         .collect();
     old.sort();
     for path in old.iter().rev().skip(KEEP_DAMAGED) {
@@ -337,7 +345,9 @@ impl Keeper {
         }
         if let Some(store) = &self.store {
             let heads = store.heads();
-            self.heads.send_if_modified(|old| std::mem::replace(old, heads) != heads);
+            if self.heads.send_if_modified(|old| std::mem::replace(old, heads) != heads) {
+                say_durable(&heads);
+            }
         }
     }
 

@@ -63,6 +63,7 @@
 //! - [`store`]: what lies where, numbers, gaps, losses; knows of no disk
 //! - [`room`] (pure): who may fill what; [`thin`] (pure): fewer readings of the same story
 //! - [`keeper`]: the thread: groups, recovery, a full disk
+//! - [`inspect()`]: a look at the buffer of a gateway that does not run
 
 use std::path::Path;
 use std::sync::Arc;
@@ -73,6 +74,7 @@ use wire::{AlarmEvent, GatewayId, Lane, Payload};
 
 use crate::clock::Stamp;
 
+mod inspect;
 mod keeper;
 pub mod room;
 pub mod shelf;
@@ -80,6 +82,8 @@ pub mod store;
 #[cfg(test)]
 mod tests;
 pub mod thin;
+
+pub use inspect::{Contents, InspectError, Inspection, LaneContents, inspect};
 
 /// How far beyond its oldest unacknowledged frame a lane may be sent: bounds what must be remembered, and repeated
 /// after a crash, when that one frame is stuck.

@@ -135,6 +135,9 @@ impl<S: Shelf> Store<S> {
         store.read_meta(&store.shelf.witness())?;
         let gaps = store.scan()?;
         store.handed = store.lanes.map(|head| head.floor + SPAN);
+        // A killed gateway may have left changes in the page cache: the witness and the shipper must not hear of
+        // numbers that a power cut could still take back.
+        store.shelf.sync()?;
         store.write_witness()?;
         Ok((store, gaps))
     }
