@@ -196,6 +196,8 @@ impl Watch {
         add("readings.total", count(&self.pipeline.readings) as f64);
         add("readings.faults", count(&self.pipeline.faults) as f64);
         add("readings.dropped", count(&self.pipeline.dropped) as f64);
+        add("readings.thinned", count(&store.thinned) as f64);
+        add("disk.full", count(&store.disk_full) as f64);
         add("alarms.active", count(&self.pipeline.active) as f64);
         add("alarms.blind", count(&self.pipeline.blind) as f64);
         add("ship.connects", report.figures.connects as f64);
