@@ -18,9 +18,10 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// A thousand readings or five seconds: 50 sensors at 1 Hz give 250 readings a batch, some 2 bytes each.
+    /// Four thousand readings or five seconds: 100 sensors at 1 Hz give 500 readings a batch, some 2 bytes each, and a
+    /// flood gives frames that are large enough to be cheap on the disk and on the wire.
     fn default() -> Self {
-        Self { readings: 1000, age_ms: 5_000 }
+        Self { readings: 4000, age_ms: 5_000 }
     }
 }
 

@@ -24,8 +24,11 @@ use crate::clock::Stamp;
 const MAX_GROUP: usize = 64;
 /// Disk use is looked at this often, in ms…
 const USAGE_EVERY_MS: u64 = 5_000;
-/// …and after this many bytes written. The witness of how far the numbers have come is written then as well.
+/// …and after this many bytes written.
 const USAGE_EVERY_BYTES: u64 = 4 << 20;
+/// The witness of how far the numbers have come is written this often, in ms: each time costs a card two pages, which
+/// is more than a minute of readings of a small box.
+const WITNESS_EVERY_MS: u64 = 60_000;
 /// What the names of damaged stores begin with.
 pub(super) const DAMAGED: &str = "buffer.damaged-";
 /// Damaged stores kept for a look, so that a dying disk does not fill itself with them.
@@ -65,6 +68,7 @@ struct Keeper {
     /// Gaps without a loss record yet.
     gaps: Vec<Gap>,
     usage_ms: u64,
+    witness_ms: u64,
     written_since_usage: u64,
     /// Held while the thread lives: another process on the same folder is refused.
     _lock: File,
@@ -148,6 +152,7 @@ pub(super) fn start(
         unkept_ms: 0,
         gaps,
         usage_ms: 0,
+        witness_ms: 0,
         written_since_usage: 0,
         _lock: lock,
     };
@@ -506,8 +511,11 @@ impl Keeper {
             self.disk_full = false;
         }
         set(&self.gauges.disk_full, u64::from(self.disk_full));
-        if let Err(error) = store.write_witness() {
-            tracing::warn!(%error, "the witness of the store cannot be written");
+        if now_ms.saturating_sub(self.witness_ms) >= WITNESS_EVERY_MS {
+            self.witness_ms = now_ms;
+            if let Err(error) = store.write_witness() {
+                tracing::warn!(%error, "the witness of the store cannot be written");
+            }
         }
         self.usage_ms = now_ms.max(1);
         self.written_since_usage = 0;

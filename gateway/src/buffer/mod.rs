@@ -23,9 +23,10 @@
 //!   number in it must match its key, and each lane knows its first and next number. The scan at start finds holes.
 //! - A truncated file opens as an older state, or as an empty store, without a word; numbers would then be used
 //!   twice and ingest would take fresh frames for repeats. A small `witness` file beside sled's says which store this
-//!   is and how far its numbers had come, some seconds ago; a store that is behind it counts as damaged.
+//!   is and how far its numbers had come, a minute ago; a store that is behind it counts as damaged.
 //! - Space comes back by whole segments, some time after a removal, so bytes on disk are no good measure of what must
-//!   go. sled takes 20 MiB, and some 1.8 bytes for each byte of frames (measured): frames may fill 40 % of the rest.
+//!   go. sled takes 20 MiB, and some 1.8 bytes for each byte of frames, more while it is behind with cleaning: what
+//!   frames may fill of the rest is steered by what lies on the disk ([`room`]).
 //! - sled has to write to remove. A file of 8 MiB, the ballast, is kept beside it: when the disk is full in spite of
 //!   quota and free floor, it goes, and what matters (alarms, seal receipts, health) has room for a long time.
 //!   Readings are then counted and given up, until there is room to hold the ballast again.

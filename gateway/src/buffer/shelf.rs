@@ -20,8 +20,8 @@ const SEGMENT_BYTES: usize = 2 << 20;
 const VALUE_EXTRA: usize = 1;
 // A leaf holds up to 16 values; past a quarter segment it would become a blob, a file that nothing syncs.
 const _: () = assert!(MAX_FRAME_BYTES + VALUE_EXTRA <= SEGMENT_BYTES / 80);
-/// Memory sled may use for pages, in bytes.
-const CACHE_BYTES: u64 = 16 << 20;
+/// Memory sled may use for pages, in bytes: it is written and read in order, so that little is asked for twice.
+const CACHE_BYTES: u64 = 2 << 20;
 /// What is taken on disk whatever lies in it, in bytes: 20 MiB by sled, and the ballast.
 pub(super) const FLOOR_BYTES: u64 = (20 << 20) + BALLAST_BYTES;
 /// Name of the file that says, outside of sled, which store this is and how far its numbers have come.
