@@ -20,6 +20,8 @@ use crate::ship::Answer;
 /// Publishes that may wait for the event loop: more than the windows of all lanes together, so that there is always
 /// room and nobody ever waits for a broker that has stopped reading.
 const REQUESTS: usize = 64;
+/// Publishes that may be unacknowledged: more than the windows of all lanes together.
+const IN_FLIGHT: u16 = REQUESTS as u16;
 /// Events that may wait for the courier: more than can be in flight at once.
 const EVENTS: usize = 256;
 /// Largest packet accepted from a broker, in bytes: a receipt of 512 numbers takes some 5 KiB.
@@ -69,7 +71,9 @@ pub fn connect(config: &Config) -> (Connection, mpsc::Receiver<Event>) {
         .set_keep_alive(KEEP_ALIVE_S)
         .set_clean_start(true)
         .set_max_packet_size(Some(MAX_INCOMING_BYTES))
-        .set_connect_timeout(CONNECT_TIMEOUT);
+        .set_connect_timeout(CONNECT_TIMEOUT)
+        // Unset, the client makes room for 65,535 at every connection: 14 MB.
+        .set_outgoing_inflight_upper_limit(IN_FLIGHT);
     let (client, event_loop) = AsyncClient::builder(options).capacity(REQUESTS).build();
     let (events, receiver) = mpsc::channel(EVENTS);
     let receipts = config.receipts.then(|| topic::receipt(&config.id));
