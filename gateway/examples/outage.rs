@@ -1,6 +1,6 @@
 //! Fills a buffer as a day without network does, in virtual time, for `benches/edge/outage`.
 //!
-//! It speaks to the buffer only: 50 sensors at 1 Hz in batches of five seconds, an alarm event a minute, a message of
+//! It speaks to the buffer only: sensors at 1 Hz in batches of five seconds, an alarm event a minute, a message of
 //! health each half minute. Sampling, judging and shipping are not in it; a real gateway ships what lies there afterwards.
 //! Prints what it gave the buffer, as JSON.
 
@@ -17,7 +17,6 @@ use wire::{
 };
 
 const DAY_S: u64 = 86_400;
-const SENSORS: u64 = 50;
 const BATCH_S: u64 = 5;
 const ALARM_EVERY_S: u64 = 60;
 const HEALTH_EVERY_S: u64 = 30;
@@ -94,11 +93,11 @@ impl Street {
 #[allow(clippy::print_stdout, clippy::print_stderr, reason = "the result")]
 async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [data, gateway, quota_bytes] = arguments.as_slice() else {
-        eprintln!("usage: outage DATA_FOLDER GATEWAY QUOTA_BYTES");
+    let [data, gateway, quota_bytes, sensors] = arguments.as_slice() else {
+        eprintln!("usage: outage DATA_FOLDER GATEWAY QUOTA_BYTES SENSORS");
         return Ok(ExitCode::from(64));
     };
-    let (data, gateway) = (PathBuf::from(data), GatewayId::new(gateway)?);
+    let (data, gateway, sensors) = (PathBuf::from(data), GatewayId::new(gateway)?, sensors.parse::<u64>()?);
     // The day ends now, so that ingest finds its times believable.
     let epoch_ms = jiff::Timestamp::now().as_millisecond() - (DAY_S * 1000) as i64;
     let clock = Clock { state: ClockState::Synchronised, epoch_ms };
@@ -106,11 +105,11 @@ async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let told = Arc::clone(&mono_ms);
     let stamp = move || Stamp { boot: BOOT, clock, mono_ms: told.load(Ordering::Relaxed) };
     let opened = buffer::open(&data, &gateway, quota_bytes.parse()?, stamp)?;
-    let names = (0..SENSORS).map(|n| SensorName::new(&format!("day-{n}"))).collect::<Result<_, _>>()?;
+    let names = (0..sensors).map(|n| SensorName::new(&format!("day-{n}"))).collect::<Result<_, _>>()?;
     let mut street = Street {
         place: Place::new(30.66, 104.05, Datum::Wgs84, Area::unknown())?,
         names,
-        degrees: vec![20.0; SENSORS as usize],
+        degrees: vec![20.0; sensors as usize],
         random: fastrand::Rng::with_seed(SEED),
         clock,
     };
@@ -119,7 +118,7 @@ async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
         mono_ms.store((second + BATCH_S) * 1000, Ordering::Relaxed);
         let keep = |payload| opened.buffer.keep_blocking(payload, Vec::new());
         let mut payloads = vec![street.batch(second)];
-        readings += SENSORS * BATCH_S;
+        readings += sensors * BATCH_S;
         if second % ALARM_EVERY_S == 0 {
             payloads.push(street.alarm(second));
             alarms += 1;
