@@ -58,6 +58,9 @@ pub struct Status {
     pub faults: u64,
     /// Readings given up since the start because the disk stood still.
     pub dropped: u64,
+    /// Alarm events since the start.
+    #[serde(default)]
+    pub alarm_events: u64,
     /// Alarms active now.
     pub alarms_active: u64,
     /// Rules that cannot see now.
@@ -300,6 +303,7 @@ mod tests {
             readings: 100,
             faults: 1,
             dropped: 0,
+            alarm_events: 0,
             alarms_active: 1,
             rules_blind: 0,
             durable: 9,

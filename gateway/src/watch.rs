@@ -123,6 +123,11 @@ impl Watch {
             }
             self.give_sign(&mut told, now_ms, &status);
         }
+        // The pipeline has ended: these are the figures to hold ingest's against.
+        let status = Status { gauges: told.gauges, ..self.status() };
+        if let Err(error) = status.write(&self.config.data) {
+            tracing::warn!(%error, "the status file cannot be written");
+        }
         self.save_floor().await;
     }
 
@@ -246,6 +251,7 @@ impl Watch {
             readings: count(&self.pipeline.readings),
             faults: count(&self.pipeline.faults),
             dropped: count(&self.pipeline.dropped),
+            alarm_events: count(&self.pipeline.alarm_events),
             alarms_active: count(&self.pipeline.active),
             rules_blind: count(&self.pipeline.blind),
             durable: figures.durable,

@@ -41,6 +41,8 @@ const THIN_BYTES_PER_MS: u64 = 64;
 const MAX_THIN_BYTES: u64 = 256 << 10;
 /// Readings that were given up get their loss record this often, in ms: many small ones would fill the disk.
 const UNKEPT_EVERY_MS: u64 = 30_000;
+/// With less than this free the disk counts as full, in bytes: the largest group of readings still fits.
+const LEAST_FREE_BYTES: u64 = 2 << 20;
 /// Pause before the disk is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -129,7 +131,14 @@ pub(super) fn start(
         .build()
         .map_err(|error| refuse(error.to_string()))?;
     let gauges = Arc::new(Gauges::default());
-    let (store, gaps) = open_or_begin(&dir, &stamp, &gauges).map_err(|error| refuse(error.to_string()))?;
+    let opened = open_or_begin(&dir, &stamp, &gauges).or_else(|error| match error {
+        StoreError::Io(full) if full.kind() == std::io::ErrorKind::StorageFull => {
+            SledShelf::free_ballast(&dir)?;
+            open_or_begin(&dir, &stamp, &gauges)
+        }
+        error => Err(error),
+    });
+    let (store, gaps) = opened.map_err(|error| refuse(error.to_string()))?;
     let rules: Vec<AlarmEvent> = guarded(|| store.remembered_rules()).unwrap_or_default();
     let (heads, watcher) = watch::channel(store.heads());
     say_durable(&store.heads());
@@ -299,6 +308,11 @@ impl Keeper {
     /// Does the work until it is done: over a disk that refuses, over a store that breaks.
     fn carry_out(&mut self, work: &mut Work, sync: bool) {
         let mut staged: (u64, Vec<Packed>) = (0, Vec::new());
+        // Seen before sled sees it, the store stays open and what waits in it goes on being sent.
+        let free_bytes = self.store.as_ref().map_or(u64::MAX, |store| store.room().free_bytes);
+        if free_bytes < LEAST_FREE_BYTES {
+            self.note_full_disk();
+        }
         if self.disk_full {
             self.give_up_readings(work);
         }
@@ -312,14 +326,11 @@ impl Keeper {
                 Err(StoreError::Io(error))
                     if error.kind() == std::io::ErrorKind::StorageFull && !self.disk_full =>
                 {
-                    tracing::error!(
-                        "磁盘已满，暂不保存读数 the disk is full: readings are given up and counted, alarms go on with the room held back for them"
-                    );
+                    self.note_full_disk();
                     self.drop_store();
                     if let Err(error) = SledShelf::free_ballast(&self.dir) {
                         tracing::error!(%error, "the room held back cannot be freed");
                     }
-                    self.disk_full = true;
                     self.give_up_readings(work);
                 }
                 Err(StoreError::Damaged(why)) => {
@@ -353,6 +364,14 @@ impl Keeper {
             if self.heads.send_if_modified(|old| std::mem::replace(old, heads) != heads) {
                 say_durable(&heads);
             }
+        }
+    }
+
+    fn note_full_disk(&mut self) {
+        if !std::mem::replace(&mut self.disk_full, true) {
+            tracing::error!(
+                "磁盘已满，暂不保存读数 the disk is full: readings are given up and counted, alarms go on with the room held back for them"
+            );
         }
     }
 

@@ -27,9 +27,11 @@
 //! - Space comes back by whole segments, some time after a removal, so bytes on disk are no good measure of what must
 //!   go. sled takes 20 MiB, and some 1.8 bytes for each byte of frames, more while it is behind with cleaning: what
 //!   frames may fill of the rest is steered by what lies on the disk ([`room`]).
-//! - sled has to write to remove. A file of 8 MiB, the ballast, is kept beside it: when the disk is full in spite of
-//!   quota and free floor, it goes, and what matters (alarms, seal receipts, health) has room for a long time.
-//!   Readings are then counted and given up, until there is room to hold the ballast again.
+//! - sled has to write to remove, and one write that finds the disk full ends it: it must be opened again, which writes
+//!   too. So 4 MiB are held behind the end of its file, where nobody else can take them. When the disk is full in spite
+//!   of quota and free floor, readings are counted and given up, and what matters (alarms, seal receipts, health) has
+//!   that room. When it is used up, or the box starts on a full disk, a file of 4 MiB beside it, the ballast, goes.
+//!   Readings are kept again once there is room for all of this.
 //!
 //! # Who makes room
 //! [`room`] decides who may fill what; readings become thinner with age before any is dropped ([`thin`]). A frame that

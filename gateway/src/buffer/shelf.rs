@@ -4,11 +4,12 @@
 //! A call may panic when what lies there is damaged: [`super::keeper`] makes them inside `catch_unwind`.
 
 use std::fmt::Debug;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use wire::frame::MAX_FRAME_BYTES;
 
@@ -20,16 +21,22 @@ const SEGMENT_BYTES: usize = 2 << 20;
 const VALUE_EXTRA: usize = 1;
 // A leaf holds up to 16 values; past a quarter segment it would become a blob, a file that nothing syncs.
 const _: () = assert!(MAX_FRAME_BYTES + VALUE_EXTRA <= SEGMENT_BYTES / 80);
+/// How often, and after what pause, a file is looked at whose earlier handle is not closed yet: half a second, which
+/// an alarm can wait.
+const LET_GO: (u32, Duration) = (50, Duration::from_millis(10));
 /// Memory sled may use for pages, in bytes: it is written and read in order, so that little is asked for twice.
 const CACHE_BYTES: u64 = 2 << 20;
-/// What is taken on disk whatever lies in it, in bytes: 20 MiB by sled, and the ballast.
-pub(super) const FLOOR_BYTES: u64 = (20 << 20) + BALLAST_BYTES;
+/// What is taken on disk whatever lies in it, in bytes: 20 MiB by sled, what is held ahead, and the ballast.
+pub(super) const FLOOR_BYTES: u64 = (20 << 20) + AHEAD_BYTES + BALLAST_BYTES;
 /// Name of the file that says, outside of sled, which store this is and how far its numbers have come.
 const WITNESS: &str = "witness";
 /// Name of the file whose room the store gets when the disk is full.
 const BALLAST: &str = "ballast";
-/// Size of that file in bytes: four segments, enough for thousands of alarms.
-pub(super) const BALLAST_BYTES: u64 = 8 << 20;
+/// Size of that file in bytes: opening a store again writes, and a full disk must not keep a box from starting.
+pub(super) const BALLAST_BYTES: u64 = 4 << 20;
+/// Bytes that are held behind the end of the store's file, where nobody else can take them: two segments, enough for
+/// thousands of alarms.
+const AHEAD_BYTES: u64 = 4 << 20;
 
 /// Changes that are made together or not at all; of two to the same key the later counts.
 #[derive(Debug, Default)]
@@ -130,6 +137,20 @@ impl From<sled::Error> for StoreError {
     }
 }
 
+/// Waits until an earlier handle of this process is closed: after an error sled's own threads may still hold the file
+/// for a moment, and sled would call that damage. Other processes are kept out by the folder's own lock.
+fn wait_for_lock(db: &Path) -> Result<(), StoreError> {
+    let Ok(file) = File::open(db) else { return Ok(()) };
+    for _ in 0..LET_GO.0 {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LET_GO.1),
+            // Given back at once: sled locks it itself.
+            Ok(()) | Err(TryLockError::Error(_)) => return Ok(()),
+        }
+    }
+    Err(StoreError::Io(io::ErrorKind::WouldBlock.into()))
+}
+
 /// A sled store in a folder of its own.
 #[derive(Debug)]
 pub struct SledShelf {
@@ -137,6 +158,8 @@ pub struct SledShelf {
     db: sled::Db,
     /// sled's one data file, to be synced after each flush.
     db_file: File,
+    /// Where it ended when room was last held behind its end; `None` when there was none to hold.
+    held_at: Option<u64>,
 }
 
 impl SledShelf {
@@ -146,6 +169,7 @@ impl SledShelf {
     /// [`StoreError`].
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         fs::create_dir_all(dir)?;
+        wait_for_lock(&dir.join("db"))?;
         let db = sled::Config::default()
             .path(dir)
             .segment_size(SEGMENT_BYTES)
@@ -157,8 +181,22 @@ impl SledShelf {
                 File::open(folder)?.sync_all()?;
             }
         }
-        let db_file = File::open(dir.join("db"))?;
-        Ok(Self { dir: dir.into(), db, db_file })
+        let db_file = OpenOptions::new().read(true).write(true).open(dir.join("db"))?;
+        let mut shelf = Self { dir: dir.into(), db, db_file, held_at: None };
+        shelf.hold_ahead();
+        Ok(shelf)
+    }
+
+    /// Holds room behind the end of the file: when others fill the disk, what matters is written there. sled cuts the
+    /// file when its last segments are empty, and the room goes with them: so it is looked at after each commit.
+    fn hold_ahead(&mut self) {
+        let Ok(end) = self.db_file.metadata().map(|meta| meta.len()) else { return };
+        if self.held_at.is_some_and(|held| (held..held + AHEAD_BYTES / 2).contains(&end)) {
+            return;
+        }
+        // A file system that cannot do it has the ballast.
+        let flags = rustix::fs::FallocateFlags::KEEP_SIZE;
+        self.held_at = rustix::fs::fallocate(&self.db_file, flags, end, AHEAD_BYTES).ok().map(|()| end);
     }
 
     /// Gives the store in `dir` the room that was held back for a full disk.
@@ -212,6 +250,7 @@ impl Shelf for SledShelf {
         if cfg!(not(watchfire_flush_only)) {
             self.db_file.sync_data()?;
         }
+        self.hold_ahead();
         Ok(())
     }
 

@@ -154,8 +154,12 @@ impl<S: Shelf> Store<S> {
         }
         bytes.extend(frame::crc32c(&bytes).to_le_bytes());
         if bytes != self.witness {
-            self.shelf.set_witness(&bytes)?;
-            self.witness = bytes;
+            match self.shelf.set_witness(&bytes) {
+                Ok(()) => self.witness = bytes,
+                // The older one still holds; alarms must not wait for a better one.
+                Err(StoreError::Io(error)) if error.kind() == std::io::ErrorKind::StorageFull => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }

@@ -312,6 +312,28 @@ fn keep_failing(opened: &Opened, fail: Fail, payload: Payload) {
 }
 
 #[test]
+fn a_store_whose_earlier_handle_is_not_closed_yet_is_waited_for_and_is_no_damage() {
+    let folder = TempDir::new().expect("a folder");
+    let opened = open_in(&folder);
+    keep(&opened, alarm(place(1)));
+    close(opened);
+    // As sled's own threads hold it for a moment after an error.
+    let dir = folder.path().join("buffer");
+    let held = std::fs::File::open(dir.join("db")).expect("sled's file");
+    held.lock().expect("nobody else has it");
+    let refused = shelf::SledShelf::open(&dir).expect_err("it is held");
+    assert!(
+        matches!(&refused, StoreError::Io(error) if error.kind() == std::io::ErrorKind::WouldBlock),
+        "{refused}"
+    );
+    drop(held);
+    let opened = open_in(&folder);
+    assert!(read(&opened, Lane::Alarm, 1).is_some());
+    assert_eq!(opened.buffer.gauges().damaged.load(Ordering::Relaxed), 0);
+    close(opened);
+}
+
+#[test]
 fn a_store_that_breaks_while_running_is_replaced_and_what_was_given_is_kept() {
     let folder = TempDir::new().expect("a folder");
     let opened = open_in(&folder);

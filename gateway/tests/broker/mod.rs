@@ -20,6 +20,8 @@ pub(crate) enum Say {
     Silence,
     /// Closes the connection.
     HangUp,
+    /// Neither reads nor answers any more, and does not close either: the far end of a half-open connection.
+    Freeze,
 }
 
 /// A publish as it arrived.
@@ -188,6 +190,9 @@ fn serve(
                 match say {
                     Say::Ack(reason) => stream.write_all(&packet(0x40, &[id[0], id[1], reason, 0]))?,
                     Say::Silence => {}
+                    Say::Freeze => loop {
+                        std::thread::park();
+                    },
                     Say::HangUp => return stream.shutdown(std::net::Shutdown::Both),
                 }
             }

@@ -227,13 +227,13 @@ impl State {
                     if loss.lane == Lane::Reading {
                         self.totals.lost += loss.count;
                     }
+                    self.losses.add(gateway, frame.store, loss, received_ms);
                     if loss.reason == LossReason::Thinned {
                         // Its frames still come, with fewer readings.
                         continue;
                     }
                     let range = (loss.from, loss.to.min(crate::admit::MAX_SEQUENCE));
                     self.door.lock().ledger.lose(gateway, frame.store, loss.lane, range, received_ms);
-                    self.losses.add(gateway, frame.store, loss, received_ms);
                 }
             }
         }

@@ -32,9 +32,19 @@ pub struct Report {
 pub struct Reports(BTreeMap<GatewayId, VecDeque<Report>>);
 
 impl Reports {
-    /// Notes a gap.
+    /// Notes a gap. A box that thins says so each minute: what follows on another such report makes that longer, or
+    /// an hour of it would push out every other reason.
     pub(super) fn add(&mut self, gateway: &GatewayId, store: u64, loss: &Loss, received_ms: i64) {
         let reports = self.0.entry(gateway.clone()).or_default();
+        if let Some(last) = reports.back_mut()
+            && loss.reason == LossReason::Thinned
+            && (last.reason, last.store, last.lane) == (LossReason::Thinned, store, loss.lane)
+        {
+            (last.from, last.to) = (last.from.min(loss.from), last.to.max(loss.to));
+            last.count = last.count.saturating_add(loss.count);
+            last.received_ms = received_ms;
+            return;
+        }
         if reports.len() >= MAX_REPORTS {
             reports.pop_front();
         }
@@ -45,5 +55,39 @@ impl Reports {
     /// Those of one gateway, newest first.
     pub fn of(&self, gateway: &GatewayId) -> impl Iterator<Item = &Report> {
         self.0.get(gateway).into_iter().flat_map(|reports| reports.iter().rev())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_hour_of_thinning_is_one_report_and_pushes_out_no_other() {
+        let gateway = GatewayId::new("g").unwrap();
+        let mut reports = Reports::default();
+        let mut add = |reason, from, count| {
+            let lane = Lane::Reading;
+            let loss = Loss { lane, from, to: from + 9, count, reason, mono_ms: 0 };
+            reports.add(&gateway, 7, &loss, from as i64);
+        };
+        add(LossReason::Corrupt, 1, 0);
+        for minute in 0..2 * MAX_REPORTS as u64 {
+            // The second step begins again at the oldest.
+            add(LossReason::Thinned, 100 + minute % 100 * 10, 3);
+        }
+        add(LossReason::Quota, 5000, 8);
+        add(LossReason::Thinned, 6000, 3);
+        let told: Vec<_> = reports.of(&gateway).map(|r| (r.reason, r.from, r.to, r.count)).collect();
+        let thinned = 2 * 3 * MAX_REPORTS as u64;
+        assert_eq!(
+            told,
+            [
+                (LossReason::Thinned, 6000, 6009, 3),
+                (LossReason::Quota, 5000, 5009, 8),
+                (LossReason::Thinned, 100, 1099, thinned),
+                (LossReason::Corrupt, 1, 10, 0),
+            ]
+        );
     }
 }

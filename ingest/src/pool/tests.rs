@@ -242,6 +242,19 @@ fn every_reading_of_a_wrong_clock_is_taken_once_with_a_right_time_or_a_doubt() {
 }
 
 #[test]
+fn what_was_thinned_is_told_and_opens_no_gap() {
+    let mut state = State::new(rules());
+    let mut record = loss("g", 1, 1, 40, 700);
+    let Payload::Losses(losses) = &mut record.payload else { panic!("a loss record") };
+    losses.losses[0].reason = LossReason::Thinned;
+    state.apply_frame(&record, T0);
+    state.apply_frame(&readings("g", 1, T0, &[20.0]), T0);
+    assert_eq!((state.totals.lost, state.totals.accepted), (700, 1), "its frames still come");
+    let told: Vec<_> = state.losses.of(&gateway("g")).map(|r| (r.from, r.to, r.count, r.reason)).collect();
+    assert_eq!(told, [(1, 40, 700, LossReason::Thinned)]);
+}
+
+#[test]
 fn unknown_quantities_are_held_and_the_rest_is_taken() {
     let mut state = State::new(rules());
     let mut batch = batch(T0, &[20.0, 21.0, 22.0, 23.0]);

@@ -25,6 +25,8 @@ use wire::{
 pub const PATIENCE: Duration = Duration::from_secs(20);
 /// The store all test gateways count in.
 pub const STORE: u64 = 0x5707;
+/// Since the start of the box, when the first reading of a frame was taken.
+pub const FIRST_MS: u64 = 1_000_000;
 /// `air-temperature` in the catalogue.
 pub const AIR_TEMPERATURE: QuantityCode = QuantityCode(1);
 
@@ -227,11 +229,16 @@ pub fn readings(gateway: &str, sequence: u64, values: &[f64]) -> Vec<u8> {
 
 /// The same with the last reading at `until_ms`.
 pub fn readings_until(gateway: &str, sequence: u64, values: &[f64], until_ms: i64) -> Vec<u8> {
-    let first_ms = 1_000_000_u64;
     let span = (values.len() as i64 - 1) * 1000;
+    let epoch_ms = until_ms - span - FIRST_MS as i64;
+    readings_under(gateway, sequence, FIRST_MS, values, Clock { state: ClockState::Synchronised, epoch_ms })
+}
+
+/// The same, one second apart from a monotonic time on, under a clock that may be wrong.
+pub fn readings_under(gateway: &str, sequence: u64, from_ms: u64, values: &[f64], clock: Clock) -> Vec<u8> {
     let batch = Batch {
         boot: BootId(1),
-        clock: Clock { state: ClockState::Synchronised, epoch_ms: until_ms - span - first_ms as i64 },
+        clock,
         places: vec![place()],
         series: vec![Series {
             sensor: SensorName::new("hall.t").unwrap(),
@@ -241,7 +248,7 @@ pub fn readings_until(gateway: &str, sequence: u64, values: &[f64], until_ms: i6
         readings: (values.iter().enumerate())
             .map(|(n, value)| Reading {
                 series: 0,
-                mono_ms: first_ms + 1000 * n as u64,
+                mono_ms: from_ms + 1000 * n as u64,
                 value: Some(*value),
                 quality: Quality::Good,
             })
