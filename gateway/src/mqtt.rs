@@ -70,6 +70,10 @@ pub fn connect(config: &Config) -> (Connection, mpsc::Receiver<Event>) {
         .set_clean_start(true)
         .set_max_packet_size(Some(MAX_INCOMING_BYTES))
         .set_connect_timeout(CONNECT_TIMEOUT);
+    let mut network = options.network_options();
+    // Else the kernel holds an alarm back, as a small packet, until what was sent before it is acknowledged.
+    network.set_tcp_nodelay(true);
+    options.set_network_options(network);
     let (client, event_loop) = AsyncClient::builder(options).capacity(REQUESTS).build();
     let (events, receiver) = mpsc::channel(EVENTS);
     let receipts = config.receipts.then(|| topic::receipt(&config.id));

@@ -19,8 +19,9 @@ use crate::pool::{Effect, State};
 use crate::registry::Registry;
 use crate::views;
 
-/// Most group commits that wait to be applied. Then the log waits.
-pub(super) const QUEUE: usize = 64;
+/// Most group commits that wait to be applied. Then the log waits: what is urgent overtakes in front of the log, not
+/// behind it, so this queue is short.
+pub(super) const QUEUE: usize = 1;
 /// Most questions that wait.
 pub(super) const QUESTIONS: usize = 64;
 /// How often listeners are told what changed.

@@ -45,6 +45,7 @@ pub struct Engine {
 
 struct Shared {
     config: EngineConfig,
+    urgent: mpsc::Sender<Append<Known>>,
     commands: mpsc::Sender<Command<Known>>,
     questions: mpsc::Sender<Question>,
     door: SharedDoor,
@@ -104,6 +105,7 @@ impl Engine {
         apply_loop::counted(&state, &counters);
         let thread = |what| move |error| StartError::Io { what, path: "thread".into(), error };
         let folder = keeper.folder.clone();
+        let (urgent, pressing) = mpsc::channel(crate::log::URGENT_QUEUE);
         let (commands, queue) = mpsc::channel(crate::log::QUEUE);
         let (questions, asked) = mpsc::channel(apply_loop::QUESTIONS);
         let (applied, committed) = mpsc::channel(apply_loop::QUEUE);
@@ -131,13 +133,14 @@ impl Engine {
             .name("apply".into())
             .spawn(move || runtime.block_on(apply.run()))
             .map_err(thread("start"))?;
-        let log = LogThread::start(log, queue, Arc::clone(&counters), move |group| {
+        let log = LogThread::start(log, pressing, queue, Arc::clone(&counters), move |group| {
             // It ends only after the log.
             let _ = applied.blocking_send(group);
         })
         .map_err(thread("start"))?;
         let shared = Shared {
             config,
+            urgent,
             commands: commands.clone(),
             questions,
             door,
@@ -282,7 +285,11 @@ impl Engine {
         let (done, answer) = oneshot::channel();
         let append = Append { received_ms, kind, source: source.to_owned(), payload, known, done };
         let stopping = || "ingest is stopping".to_owned();
-        self.shared.commands.send(Command::Append(append)).await.map_err(|_| stopping())?;
+        if is_urgent(&append.known) {
+            self.shared.urgent.send(append).await.map_err(|_| stopping())?;
+        } else {
+            self.shared.commands.send(Command::Append(append)).await.map_err(|_| stopping())?;
+        }
         answer.await.map_err(|_| stopping())?
     }
 
@@ -357,6 +364,11 @@ impl EngineThreads {
             tracing::error!(name = "registry", "a thread of the engine panicked");
         }
     }
+}
+
+/// Whether a message may overtake all others on its way into the log: alarms and seal receipts.
+fn is_urgent(known: &Known) -> bool {
+    matches!(known, Known::Frame(frame) if matches!(frame.payload.lane(), Lane::Alarm | Lane::Seal))
 }
 
 fn without_password(url: &str) -> String {
