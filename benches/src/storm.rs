@@ -1,7 +1,7 @@
 //! Thousands of gateways that return at once, each with a backlog.
 //!
-//! They are tasks of one process, and well-behaved: none has more publishes in flight than it was granted, and each
-//! leaves when all of its frames are acknowledged.
+//! They are tasks of one process, and well-behaved: none has more publishes in flight than it was granted. As boxes do,
+//! they stay connected when their backlog is gone, so that at the end all of them are.
 
 use std::io;
 use std::net::SocketAddr;
@@ -27,6 +27,8 @@ const READINGS: usize = 50;
 const AGE_MS: i64 = 6 * 3_600_000;
 /// Attempts of one gateway to connect.
 const ATTEMPTS: u32 = 60;
+/// How often one that is done looks whether all are.
+const LOOK: Duration = Duration::from_millis(50);
 /// Longest pause before the next attempt in ms; half of it is random, as on a box.
 const PAUSE_MS: u64 = 2_000;
 
@@ -50,6 +52,8 @@ pub struct Outcome {
     pub repeats: AtomicU64,
     /// Attempts to connect that failed.
     pub failed: AtomicU64,
+    /// Gateways that are rid of their backlog.
+    pub done: AtomicU64,
     /// Gateways that gave up.
     pub gave_up: AtomicU64,
     /// Gateways by what they were granted: 2, up to 8, up to 32, more.
@@ -96,7 +100,15 @@ impl Storm {
                 sleep(wait).await;
                 let mut left = frames;
                 for _ in 0..ATTEMPTS {
-                    if deliver(broker, &name, &topic, &mut left, &outcome).await.is_ok() {
+                    if let Ok(mut connection) = deliver(broker, &name, &topic, &mut left, &outcome).await {
+                        outcome.done.fetch_add(1, Relaxed);
+                        while (outcome.done.load(Relaxed) + outcome.gave_up.load(Relaxed))
+                            < self.clients as u64
+                        {
+                            sleep(LOOK).await;
+                        }
+                        // It may be gone already.
+                        let _ = connection.stream.write_all(&mqtt::DISCONNECT).await;
                         return;
                     }
                     let pause = fastrand::u64(PAUSE_MS / 2..=PAUSE_MS);
@@ -113,31 +125,34 @@ impl Storm {
     }
 }
 
-/// Counts a connection while it lives.
-struct Open<'a>(&'a Outcome);
+/// A connection, counted while it lives.
+struct Connection<'a> {
+    stream: BufReader<TcpStream>,
+    outcome: &'a Outcome,
+}
 
-impl<'a> Open<'a> {
-    fn new(outcome: &'a Outcome) -> Self {
+impl<'a> Connection<'a> {
+    fn new(stream: TcpStream, outcome: &'a Outcome) -> Self {
         let open = outcome.open.fetch_add(1, Relaxed) + 1;
         outcome.most_open.fetch_max(open, Relaxed);
-        Self(outcome)
+        Self { stream: BufReader::new(stream), outcome }
     }
 }
 
-impl Drop for Open<'_> {
+impl Drop for Connection<'_> {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Relaxed);
+        self.outcome.open.fetch_sub(1, Relaxed);
     }
 }
 
-/// One connection: until nothing is left, or it breaks. What was acknowledged is taken out of `left`.
-async fn deliver(
+/// One connection until nothing is left, or until it breaks. What was acknowledged is taken out of `left`.
+async fn deliver<'a>(
     broker: SocketAddr,
     name: &str,
     topic: &str,
     left: &mut Vec<Vec<u8>>,
-    outcome: &Outcome,
-) -> io::Result<()> {
+    outcome: &'a Outcome,
+) -> io::Result<Connection<'a>> {
     let stream = match TcpStream::connect(broker).await {
         Ok(stream) => stream,
         Err(error) => {
@@ -145,10 +160,10 @@ async fn deliver(
             return Err(error);
         }
     };
-    let _open = Open::new(outcome);
-    let mut stream = BufReader::new(stream);
+    let mut connection = Connection::new(stream, outcome);
+    let stream = &mut connection.stream;
     stream.write_all(&mqtt::connect(Version::V5, name)).await?;
-    let (first, body) = read_packet(&mut stream).await?;
+    let (first, body) = read_packet(stream).await?;
     if first != 0x20 || body.get(1) != Some(&0) {
         outcome.failed.fetch_add(1, Relaxed);
         return Err(io::ErrorKind::ConnectionRefused.into());
@@ -174,10 +189,9 @@ async fn deliver(
             }
         }
         if flying.iter().flatten().count() == 0 {
-            let _ = stream.write_all(&mqtt::DISCONNECT).await;
-            return Ok(());
+            return Ok(connection);
         }
-        let (first, body) = match read_packet(&mut stream).await {
+        let (first, body) = match read_packet(stream).await {
             Ok(packet) => packet,
             Err(error) => return Err(keep(error, flying, left, outcome)),
         };

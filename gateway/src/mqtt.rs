@@ -19,7 +19,7 @@ use crate::ship::Answer;
 
 /// Publishes that may wait for the event loop: more than the windows of all lanes together, so that there is always
 /// room and nobody ever waits for a broker that has stopped reading.
-const REQUESTS: usize = 64;
+const REQUESTS: usize = 96;
 /// Events that may wait for the courier: more than can be in flight at once.
 const EVENTS: usize = 256;
 /// Largest packet accepted from a broker, in bytes: a receipt of 512 numbers takes some 5 KiB.

@@ -23,8 +23,9 @@ use wire::{Lane, Receipt, Verdict};
 use crate::buffer::{Heads, SPAN};
 
 /// Frames of one lane that may be unacknowledged: by number of the lane. Readings are large and many; sixteen of
-/// them keep a link of 100 ms and 2 MB/s busy.
-const WINDOW: [usize; 5] = [8, 8, 16, 4, 4];
+/// them keep a link of 100 ms and 2 MB/s busy. Acknowledgements come in the order of the frames, so those of alarms
+/// stand behind readings that wait for room at ingest: so many alarms do not wait for them.
+const WINDOW: [usize; 5] = [32, 8, 16, 4, 4];
 /// Slots of the flight window that only alarms and seal receipts may use.
 const RESERVED: usize = 8;
 /// Frames in flight on a fresh connection, alarms and seal receipts apart; each acknowledgement allows one more. A

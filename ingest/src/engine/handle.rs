@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use wire::{GatewayId, Lane};
 
 use super::apply_loop::{self, ApplyLoop, Question};
@@ -107,6 +107,7 @@ impl Engine {
         let folder = keeper.folder.clone();
         let (urgent, pressing) = mpsc::channel(crate::log::URGENT_QUEUE);
         let (commands, queue) = mpsc::channel(crate::log::QUEUE);
+        let (room, has_room) = watch::channel(true);
         let (questions, asked) = mpsc::channel(apply_loop::QUESTIONS);
         let (applied, committed) = mpsc::channel(apply_loop::QUEUE);
         let (cuts, to_keep) = sync_channel(1);
@@ -120,6 +121,7 @@ impl Engine {
             cuts,
             kept,
             log: commands.clone(),
+            room,
             registry: registry.clone(),
             feed,
             counters: Arc::clone(&counters),
@@ -133,7 +135,7 @@ impl Engine {
             .name("apply".into())
             .spawn(move || runtime.block_on(apply.run()))
             .map_err(thread("start"))?;
-        let log = LogThread::start(log, pressing, queue, Arc::clone(&counters), move |group| {
+        let log = LogThread::start(log, pressing, queue, has_room, Arc::clone(&counters), move |group| {
             // It ends only after the log.
             let _ = applied.blocking_send(group);
         })

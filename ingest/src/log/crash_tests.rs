@@ -367,7 +367,7 @@ fn a_full_disk_is_survived() {
 mod with_its_thread {
     use std::sync::Arc;
 
-    use tokio::sync::{mpsc, oneshot};
+    use tokio::sync::{mpsc, oneshot, watch};
 
     use super::super::{Append, Command, Folder, Log, LogThread, URGENT_QUEUE};
     use super::{CONFIG, Shared, open};
@@ -396,9 +396,16 @@ mod with_its_thread {
         let (_urgent, pressing) = mpsc::channel(URGENT_QUEUE);
         let (commands, queue) = mpsc::channel(8);
         let (sink, committed) = std::sync::mpsc::sync_channel(100);
-        let thread = LogThread::start(log, pressing, queue, Arc::clone(&counters), move |group| {
-            group.into_iter().for_each(|record| sink.send(record.known).unwrap());
-        })
+        let thread = LogThread::start(
+            log,
+            pressing,
+            queue,
+            watch::channel(true).1,
+            Arc::clone(&counters),
+            move |group| {
+                group.into_iter().for_each(|record| sink.send(record.known).unwrap());
+            },
+        )
         .unwrap();
         assert_eq!(ask(&commands, 1).await.await, Ok(Ok(())));
         assert_eq!(counters.trouble(Part::Log), None);
@@ -425,11 +432,18 @@ mod with_its_thread {
         let (_urgent, pressing) = mpsc::channel(URGENT_QUEUE);
         let (commands, queue) = mpsc::channel(super::super::QUEUE);
         let (sink, committed) = std::sync::mpsc::sync_channel(1000);
-        let thread = LogThread::start(log, pressing, queue, Arc::clone(&counters), move |group| {
-            for record in group {
-                sink.send((record.end, record.known)).unwrap();
-            }
-        })
+        let thread = LogThread::start(
+            log,
+            pressing,
+            queue,
+            watch::channel(true).1,
+            Arc::clone(&counters),
+            move |group| {
+                for record in group {
+                    sink.send((record.end, record.known)).unwrap();
+                }
+            },
+        )
         .unwrap();
         let mut waiting = Vec::new();
         for known in 0..300_u32 {
@@ -469,10 +483,11 @@ mod with_its_thread {
             answers.push(answer);
         }
         let (sink, committed) = std::sync::mpsc::sync_channel(100);
-        let thread = LogThread::start(log, pressing, queue, Arc::default(), move |group| {
-            sink.send(group.iter().map(|record| record.known).collect::<Vec<_>>()).unwrap();
-        })
-        .unwrap();
+        let thread =
+            LogThread::start(log, pressing, queue, watch::channel(true).1, Arc::default(), move |group| {
+                sink.send(group.iter().map(|record| record.known).collect::<Vec<_>>()).unwrap();
+            })
+            .unwrap();
         for answer in answers {
             assert_eq!(answer.await, Ok(Ok(())));
         }
@@ -483,6 +498,24 @@ mod with_its_thread {
     }
 
     #[tokio::test]
+    async fn without_room_behind_it_only_what_is_urgent_is_taken() {
+        let (log, ..) = open(&Shared::default(), 0).unwrap();
+        let (urgent, pressing) = mpsc::channel(URGENT_QUEUE);
+        let (commands, queue) = mpsc::channel(8);
+        let (room, has_room) = watch::channel(false);
+        let mut waits = ask(&commands, 1).await;
+        let thread = LogThread::start(log, pressing, queue, has_room, Arc::default(), |_| {}).unwrap();
+        let (append, answer) = message(2);
+        assert!(urgent.send(append).await.is_ok());
+        assert_eq!(answer.await, Ok(Ok(())));
+        assert!(waits.try_recv().is_err(), "a reading waits");
+        room.send(true).unwrap();
+        assert_eq!(waits.await, Ok(Ok(())));
+        assert!(commands.send(Command::Stop).await.is_ok());
+        thread.join();
+    }
+
+    #[tokio::test]
     async fn what_is_urgent_is_finished_at_a_stop() {
         let (log, ..) = open(&Shared::default(), 0).unwrap();
         let (urgent, pressing) = mpsc::channel(URGENT_QUEUE);
@@ -490,7 +523,8 @@ mod with_its_thread {
         assert!(commands.send(Command::Stop).await.is_ok());
         let (append, answer) = message(1);
         assert!(urgent.send(append).await.is_ok());
-        let thread = LogThread::start(log, pressing, queue, Arc::default(), |_| {}).unwrap();
+        let thread =
+            LogThread::start(log, pressing, queue, watch::channel(true).1, Arc::default(), |_| {}).unwrap();
         thread.join();
         assert_eq!(answer.await, Ok(Ok(())));
         assert!(urgent.send(message(2).0).await.is_err(), "the log has ended");

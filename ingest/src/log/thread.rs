@@ -2,14 +2,14 @@
 //!
 //! Two queues lead to it. What is urgent (alarms, seal receipts) gets the next commit, and one of its own, so that it
 //! neither waits for what was there before nor is applied behind it. After each such commit the others have their
-//! turn: nobody starves. A place in the log is given at the commit, so overtaking changes nothing behind it: the state
+//! turn, unless the pool has no room for readings: nobody starves. A place in the log is given at the commit, so overtaking changes nothing behind it: the state
 //! is a function of the log, now and at a replay. What is committed cannot be overtaken any more; therefore groups are
 //! small, and few may wait to be applied.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{Appended, Entry, Log, Storage};
 use crate::counters::{Counters, Part};
@@ -62,11 +62,13 @@ pub(crate) struct LogThread {
 }
 
 impl LogThread {
-    /// Starts it. Durable groups go to `sink` in log order; when `sink` waits, the log waits.
+    /// Starts it. Durable groups go to `sink` in log order; when `sink` waits, the log waits. While there is no `room`
+    /// behind it, only what is urgent is taken in.
     pub(crate) fn start<S: Storage, T: Send + 'static>(
         mut log: Log<S>,
         mut urgent: mpsc::Receiver<Append<T>>,
         mut commands: mpsc::Receiver<Command<T>>,
+        mut room: watch::Receiver<bool>,
         counters: Arc<Counters>,
         mut sink: impl FnMut(Vec<Committed<T>>) + Send + 'static,
     ) -> std::io::Result<Self> {
@@ -83,7 +85,11 @@ impl LogThread {
                             group.push(append);
                             None
                         }
-                        command = commands.recv() => {
+                        command = async {
+                            // An error means that nobody counts the room any more.
+                            let _ = room.wait_for(|room| *room).await;
+                            commands.recv().await
+                        } => {
                             open = command.is_some();
                             command
                         }
@@ -95,7 +101,9 @@ impl LogThread {
                     group.push(append);
                 }
                 commit(&mut log, &mut group, &counters, &mut sink);
-                command = command.or_else(|| commands.try_recv().ok());
+                if *room.borrow() {
+                    command = command.or_else(|| commands.try_recv().ok());
+                }
                 let mut bytes = 0;
                 while let Some(present) = command.take() {
                     match present {
