@@ -27,7 +27,7 @@ pub(super) const QUESTIONS: usize = 64;
 /// How often listeners are told what changed.
 const TICK: Duration = Duration::from_secs(1);
 /// How many stretches' worth of readings may wait in memory while files are written, or cannot be: some 90 MB. After
-/// that the log takes in what is urgent only, so that alarms still reach people, and gateways keep what they have.
+/// that the log takes in what is urgent only: alarms still reach people, and gateways keep the rest for a moment.
 const MAX_STRETCHES: usize = 2;
 /// Most cells in one event; the rest shows with the next reading.
 const MAX_CELLS: usize = 1000;

@@ -2,7 +2,7 @@
 //!
 //! Two queues lead to it. What is urgent (alarms, seal receipts) gets the next commit, and one of its own, so that it
 //! neither waits for what was there before nor is applied behind it. After each such commit the others have their
-//! turn, unless the pool has no room for readings: nobody starves. A place in the log is given at the commit, so overtaking changes nothing behind it: the state
+//! turn: nobody starves. A place in the log is given at the commit, so overtaking changes nothing behind it: the state
 //! is a function of the log, now and at a replay. What is committed cannot be overtaken any more; therefore groups are
 //! small, and few may wait to be applied.
 
@@ -23,6 +23,9 @@ const MAX_GROUP: usize = 512;
 /// Most payload bytes in one group commit, by one message: some 25,000 readings, which take the pool some 20 ms. An
 /// alarm may have to wait for as many groups as may be on their way into the pool.
 const MAX_GROUP_BYTES: usize = 64 << 10;
+
+/// The answer while files are written more slowly than readings come in.
+const NO_ROOM: &str = "readings come in faster than they can be written to files: come again in a moment";
 
 /// A message on its way into the log.
 pub(crate) struct Append<T> {
@@ -63,12 +66,13 @@ pub(crate) struct LogThread {
 
 impl LogThread {
     /// Starts it. Durable groups go to `sink` in log order; when `sink` waits, the log waits. While there is no `room`
-    /// behind it, only what is urgent is taken in.
+    /// behind it, all but what is urgent is answered "not now": acknowledgements have an order, and those of alarms
+    /// would stand behind readings that wait.
     pub(crate) fn start<S: Storage, T: Send + 'static>(
         mut log: Log<S>,
         mut urgent: mpsc::Receiver<Append<T>>,
         mut commands: mpsc::Receiver<Command<T>>,
-        mut room: watch::Receiver<bool>,
+        room: watch::Receiver<bool>,
         counters: Arc<Counters>,
         mut sink: impl FnMut(Vec<Committed<T>>) + Send + 'static,
     ) -> std::io::Result<Self> {
@@ -85,11 +89,7 @@ impl LogThread {
                             group.push(append);
                             None
                         }
-                        command = async {
-                            // An error means that nobody counts the room any more.
-                            let _ = room.wait_for(|room| *room).await;
-                            commands.recv().await
-                        } => {
+                        command = commands.recv() => {
                             open = command.is_some();
                             command
                         }
@@ -101,12 +101,14 @@ impl LogThread {
                     group.push(append);
                 }
                 commit(&mut log, &mut group, &counters, &mut sink);
-                if *room.borrow() {
-                    command = command.or_else(|| commands.try_recv().ok());
-                }
+                command = command.or_else(|| commands.try_recv().ok());
                 let mut bytes = 0;
                 while let Some(present) = command.take() {
                     match present {
+                        Command::Append(append) if !*room.borrow() => {
+                            // A sender that has gone away does not need the answer.
+                            let _ = append.done.send(Err(NO_ROOM.into()));
+                        }
                         Command::Append(append) => {
                             bytes += append.payload.len();
                             group.push(append);
