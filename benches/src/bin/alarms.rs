@@ -339,7 +339,7 @@ fn report(presses: &[Press], arrived: &[Heard], took: Duration, accepted: u64) {
 #[allow(clippy::print_stdout)] // the results
 fn storm(arguments: &StormArguments) -> anyhow::Result<bool> {
     let plan = plan(&arguments.data, 1, street::MAX_SENSORS.min(10))?;
-    plan.write(&format!("\n[log]\nkeep_bytes = \"256 MiB\"\n"))?;
+    plan.write("")?;
     let config = ingest_config(&plan)
         .replace("\n[http]", &format!("connections = {}\n\n[http]", arguments.clients + 16));
     fs::write(plan.data.join("ingest.toml"), config)?;
