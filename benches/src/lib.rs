@@ -11,6 +11,10 @@
 //! - [`live`]: one line of live counters
 //! - [`mqtt`]: MQTT packets written by hand, for clients that break the rules
 //! - [`mutate`]: bytes that a careful server must survive
+//! - [`line`](mod@line): a bad line: delay, a bottleneck, losses
+//! - [`listener`]: hears alarms as a console does, and notes when
+//! - [`pump`]: a gateway with a full buffer and a contact that is pressed on command
+//! - [`storm`]: thousands of gateways that return at once
 //! - [`publisher`]: keeps what is not acknowledged and sends it again, as a gateway does
 //! - [`siege`]: one attacker, and how it was answered
 //! - [`witness`]: remembers what was sent and compares it with what the API gives back
@@ -27,6 +31,7 @@
 //! - `watchfire`: the one command: ingest, this machine, and a simulated street
 //! - `codec`: bytes and nanoseconds per reading
 //! - `load`: valid frames at a chosen rate
+//! - `alarms`: from a sensor's change to the console, while a backlog drains; the same over a bad line; a storm
 //! - `hostile`: random and mutated packets between well-behaved ones
 //! - `audit`: 0 lost, 0 doubled, from the boxes' counters to the Parquet files
 //! - `power`: the tool of `benches/power/run`: power cuts and `kill -9` of one gateway, judged by its promises
@@ -35,6 +40,8 @@
 pub mod city;
 pub mod http;
 pub mod layout;
+pub mod line;
+pub mod listener;
 pub mod live;
 pub mod mqtt;
 pub mod mutate;
@@ -43,10 +50,12 @@ pub mod pool;
 pub mod power;
 pub mod process;
 pub mod publisher;
+pub mod pump;
 pub mod roles;
 pub mod segments;
 pub mod sequences;
 pub mod siege;
+pub mod storm;
 pub mod street;
 pub mod supervise;
 pub mod table;

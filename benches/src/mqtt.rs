@@ -21,7 +21,7 @@ const KEEP_ALIVE_S: u16 = 60;
 /// How long an answer may take before the client gives up: ingest may be waiting for its disk.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Largest packet the client accepts, in bytes: ingest sends it acknowledgements only.
-const MAX_ANSWER: usize = 64 * 1024;
+pub(crate) const MAX_ANSWER: usize = 64 * 1024;
 
 /// A length as one to four bytes of seven bits each (5.0 §1.5.5).
 pub fn variable_length(mut value: usize, out: &mut Vec<u8>) {
@@ -174,7 +174,7 @@ impl Client {
 }
 
 /// The receive maximum among CONNACK's properties (5.0 §3.2.2.3), when it is there before an unknown one.
-fn receive_maximum(connack: &[u8]) -> Option<u16> {
+pub(crate) fn receive_maximum(connack: &[u8]) -> Option<u16> {
     // Flags, reason, one byte of length: brokers send few properties.
     let mut rest = connack.get(3..)?;
     loop {

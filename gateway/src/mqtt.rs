@@ -19,7 +19,7 @@ use crate::ship::Answer;
 
 /// Publishes that may wait for the event loop: more than the windows of all lanes together, so that there is always
 /// room and nobody ever waits for a broker that has stopped reading.
-const REQUESTS: usize = 64;
+const REQUESTS: usize = 96;
 /// Publishes that may be unacknowledged: more than the windows of all lanes together.
 const IN_FLIGHT: u16 = REQUESTS as u16;
 /// Events that may wait for the courier: more than can be in flight at once.
@@ -72,8 +72,12 @@ pub fn connect(config: &Config) -> (Connection, mpsc::Receiver<Event>) {
         .set_clean_start(true)
         .set_max_packet_size(Some(MAX_INCOMING_BYTES))
         .set_connect_timeout(CONNECT_TIMEOUT)
-        // Unset, the client makes room for 65,535 at every connection: 14 MB.
+        // Unset, the client makes room for 65,535 at every connection.
         .set_outgoing_inflight_upper_limit(IN_FLIGHT);
+    let mut network = options.network_options();
+    // Else the kernel holds an alarm back, as a small packet, until what was sent before it is acknowledged.
+    network.set_tcp_nodelay(true);
+    options.set_network_options(network);
     let (client, event_loop) = AsyncClient::builder(options).capacity(REQUESTS).build();
     let (events, receiver) = mpsc::channel(EVENTS);
     let receipts = config.receipts.then(|| topic::receipt(&config.id));

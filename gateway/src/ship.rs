@@ -23,8 +23,9 @@ use wire::{Lane, Receipt, Verdict};
 use crate::buffer::{Heads, SPAN};
 
 /// Frames of one lane that may be unacknowledged: by number of the lane. Readings are large and many; sixteen of
-/// them keep a link of 100 ms and 2 MB/s busy.
-const WINDOW: [usize; 5] = [8, 8, 16, 4, 4];
+/// them keep a link of 100 ms and 2 MB/s busy. Acknowledgements come in the order of the frames, so those of alarms
+/// stand behind those of readings: so many alarms do not wait for them.
+const WINDOW: [usize; 5] = [32, 8, 16, 4, 4];
 /// Slots of the flight window that only alarms and seal receipts may use.
 const RESERVED: usize = 8;
 /// Frames in flight on a fresh connection, alarms and seal receipts apart; each acknowledgement allows one more. A
@@ -344,9 +345,12 @@ impl Ship {
 
     fn later(&mut self, now_ms: u64, lane: Lane, sequence: u64, range: (u64, u64)) {
         let state = &mut self.lanes[lane as usize];
-        let pause = backoff(&mut self.random, range, state.refusals);
-        state.refusals = state.refusals.saturating_add(1);
-        state.paused_ms = state.paused_ms.max(now_ms.saturating_add(pause));
+        // The answers to one window are one refusal, however many frames flew in it.
+        if state.paused_ms <= now_ms {
+            let pause = backoff(&mut self.random, range, state.refusals);
+            state.refusals = state.refusals.saturating_add(1);
+            state.paused_ms = now_ms.saturating_add(pause);
+        }
         if let Some(flight) = state.flights.remove(&sequence) {
             self.tokens.remove(&flight.token);
         }
@@ -387,14 +391,8 @@ impl Ship {
             }
         }
         // The broker has them and lives; ingest does not answer. A new connection would change nothing.
-        let mut raised = BTreeSet::new();
         for (lane, sequence) in without_receipt {
-            let before = self.lanes[lane as usize].refusals;
             self.later(now_ms, lane, sequence, RECEIPT_BACKOFF_MS);
-            if !raised.insert(lane) {
-                // One silence is one refusal, however many frames it holds.
-                self.lanes[lane as usize].refusals = before;
-            }
         }
     }
 

@@ -90,26 +90,26 @@ fn lanes_go_in_their_order_and_a_backlog_leaves_room_for_an_alarm() {
 fn a_backlog_of_alarms_is_sent_before_anything_else() {
     let mut rig = Rig::online(false);
     rig.store(Lane::Reading, 100);
-    rig.store(Lane::Alarm, 20);
+    rig.store(Lane::Alarm, 50);
     let mut sent = rig.sends();
-    assert_eq!(words(&sent), "a1 a2 a3 a4 a5 a6 a7 a8");
-    for expected in ["a9", "a10"] {
+    assert_eq!((sent.len(), sent[31].sequence), (32, 32), "{}", words(&sent));
+    for expected in ["a33", "a34"] {
         rig.answer(sent.remove(0), Answer::Durable);
         let next = rig.sends();
         assert_eq!(words(&next), expected);
         sent.extend(next);
     }
-    while sent[0].sequence < 13 {
+    while sent[0].sequence < 43 {
         rig.answer(sent.remove(0), Answer::Durable);
         sent.extend(rig.sends());
     }
-    assert!(words(&sent).starts_with("a13 a14 a15 a16 a17 a18 a19 a20 r1 r2"), "{}", words(&sent));
+    assert!(words(&sent).starts_with("a43 a44 a45 a46 a47 a48 a49 a50 r1 r2"), "{}", words(&sent));
 }
 
 #[test]
 fn alarms_that_ingest_refuses_for_now_hold_nobody_up() {
     let mut rig = Rig::online(false);
-    rig.store(Lane::Alarm, 20);
+    rig.store(Lane::Alarm, 50);
     for send in rig.sends() {
         rig.answer(send, Answer::Later(0x83));
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::keeper::{Cut, descriptions};
 use super::recover::writes_of;
@@ -19,15 +19,16 @@ use crate::pool::{Effect, State};
 use crate::registry::Registry;
 use crate::views;
 
-/// Most group commits that wait to be applied. Then the log waits.
-pub(super) const QUEUE: usize = 64;
+/// Most group commits that wait to be applied. Then the log waits: what is urgent overtakes in front of the log, not
+/// behind it, so this queue is short.
+pub(super) const QUEUE: usize = 1;
 /// Most questions that wait.
 pub(super) const QUESTIONS: usize = 64;
 /// How often listeners are told what changed.
 const TICK: Duration = Duration::from_secs(1);
-/// How many stretches' worth of readings may wait in memory while files cannot be written: some 180 MB. Until then
-/// alarms still reach people; after that the log waits, and gateways keep what they have.
-const MAX_STRETCHES: usize = 4;
+/// How many stretches' worth of readings may wait in memory while files are written, or cannot be: some 90 MB. After
+/// that the log takes in what is urgent only: alarms still reach people, and gateways keep the rest for a moment.
+const MAX_STRETCHES: usize = 2;
 /// Most cells in one event; the rest shows with the next reading.
 const MAX_CELLS: usize = 1000;
 
@@ -41,6 +42,8 @@ pub(super) struct ApplyLoop {
     pub(super) cuts: SyncSender<Cut>,
     pub(super) kept: mpsc::Receiver<(u64, u64)>,
     pub(super) log: mpsc::Sender<Command<Known>>,
+    /// Tells the log whether there is room for readings.
+    pub(super) room: watch::Sender<bool>,
     pub(super) registry: Registry,
     pub(super) feed: Arc<Feed>,
     pub(super) counters: Arc<Counters>,
@@ -57,12 +60,13 @@ impl ApplyLoop {
         loop {
             let waiting = self.state.current.rows.len();
             let room = self.state.in_flight.is_none() || waiting < self.parquet_rows * MAX_STRETCHES;
+            self.room.send_if_modified(|before| std::mem::replace(before, room) != room);
             tokio::select! {
                 biased;
                 Some(question) = self.questions.recv() => question(&self.state),
                 Some((position, files)) = self.kept.recv() => self.kept(position, files),
                 _ = tick.tick() => self.tick(),
-                group = self.committed.recv(), if room => match group {
+                group = self.committed.recv() => match group {
                     Some(group) => self.apply(group),
                     None => break,
                 },

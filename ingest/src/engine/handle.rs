@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use wire::{GatewayId, Lane};
 
 use super::apply_loop::{self, ApplyLoop, Question};
@@ -45,6 +45,7 @@ pub struct Engine {
 
 struct Shared {
     config: EngineConfig,
+    urgent: mpsc::Sender<Append<Known>>,
     commands: mpsc::Sender<Command<Known>>,
     questions: mpsc::Sender<Question>,
     door: SharedDoor,
@@ -104,7 +105,9 @@ impl Engine {
         apply_loop::counted(&state, &counters);
         let thread = |what| move |error| StartError::Io { what, path: "thread".into(), error };
         let folder = keeper.folder.clone();
+        let (urgent, pressing) = mpsc::channel(crate::log::URGENT_QUEUE);
         let (commands, queue) = mpsc::channel(crate::log::QUEUE);
+        let (room, has_room) = watch::channel(true);
         let (questions, asked) = mpsc::channel(apply_loop::QUESTIONS);
         let (applied, committed) = mpsc::channel(apply_loop::QUEUE);
         let (cuts, to_keep) = sync_channel(1);
@@ -118,6 +121,7 @@ impl Engine {
             cuts,
             kept,
             log: commands.clone(),
+            room,
             registry: registry.clone(),
             feed,
             counters: Arc::clone(&counters),
@@ -131,13 +135,14 @@ impl Engine {
             .name("apply".into())
             .spawn(move || runtime.block_on(apply.run()))
             .map_err(thread("start"))?;
-        let log = LogThread::start(log, queue, Arc::clone(&counters), move |group| {
+        let log = LogThread::start(log, pressing, queue, has_room, Arc::clone(&counters), move |group| {
             // It ends only after the log.
             let _ = applied.blocking_send(group);
         })
         .map_err(thread("start"))?;
         let shared = Shared {
             config,
+            urgent,
             commands: commands.clone(),
             questions,
             door,
@@ -282,7 +287,11 @@ impl Engine {
         let (done, answer) = oneshot::channel();
         let append = Append { received_ms, kind, source: source.to_owned(), payload, known, done };
         let stopping = || "ingest is stopping".to_owned();
-        self.shared.commands.send(Command::Append(append)).await.map_err(|_| stopping())?;
+        if is_urgent(&append.known) {
+            self.shared.urgent.send(append).await.map_err(|_| stopping())?;
+        } else {
+            self.shared.commands.send(Command::Append(append)).await.map_err(|_| stopping())?;
+        }
         answer.await.map_err(|_| stopping())?
     }
 
@@ -357,6 +366,11 @@ impl EngineThreads {
             tracing::error!(name = "registry", "a thread of the engine panicked");
         }
     }
+}
+
+/// Whether a message may overtake all others on its way into the log: alarms and seal receipts.
+fn is_urgent(known: &Known) -> bool {
+    matches!(known, Known::Frame(frame) if matches!(frame.payload.lane(), Lane::Alarm | Lane::Seal))
 }
 
 fn without_password(url: &str) -> String {

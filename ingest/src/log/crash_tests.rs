@@ -367,17 +367,23 @@ fn a_full_disk_is_survived() {
 mod with_its_thread {
     use std::sync::Arc;
 
-    use tokio::sync::{mpsc, oneshot};
+    use tokio::sync::{mpsc, oneshot, watch};
 
-    use super::super::{Append, Command, Folder, Log, LogThread};
+    use super::super::{Append, Command, Folder, Log, LogThread, URGENT_QUEUE};
     use super::{CONFIG, Shared, open};
     use crate::counters::{Counters, Part};
 
-    /// Queues one message; its answer.
-    async fn ask(commands: &mpsc::Sender<Command<u32>>, known: u32) -> oneshot::Receiver<Result<(), String>> {
+    type Answer = oneshot::Receiver<Result<(), String>>;
+
+    fn message(known: u32) -> (Append<u32>, Answer) {
         let (done, answer) = oneshot::channel();
         let payload = vec![1; 500];
-        let append = Append { received_ms: 1, kind: 1, source: "g".into(), payload, known, done };
+        (Append { received_ms: 1, kind: 1, source: "g".into(), payload, known, done }, answer)
+    }
+
+    /// Queues one message; its answer.
+    async fn ask(commands: &mpsc::Sender<Command<u32>>, known: u32) -> Answer {
+        let (append, answer) = message(known);
         assert!(commands.send(Command::Append(append)).await.is_ok());
         answer
     }
@@ -387,11 +393,19 @@ mod with_its_thread {
         let disk = Shared::default();
         let (log, ..) = open(&disk, 0).unwrap();
         let counters = Arc::new(Counters::default());
+        let (_urgent, pressing) = mpsc::channel(URGENT_QUEUE);
         let (commands, queue) = mpsc::channel(8);
         let (sink, committed) = std::sync::mpsc::sync_channel(100);
-        let thread = LogThread::start(log, queue, Arc::clone(&counters), move |group| {
-            group.into_iter().for_each(|record| sink.send(record.known).unwrap());
-        })
+        let thread = LogThread::start(
+            log,
+            pressing,
+            queue,
+            watch::channel(true).1,
+            Arc::clone(&counters),
+            move |group| {
+                group.into_iter().for_each(|record| sink.send(record.known).unwrap());
+            },
+        )
         .unwrap();
         assert_eq!(ask(&commands, 1).await.await, Ok(Ok(())));
         assert_eq!(counters.trouble(Part::Log), None);
@@ -415,13 +429,21 @@ mod with_its_thread {
         let storage = Folder::open(folder.path()).unwrap();
         let (log, _) = Log::open(storage, CONFIG, 0, 0, |_| Ok::<_, ()>(())).unwrap();
         let counters = Arc::new(Counters::default());
+        let (_urgent, pressing) = mpsc::channel(URGENT_QUEUE);
         let (commands, queue) = mpsc::channel(super::super::QUEUE);
         let (sink, committed) = std::sync::mpsc::sync_channel(1000);
-        let thread = LogThread::start(log, queue, Arc::clone(&counters), move |group| {
-            for record in group {
-                sink.send((record.end, record.known)).unwrap();
-            }
-        })
+        let thread = LogThread::start(
+            log,
+            pressing,
+            queue,
+            watch::channel(true).1,
+            Arc::clone(&counters),
+            move |group| {
+                for record in group {
+                    sink.send((record.end, record.known)).unwrap();
+                }
+            },
+        )
         .unwrap();
         let mut waiting = Vec::new();
         for known in 0..300_u32 {
@@ -444,5 +466,66 @@ mod with_its_thread {
         })
         .unwrap();
         assert_eq!((found, opened.records, opened.cut_bytes), (300, 300, 0));
+    }
+    #[tokio::test]
+    async fn what_is_urgent_overtakes_what_waits_and_is_applied_alone() {
+        let (log, ..) = open(&Shared::default(), 0).unwrap();
+        let (urgent, pressing) = mpsc::channel(URGENT_QUEUE);
+        let (commands, queue) = mpsc::channel(super::super::QUEUE);
+        let mut answers = Vec::new();
+        // All of them wait before the thread starts.
+        for known in 0..10 {
+            answers.push(ask(&commands, known).await);
+        }
+        for known in 100..102 {
+            let (append, answer) = message(known);
+            assert!(urgent.send(append).await.is_ok());
+            answers.push(answer);
+        }
+        let (sink, committed) = std::sync::mpsc::sync_channel(100);
+        let thread =
+            LogThread::start(log, pressing, queue, watch::channel(true).1, Arc::default(), move |group| {
+                sink.send(group.iter().map(|record| record.known).collect::<Vec<_>>()).unwrap();
+            })
+            .unwrap();
+        for answer in answers {
+            assert_eq!(answer.await, Ok(Ok(())));
+        }
+        assert!(commands.send(Command::Stop).await.is_ok());
+        thread.join();
+        let groups: Vec<Vec<u32>> = committed.iter().collect();
+        assert_eq!(groups, [(100..102).collect::<Vec<_>>(), (0..10).collect()]);
+    }
+
+    #[tokio::test]
+    async fn without_room_behind_it_only_what_is_urgent_is_taken() {
+        let (log, ..) = open(&Shared::default(), 0).unwrap();
+        let (urgent, pressing) = mpsc::channel(URGENT_QUEUE);
+        let (commands, queue) = mpsc::channel(8);
+        let (room, has_room) = watch::channel(false);
+        let thread = LogThread::start(log, pressing, queue, has_room, Arc::default(), |_| {}).unwrap();
+        assert!(ask(&commands, 1).await.await.unwrap().unwrap_err().contains("come again"));
+        let (append, answer) = message(2);
+        assert!(urgent.send(append).await.is_ok());
+        assert_eq!(answer.await, Ok(Ok(())));
+        room.send(true).unwrap();
+        assert_eq!(ask(&commands, 3).await.await, Ok(Ok(())));
+        assert!(commands.send(Command::Stop).await.is_ok());
+        thread.join();
+    }
+
+    #[tokio::test]
+    async fn what_is_urgent_is_finished_at_a_stop() {
+        let (log, ..) = open(&Shared::default(), 0).unwrap();
+        let (urgent, pressing) = mpsc::channel(URGENT_QUEUE);
+        let (commands, queue) = mpsc::channel(8);
+        assert!(commands.send(Command::Stop).await.is_ok());
+        let (append, answer) = message(1);
+        assert!(urgent.send(append).await.is_ok());
+        let thread =
+            LogThread::start(log, pressing, queue, watch::channel(true).1, Arc::default(), |_| {}).unwrap();
+        thread.join();
+        assert_eq!(answer.await, Ok(Ok(())));
+        assert!(urgent.send(message(2).0).await.is_err(), "the log has ended");
     }
 }

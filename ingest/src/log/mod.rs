@@ -57,7 +57,7 @@ pub use open::{OpenError, Opened};
 pub use record::MAX_PAYLOAD;
 pub use storage::{Folder, SegmentFile, Storage};
 pub(crate) use storage::{make_folder, sync_folder};
-pub(crate) use thread::{Append, Command, Committed, LogThread, QUEUE};
+pub(crate) use thread::{Append, Command, Committed, LogThread, QUEUE, URGENT_QUEUE};
 pub use writer::{Appended, Entry, Log};
 
 /// A record as read back.

@@ -1,19 +1,31 @@
 //! The thread that owns the log.
+//!
+//! Two queues lead to it. What is urgent (alarms, seal receipts) gets the next commit, and one of its own, so that it
+//! neither waits for what was there before nor is applied behind it. After each such commit the others have their
+//! turn: nobody starves. A place in the log is given at the commit, so overtaking changes nothing behind it: the state
+//! is a function of the log, now and at a replay. What is committed cannot be overtaken any more; therefore groups are
+//! small, and few may wait to be applied.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{Appended, Entry, Log, Storage};
 use crate::counters::{Counters, Part};
 
 /// Most messages that wait for the log. With 64 KiB each this is 64 MiB; senders then wait in their own tasks.
 pub(crate) const QUEUE: usize = 1024;
+/// Most urgent messages that wait: every gateway of a city may have some at once.
+pub(crate) const URGENT_QUEUE: usize = 1024;
 /// Most messages in one group commit.
 const MAX_GROUP: usize = 512;
-/// Most payload bytes in one group commit: some milliseconds of disk.
-const MAX_GROUP_BYTES: usize = 4 << 20;
+/// Most payload bytes in one group commit, by one message: some 25,000 readings, which take the pool some 20 ms. An
+/// alarm may have to wait for as many groups as may be on their way into the pool.
+const MAX_GROUP_BYTES: usize = 64 << 10;
+
+/// The answer while files are written more slowly than readings come in.
+const NO_ROOM: &str = "readings come in faster than they can be written to files: come again in a moment";
 
 /// A message on its way into the log.
 pub(crate) struct Append<T> {
@@ -53,22 +65,50 @@ pub(crate) struct LogThread {
 }
 
 impl LogThread {
-    /// Starts it. Durable groups go to `sink` in log order; when `sink` waits, the log waits.
+    /// Starts it. Durable groups go to `sink` in log order; when `sink` waits, the log waits. While there is no `room`
+    /// behind it, all but what is urgent is answered "not now": acknowledgements have an order, and those of alarms
+    /// would stand behind readings that wait.
     pub(crate) fn start<S: Storage, T: Send + 'static>(
         mut log: Log<S>,
+        mut urgent: mpsc::Receiver<Append<T>>,
         mut commands: mpsc::Receiver<Command<T>>,
+        room: watch::Receiver<bool>,
         counters: Arc<Counters>,
         mut sink: impl FnMut(Vec<Committed<T>>) + Send + 'static,
     ) -> std::io::Result<Self> {
+        // Only to wait for two queues at once.
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         let handle = std::thread::Builder::new().name("log".into()).spawn(move || {
             let mut group: Vec<Append<T>> = Vec::with_capacity(MAX_GROUP);
             let mut open = true;
             while open {
-                let Some(first) = commands.blocking_recv() else { break };
+                let mut command = runtime.block_on(async {
+                    tokio::select! {
+                        biased;
+                        Some(append) = urgent.recv() => {
+                            group.push(append);
+                            None
+                        }
+                        command = commands.recv() => {
+                            open = command.is_some();
+                            command
+                        }
+                    }
+                });
+                while group.len() < MAX_GROUP
+                    && let Ok(append) = urgent.try_recv()
+                {
+                    group.push(append);
+                }
+                commit(&mut log, &mut group, &counters, &mut sink);
+                command = command.or_else(|| commands.try_recv().ok());
                 let mut bytes = 0;
-                let mut command = Some(first);
                 while let Some(present) = command.take() {
                     match present {
+                        Command::Append(append) if !*room.borrow() => {
+                            // A sender that has gone away does not need the answer.
+                            let _ = append.done.send(Err(NO_ROOM.into()));
+                        }
                         Command::Append(append) => {
                             bytes += append.payload.len();
                             group.push(append);
@@ -80,6 +120,7 @@ impl LogThread {
                         }
                         Command::Stop => {
                             open = false;
+                            urgent.close();
                             commands.close();
                         }
                     }
@@ -88,12 +129,16 @@ impl LogThread {
                         command = commands.try_recv().ok();
                     }
                 }
-                while !group.is_empty() {
+                loop {
                     commit(&mut log, &mut group, &counters, &mut sink);
                     if !open {
+                        group.extend(std::iter::from_fn(|| urgent.try_recv().ok()));
                         while let Ok(Command::Append(append)) = commands.try_recv() {
                             group.push(append);
                         }
+                    }
+                    if group.is_empty() {
+                        break;
                     }
                 }
             }
@@ -115,6 +160,9 @@ fn commit<S: Storage, T>(
     counters: &Counters,
     sink: &mut impl FnMut(Vec<Committed<T>>),
 ) {
+    if group.is_empty() {
+        return;
+    }
     let before = log.position();
     let entries: Vec<Entry<'_>> = group
         .iter()
