@@ -29,7 +29,7 @@ const WITNESS: &str = "witness";
 /// Name of the file whose room the store gets when the disk is full.
 const BALLAST: &str = "ballast";
 /// Size of that file in bytes: four segments, enough for thousands of alarms.
-pub(super) const BALLAST_BYTES: u64 = 8 << 20;
+pub const BALLAST_BYTES: u64 = 8 << 20;
 
 /// Changes that are made together or not at all; of two to the same key the later counts.
 #[derive(Debug, Default)]
