@@ -297,7 +297,11 @@ impl Gateway {
     /// Whether nothing waits in it.
     pub fn is_drained(&self) -> bool {
         self.life.as_ref().is_some_and(|life| {
-            life.heads.is_empty() && life.keeps.is_empty() && !life.has_work && life.store.is_some()
+            life.batcher.next_timeout().is_none()
+                && life.heads.is_empty()
+                && life.keeps.is_empty()
+                && !life.has_work
+                && life.store.is_some()
         })
     }
 
@@ -532,7 +536,9 @@ impl Gateway {
             }
             for Send { token, lane, sequence } in sends {
                 let key = Key { store: life.heads.store, lane, sequence };
-                if sequence >= store.range(lane).start + SPAN + MAX_GROUP as u64 {
+                let forgets = life.work.forgets.iter().filter(|forget| forget.1 == lane);
+                let floor = forgets.map(|forget| forget.2).fold(store.range(lane).start, u64::max);
+                if sequence >= floor + SPAN {
                     return Err(broken(
                         "a lane is sent no further than its span",
                         format!("{} {key:?}", self.id),

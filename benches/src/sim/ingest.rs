@@ -66,6 +66,8 @@ pub struct Ingest<M> {
     pub losses: Vec<(usize, ToldLoss)>,
     /// Of so many frames of readings one is refused; 0: none.
     pub refuses_in: u64,
+    /// Whether a lane had more gaps than the ledger remembers.
+    pub has_too_many_gaps: bool,
 }
 
 fn rules(catalogue: &Arc<Catalogue>) -> Rules {
@@ -90,6 +92,7 @@ impl<M> Ingest<M> {
             durable: BTreeSet::new(),
             losses: Vec::new(),
             refuses_in: 0,
+            has_too_many_gaps: false,
         };
         ingest.recover(0)?;
         Ok(ingest)
@@ -131,7 +134,10 @@ impl<M> Ingest<M> {
                 }
                 return Taken::Durable;
             }
-            Standing::TooManyGaps => return Taken::Later,
+            Standing::TooManyGaps => {
+                self.has_too_many_gaps = true;
+                return Taken::Later;
+            }
             Standing::New | Standing::Lost => {}
         }
         if self.is_refused(&header) {

@@ -80,6 +80,8 @@ struct Pooled {
 #[derive(Debug, Default)]
 pub struct Truth {
     frames: BTreeMap<Key, Committed>,
+    /// Those of them that the store has not told of.
+    untold: Vec<Key>,
     /// Checksums of what was handed out for sending.
     handed: HashMap<Key, u32>,
     /// When each reading was taken, by sensor and number, in ms of the simulation.
@@ -103,6 +105,10 @@ impl Truth {
 
     /// A commit held these frames.
     pub fn committed(&mut self, store: u64, frames: &[Packed], is_told: bool) {
+        // Whatever an earlier attempt staged, this one decides.
+        self.untold.drain(..).for_each(|key| {
+            self.frames.remove(&key);
+        });
         for packed in frames {
             let key = Key { store, lane: packed.lane, sequence: packed.sequence };
             let (mut marks, mut clock) = (Vec::new(), ClockState::Synchronised);
@@ -112,12 +118,16 @@ impl Truth {
                 marks = batch.readings.iter().map(|r| (sensor(r.series), r.value.map(number_of))).collect();
             }
             self.frames.insert(key, Committed { is_told, marks, clock });
+            if !is_told {
+                self.untold.push(key);
+            }
         }
     }
 
     /// The store was opened again: what it had told is there, what it had not may be.
     pub fn reopened(&mut self, store: &Store<SimShelf>) -> Result<(), Broken> {
         let heads = store.heads();
+        self.untold.clear();
         for lane in Lane::ALL {
             let head = heads.lanes[lane as usize];
             let key = |sequence| Key { store: heads.store, lane, sequence };
@@ -179,7 +189,11 @@ impl Truth {
             committed += frame.marks.len() as u64;
             let rows = rows.0.get(&(gateway.clone(), key.store, key.sequence)).unwrap_or(&none);
             pooled += rows.len() as u64;
-            self.judge_frame(key, frame, rows, losses, &mut next_number)?;
+            self.judge_frame(key, frame, rows, losses, &mut next_number).map_err(|broken| {
+                let at_ingest =
+                    if durable(key) { "ingest answered for it" } else { "ingest never answered for it" };
+                Broken { what: format!("{gateway} {}; {at_ingest}", broken.what), ..broken }
+            })?;
         }
         let in_pool: u64 =
             rows.0.iter().filter(|((of, ..), _)| of == gateway).map(|(_, rows)| rows.len() as u64).sum();
@@ -190,7 +204,9 @@ impl Truth {
         }
         let is_unkept = |loss: &&ToldLoss| {
             let key = Key { store: loss.store, lane: loss.lane, sequence: loss.from };
-            !loss.is_thinned && loss.from == loss.to && !self.frames.contains_key(&key)
+            !loss.is_thinned
+                && loss.from == loss.to
+                && !self.frames.get(&key).is_some_and(|frame| frame.is_told)
         };
         let told = || losses.iter().filter(|loss| loss.lane == Lane::Reading);
         let unkept: u64 = told().filter(is_unkept).map(|loss| loss.count).sum();
@@ -228,7 +244,12 @@ impl Truth {
     ) -> Result<(), Broken> {
         let told = |thinned: bool| losses.iter().any(|loss| loss.is_thinned == thinned && loss.covers(key));
         if rows.len() < frame.marks.len() && !told(!rows.is_empty()) {
-            let what = format!("{key:?}: {} of {} readings are in the pool", rows.len(), frame.marks.len());
+            let what = format!(
+                "{key:?}: {} of {} readings are in the pool, clock {:?}",
+                rows.len(),
+                frame.marks.len(),
+                frame.clock
+            );
             return Err(broken("what is missing has its loss record", what));
         }
         for row in rows {
