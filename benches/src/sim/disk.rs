@@ -14,15 +14,6 @@ use gateway::buffer::shelf::{BALLAST_BYTES, Changes, Room, Shelf, Visit};
 const DISK_BYTES: u64 = 32 << 30;
 const FREE_BYTES: u64 = 16 << 30;
 
-/// What a failing call leaves behind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// Nothing was done.
-    Before,
-    /// It was done all the same.
-    After,
-}
-
 /// Keys and values, and what a power cut may take back.
 #[derive(Debug)]
 pub struct Disk {
@@ -37,8 +28,8 @@ pub struct Disk {
     /// The power goes at the call after so many more.
     dies_in: Option<u32>,
     is_dead: bool,
-    /// The next call that writes fails so, with the power on.
-    fails: Option<Fault>,
+    /// One of so many calls that write fails with the power on; 0: none.
+    fails_in: u32,
 }
 
 impl Disk {
@@ -54,7 +45,7 @@ impl Disk {
             ballast: false,
             dies_in: None,
             is_dead: false,
-            fails: None,
+            fails_in: 0,
         }
     }
 
@@ -73,9 +64,9 @@ impl Disk {
         self.dies_in = Some(calls);
     }
 
-    /// Makes the next call that writes fail.
-    pub fn fail(&mut self, fault: Fault) {
-        self.fails = Some(fault);
+    /// Makes one of so many calls that write fail, before or after the deed; 0: none.
+    pub fn fail(&mut self, one_in: u32) {
+        self.fails_in = one_in;
     }
 
     /// Others fill the disk but for so many bytes.
@@ -90,7 +81,7 @@ impl Disk {
 
     /// Nothing fails any more.
     pub fn heal(&mut self) {
-        (self.dies_in, self.fails) = (None, None);
+        (self.dies_in, self.fails_in) = (None, 0);
     }
 
     /// The power was away: of what was not synced some first part is there, and the rest never was.
@@ -141,14 +132,19 @@ impl Disk {
                 return error("power cut");
             }
         }
-        match self.fails.take() {
-            Some(Fault::Before) => return error("the disk does nothing"),
-            Some(Fault::After) => {
+        if self.fails_in > 0 && self.random.u32(..self.fails_in) == 0 {
+            if self.random.bool() {
                 work(self);
-                return error("the disk did it and says no");
             }
-            None => work(self),
+            // What it says need not be true either.
+            let is_full = self.random.u32(..3) == 0;
+            return if is_full {
+                Err(StoreError::Io(io::ErrorKind::StorageFull.into()))
+            } else {
+                error("the disk says no")
+            };
         }
+        work(self);
         Ok(())
     }
 }

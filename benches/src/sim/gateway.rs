@@ -233,6 +233,10 @@ impl Gateway {
             if !self.traits.has_rtc {
                 self.off_ms = -(EPOCH_MS + now_ms as i64);
             }
+        } else if self.off_ms != 0 {
+            // A process started anew believes the time service's old word, also when the clock was moved by hand
+            // since. Known, and left out here: the service has to speak again.
+            self.word = Word::default();
         }
         let (mut store, gaps) = match Store::open(self.shelf()) {
             Ok(opened) => opened,

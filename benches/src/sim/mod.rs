@@ -15,7 +15,8 @@
 //!
 //! # Not simulated
 //! sled and the file system under it (see `benches/power`), MQTT, TLS, the engine's threads, Parquet files, SQL, and
-//! the width of a line.
+//! the width of a line. A process that is started again after its clock was moved by hand: it believes the old word of
+//! the time service.
 //!
 //! # Layout
 //! - [`world`]: the events, the weather, the line

@@ -9,7 +9,6 @@ use gateway::buffer::Heads;
 use gateway::ship::Answer;
 use wire::{GatewayId, Lane, Receipt, Verdict};
 
-use super::disk::Fault;
 use super::gateway::{Gateway, Traits, Wish};
 use super::ingest::{Ingest, Taken};
 use super::truth::{Key, Rows, ToldLoss};
@@ -18,7 +17,7 @@ use super::{Broken, EPOCH_MS, Failure, Outcome, broken};
 /// Most gateways of a run.
 const MAX_GATEWAYS: usize = 3;
 /// How long the weather is bad, in ms.
-const STORM_MS: std::ops::Range<u64> = 120_000..900_000;
+const STORM_MS: std::ops::Range<u64> = 60_000..480_000;
 /// How long everything may take to drain in fine weather, in ms: the longest pauses of the shipper, some times over.
 const DRAIN_MS: u64 = 3_600_000;
 /// After that so much time goes by, in ms: nobody waits longer to learn the time.
@@ -32,6 +31,8 @@ const JITTER_MS: u64 = 30;
 const SLACK_MS: u64 = 5;
 /// After trouble an alarm's time is not measured for so long, in ms: the longest pause after "later".
 const UNREST_MS: u64 = 31_000;
+/// The longest that a lost receipt can hold up its lane beyond that, in ms.
+const LONGEST_PAUSE_MS: u64 = 330_000;
 /// Last events that a failure tells.
 const MAX_EVENTS: usize = 60;
 
@@ -367,7 +368,8 @@ impl World {
     fn step(&mut self, number: usize) -> Result<(), Broken> {
         let late = self.lines[number].watched.iter().find(|(_, until)| **until < self.now_ms);
         if let Some((key, until_ms)) = late {
-            let what = format!("gw-{number} {key:?} was due at {until_ms} ms");
+            let traits = &self.gateways[number].traits;
+            let what = format!("gw-{number} {key:?} was due at {until_ms} ms; {traits:?}");
             return Err(broken("a fresh alarm arrives within its bound", what));
         }
         let durable = &self.ingest.durable;
@@ -400,7 +402,7 @@ impl World {
     fn unrest(&mut self, gateway: usize) {
         let line = &mut self.lines[gateway];
         line.watched.clear();
-        line.calm_from_ms = self.now_ms + UNREST_MS;
+        line.calm_from_ms = line.calm_from_ms.max(self.now_ms + UNREST_MS);
     }
 
     /// Times a fresh alarm, if nothing stands in its way: it flies at once, whatever else does.
@@ -410,7 +412,11 @@ impl World {
         // Half of what the broker takes, eight at most, is for alarms alone.
         let reserved = usize::from(life.receive_maximum / 2).min(8);
         let is_calm = line.calm_from_ms <= self.now_ms && life.ship.figures().online && self.ingest.is_up();
-        if is_calm && line.watched.len() < reserved {
+        if is_calm
+            && self.gateways[gateway]
+                .heads()
+                .is_some_and(|heads| heads.backlog(Lane::Alarm) <= reserved as u64)
+        {
             let there_ms = self.now_ms + line.pipe.delay_ms + JITTER_MS + COMMIT_MS.end + SLACK_MS;
             line.watched.insert(key, there_ms);
         }
@@ -521,6 +527,10 @@ impl World {
             if !self.is_storm || self.random.u32(..20) > 0 {
                 let delay_ms = self.lines[mail.gateway].delay_ms;
                 self.after(delay_ms..delay_ms + 2_000, Event::Receipt { gateway: mail.gateway, receipt });
+            } else {
+                // Its lane is sent again after patience and a pause, and a fresh alarm shares the pause.
+                self.unrest(mail.gateway);
+                self.lines[mail.gateway].calm_from_ms += LONGEST_PAUSE_MS;
             }
         } else if verdict == Verdict::Durable {
             self.answer(mail, Answer::Durable);
@@ -591,8 +601,8 @@ impl World {
             PowerCutInCall => self.gateways[number].disk.borrow_mut().die_in(self.random.u32(..8)),
             Kill if runs => self.crash(number, false),
             DiskFails => {
-                let fault = if self.random.bool() { Fault::Before } else { Fault::After };
-                self.gateways[number].disk.borrow_mut().fail(fault);
+                let one_in = [0, 4, 30][self.random.usize(..3)];
+                self.gateways[number].disk.borrow_mut().fail(one_in);
             }
             DiskFull => {
                 self.gateways[number].disk.borrow_mut().fill(self.random.u64(..20_000));
