@@ -369,6 +369,7 @@ impl Gateway {
             }
             for fault in life.judge.silent(mono_ms).into_iter().filter(|_| samples) {
                 life.judged(mono_ms, fault);
+                self.truth.made += 1;
             }
         }
         if mono_ms >= life.saved_ms + SAVE_EVERY_MS {
@@ -377,6 +378,7 @@ impl Gateway {
         }
         if samples && mono_ms >= life.sampled_ms + self.traits.every_ms {
             life.sampled_ms = mono_ms;
+            let mut made = 0;
             for (sensor, taken_ms) in (0..).zip(&mut self.truth.taken_ms) {
                 let base = if is_fire { HOT } else { CALM + f64::from(self.random.u32(..3)) };
                 let value = if is_mute || self.random.u32(..200) == 0 {
@@ -388,8 +390,10 @@ impl Gateway {
                 };
                 if let Some(judged) = life.judge.judge(mono_ms, &Sample { sensor, mono_ms, value }) {
                     life.judged(mono_ms, judged);
+                    made += 1;
                 }
             }
+            self.truth.made += made;
         }
         let batch = if samples { life.batcher.timeout(mono_ms) } else { life.batcher.close() };
         if let Some(batch) = batch {

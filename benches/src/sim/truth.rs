@@ -86,6 +86,8 @@ pub struct Truth {
     handed: HashMap<Key, u32>,
     /// When each reading was taken, by sensor and number, in ms of the simulation.
     pub taken_ms: Vec<Vec<u64>>,
+    /// Readings that were judged, faults too: what a crash took from memory among them.
+    pub made: u64,
 }
 
 /// The number that a value carries.
@@ -211,6 +213,10 @@ impl Truth {
         let told = || losses.iter().filter(|loss| loss.lane == Lane::Reading);
         let unkept: u64 = told().filter(is_unkept).map(|loss| loss.count).sum();
         let lost: u64 = told().map(|loss| loss.count).sum();
+        if committed + unkept > self.made {
+            let what = format!("{gateway}: {} made, {committed} committed and {unkept} given up", self.made);
+            return Err(broken("what is told as given up was not kept", what));
+        }
         if committed + unkept != pooled + lost {
             let what = format!(
                 "{gateway}: {committed} committed and {unkept} given up, but {pooled} pooled and {lost} told as lost"
