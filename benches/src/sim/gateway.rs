@@ -271,7 +271,7 @@ impl Gateway {
             books: Books::new(self.id.clone(), gauges, budget, gaps),
             keeps: VecDeque::new(),
             work: Work::default(),
-            staged: (0, Vec::new()),
+            staged: Staged::default(),
             has_work: false,
             ship: Ship::new(limits, self.random.u64(..), 0),
             ladder: Ladder::new(ladder::Limits { restart_ms: Some(1_800_000), reboot_after: 0 }, self.rungs),
@@ -426,14 +426,11 @@ impl Gateway {
         }
         if !life.has_work {
             life.has_work = true;
-            life.staged = (0, Vec::new());
+            life.staged = Staged::default();
             let count = life.keeps.len().min(MAX_GROUP);
             life.work.keeps = life.keeps.drain(..count).collect();
         }
         let stamp = Stamp { boot: life.boot, clock: life.estimate.clock(), mono_ms };
-        if life.books.disk_full {
-            life.books.give_up_readings(&mut life.work);
-        }
         for _ in 0..MAX_TRIES {
             if self.disk.borrow().is_dead() {
                 return Ok(());
@@ -447,16 +444,16 @@ impl Gateway {
                         empty.insert(store)
                     }
                 };
-                life.books.attempt(store, &life.work, &mut life.staged, false, stamp)
+                life.books.attempt(store, &mut life.work, &mut life.staged, false, stamp)
             })();
             let told = attempt.is_ok();
-            self.truth.committed(life.staged.0, &life.staged.1, told);
-            let largest = life.staged.1.iter().map(|frame| frame.bytes.len() as u64).max();
+            self.truth.committed(life.staged.store, &life.staged.frames, told);
+            let largest = life.staged.frames.iter().map(|frame| frame.bytes.len() as u64).max();
             self.largest_frame = self.largest_frame.max(largest.unwrap_or(0));
             match attempt {
                 Ok(_) => {
-                    let alarms = life.staged.1.iter().filter(|frame| frame.lane == Lane::Alarm);
-                    let key = |sequence| Key { store: life.staged.0, lane: Lane::Alarm, sequence };
+                    let alarms = life.staged.frames.iter().filter(|frame| frame.lane == Lane::Alarm);
+                    let key = |sequence| Key { store: life.staged.store, lane: Lane::Alarm, sequence };
                     wishes.extend(alarms.map(|frame| Wish::AlarmKept(key(frame.sequence))));
                     life.has_work = false;
                     life.work = Work::default();
@@ -467,7 +464,6 @@ impl Gateway {
                     if error.kind() == io::ErrorKind::StorageFull && !life.books.disk_full {
                         self.disk.borrow_mut().free_ballast();
                         life.books.disk_full = true;
-                        life.books.give_up_readings(&mut life.work);
                     }
                 }
                 Err(error) => return Err(broken("the store is never damaged", error.to_string())),

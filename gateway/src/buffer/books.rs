@@ -53,8 +53,16 @@ impl Work {
     }
 }
 
-/// The frames of a commit that was begun, and the store they are for.
-pub type Staged = (u64, Vec<Packed>);
+/// A commit that was begun.
+#[derive(Debug, Default)]
+pub struct Staged {
+    /// The store it is for.
+    pub store: u64,
+    /// Its frames.
+    pub frames: Vec<Packed>,
+    /// Readings given up that it tells of.
+    unkept: u64,
+}
 
 /// What is carried from one commit to the next.
 #[derive(Debug)]
@@ -99,17 +107,6 @@ impl Books {
         frame
     }
 
-    /// Takes readings out of the work and counts them.
-    pub fn give_up_readings(&self, work: &mut Work) {
-        work.keeps.retain(|(payload, _)| {
-            let gives_up = matches!(payload.lane(), Lane::Reading | Lane::Frame);
-            if gives_up {
-                self.gauges.unkept.fetch_add(payload.items() as u64, Ordering::Relaxed);
-            }
-            !gives_up
-        });
-    }
-
     /// Commits the work; the bytes of its frames. After a failure, call it again with the same `staged`, and with the
     /// store opened anew. Removals alone are made durable only with `sync`.
     ///
@@ -118,11 +115,26 @@ impl Books {
     pub fn attempt<S: Shelf>(
         &mut self,
         store: &mut Store<S>,
-        work: &Work,
+        work: &mut Work,
         staged: &mut Staged,
         sync: bool,
         now: Stamp,
     ) -> Result<u64, StoreError> {
+        // A commit is all or nothing: after a failed one, its first frame tells whether it came through.
+        if let Some(first) = staged.frames.first()
+            && staged.store == store.id()
+            && store.next(first.lane) > first.sequence
+        {
+            self.gaps.retain(|(lane, from, _)| !store.is_explained(*lane, *from));
+            guarded(|| store.commit())?;
+            self.gauges.unkept.fetch_sub(std::mem::take(&mut staged.unkept), Ordering::Relaxed);
+            return Ok(0);
+        }
+        *staged = Staged { store: store.id(), ..Staged::default() };
+        // Only now: what came through was not given up.
+        if self.disk_full {
+            self.give_up_readings(work);
+        }
         let (gateway, gauges, gaps) = (&self.gateway, &self.gauges, &mut self.gaps);
         // Readings given up share one record now and then, and the last ones get theirs when all is well again.
         let unkept = gauges.unkept.load(Ordering::Relaxed);
@@ -133,15 +145,6 @@ impl Books {
         let mut allowance =
             (self.thin_allowance + waited_ms.saturating_mul(THIN_BYTES_PER_MS)).min(MAX_THIN_BYTES);
         let written: u64 = guarded(|| {
-            // A commit is all or nothing: after a failed one, its first frame tells whether it came through.
-            if let (id, [first, ..]) = (staged.0, staged.1.as_slice())
-                && id == store.id()
-                && store.next(first.lane) > first.sequence
-            {
-                gaps.retain(|(lane, from, _)| !store.is_explained(*lane, *from));
-                return store.commit().map(|()| 0);
-            }
-            staged.1.clear();
             let id = store.id();
             let mut losses: Vec<Loss> = Vec::new();
             for &(lane, from, to) in gaps.iter() {
@@ -174,25 +177,25 @@ impl Books {
             }
             if tells_unkept {
                 losses.push(store.skip(Lane::Reading, unkept, now));
+                staged.unkept = unkept;
             }
             let is_gap = |loss: &&Loss| matches!(loss.reason, LossReason::Quota | LossReason::Corrupt);
             let lost: u64 = losses.iter().filter(is_gap).map(|loss| loss.to - loss.from + 1).sum();
             let thinned: u64 =
                 losses.iter().filter(|l| l.reason == LossReason::Thinned).map(|loss| loss.count).sum();
             for (payload, rules) in &work.keeps {
-                stage(store, gateway, gauges, payload.clone(), &mut staged.1);
+                stage(store, gateway, gauges, payload.clone(), &mut staged.frames);
                 for memory in rules {
                     store.remember_rule(gateway, &memory.rule, memory.events.clone(), now);
                 }
             }
             for losses in losses.chunks(MAX_LOSSES) {
                 let losses = Losses { boot: now.boot, clock: now.clock, losses: losses.to_vec() };
-                stage(store, gateway, gauges, Payload::Losses(losses), &mut staged.1);
+                stage(store, gateway, gauges, Payload::Losses(losses), &mut staged.frames);
             }
-            staged.0 = id;
             #[cfg(test)]
             work.trip(&[super::Fail::Panic, super::Fail::Before])?;
-            if staged.1.is_empty() && !sync {
+            if staged.frames.is_empty() && !sync {
                 // Removals alone may be lost in a power cut: they cost a repeat, which ingest recognises.
                 store.apply()?;
             } else {
@@ -210,7 +213,7 @@ impl Books {
                 gauges.unkept.fetch_sub(unkept, Ordering::Relaxed);
             }
             gaps.clear();
-            Ok(staged.1.iter().map(|frame| frame.bytes.len() as u64).sum())
+            Ok(staged.frames.iter().map(|frame| frame.bytes.len() as u64).sum())
         })?;
         self.thin_allowance = allowance + written / 100 * THIN_WRITTEN_PERCENT;
         if tells_unkept {
@@ -220,6 +223,17 @@ impl Books {
         gauges.kept_bytes.fetch_add(written, Ordering::Relaxed);
         gauges.set_aside.store(store.set_aside_frames() as u64, Ordering::Relaxed);
         Ok(written)
+    }
+
+    /// Takes readings out of the work and counts them.
+    fn give_up_readings(&self, work: &mut Work) {
+        work.keeps.retain(|(payload, _)| {
+            let gives_up = matches!(payload.lane(), Lane::Reading | Lane::Frame);
+            if gives_up {
+                self.gauges.unkept.fetch_add(payload.items() as u64, Ordering::Relaxed);
+            }
+            !gives_up
+        });
     }
 }
 

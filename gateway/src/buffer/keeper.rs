@@ -224,10 +224,7 @@ impl Keeper {
 
     /// Does the work until it is done: over a disk that refuses, over a store that breaks.
     fn carry_out(&mut self, work: &mut Work, sync: bool) {
-        let mut staged: Staged = (0, Vec::new());
-        if self.books.disk_full {
-            self.books.give_up_readings(work);
-        }
+        let mut staged = Staged::default();
         loop {
             self.beat();
             match self.attempt(work, &mut staged, sync) {
@@ -246,7 +243,6 @@ impl Keeper {
                         tracing::error!(%error, "the room held back cannot be freed");
                     }
                     self.books.disk_full = true;
-                    self.books.give_up_readings(work);
                 }
                 Err(StoreError::Damaged(why)) => {
                     // Dropping it could hang on locks that the panic left behind: it is leaked instead.
@@ -289,7 +285,7 @@ impl Keeper {
         }
     }
 
-    fn attempt(&mut self, work: &Work, staged: &mut Staged, sync: bool) -> Result<(), StoreError> {
+    fn attempt(&mut self, work: &mut Work, staged: &mut Staged, sync: bool) -> Result<(), StoreError> {
         let now = (self.stamp)();
         if self.store.is_none() {
             let (store, gaps) = open_or_begin(&self.dir, &self.stamp, &self.books.gauges)?;
