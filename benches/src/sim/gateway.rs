@@ -22,8 +22,8 @@ use gateway::judge::{Judge, Rules};
 use gateway::ladder::{self, Ladder, Rungs};
 use gateway::ship::{Action, Answer, Limits, Send, Ship};
 use wire::{
-    AlarmEvent, Alarms, Area, BootId, Clock, ClockState, Datum, GatewayId, Health, Lane, Level, NameError,
-    Payload, Place, SensorName,
+    AlarmEvent, Alarms, Area, BootId, Datum, GatewayId, Health, Lane, Level, NameError, Payload, Place,
+    SensorName,
 };
 
 use super::disk::{Disk, SimShelf};
@@ -577,16 +577,6 @@ impl Gateway {
         if let Some(life) = &mut self.life {
             life.ship.answered(mono_ms, token, answer);
         }
-    }
-
-    /// Whether it knows the time.
-    pub fn clock(&self) -> Option<Clock> {
-        self.life.as_ref().map(|life| life.estimate.clock())
-    }
-
-    /// Whether it is sure of the time.
-    pub fn is_synchronised(&self) -> bool {
-        self.clock().is_some_and(|clock| clock.state == ClockState::Synchronised)
     }
 }
 

@@ -411,7 +411,10 @@ impl World {
         let line = &mut self.lines[gateway];
         // Half of what the broker takes, eight at most, is for alarms alone.
         let reserved = usize::from(life.receive_maximum / 2).min(8);
-        let is_calm = line.calm_from_ms <= self.now_ms && life.ship.figures().online && self.ingest.is_up();
+        let is_calm = line.calm_from_ms <= self.now_ms
+            && life.ship.figures().online
+            && self.ingest.is_up()
+            && !line.pipe.is_half_open;
         if is_calm
             && self.gateways[gateway]
                 .heads()
@@ -472,7 +475,9 @@ impl World {
         let at_ms = pipe.there_ms;
         if self.climate.doubles_in > 0 && self.random.u32(..self.climate.doubles_in) == 0 {
             let bytes = bytes.clone();
-            self.after(late_ms..late_ms + 20_000, Event::Frame { mail, lane, bytes });
+            // Both may come in one commit of ingest, or far apart.
+            let apart_ms = [1, 20_000][self.random.usize(..2)];
+            self.after(late_ms..late_ms + apart_ms, Event::Frame { mail, lane, bytes });
         }
         self.at(at_ms, Event::Frame { mail, lane, bytes });
     }
@@ -695,9 +700,4 @@ impl World {
         self.outcome = Outcome { digest, readings, lost, ..self.outcome };
         Ok(())
     }
-}
-
-/// The moment of the simulation as wall time, for people.
-pub fn wall_ms(now_ms: u64) -> i64 {
-    EPOCH_MS + now_ms as i64
 }
