@@ -14,6 +14,9 @@ use gateway::buffer::shelf::{BALLAST_BYTES, Changes, Room, Shelf, Visit};
 const DISK_BYTES: u64 = 32 << 30;
 const FREE_BYTES: u64 = 16 << 30;
 
+/// What changes replaced: keys, and their values before.
+type Replaced = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+
 /// Keys and values, and what a power cut may take back.
 #[derive(Debug)]
 pub struct Disk {
@@ -21,7 +24,7 @@ pub struct Disk {
     live: BTreeMap<Vec<u8>, Vec<u8>>,
     bytes: u64,
     /// What each apply since the last sync replaced, oldest first.
-    unsynced: Vec<Vec<(Vec<u8>, Option<Vec<u8>>)>>,
+    unsynced: Vec<Replaced>,
     witness: Vec<u8>,
     free_bytes: u64,
     ballast: bool,

@@ -12,7 +12,7 @@ use wire::{GatewayId, Lane, Receipt, Verdict};
 use super::gateway::{Gateway, Traits, Wish};
 use super::ingest::{Ingest, Taken};
 use super::truth::{Key, Rows, ToldLoss};
-use super::{Broken, EPOCH_MS, Failure, Outcome, broken};
+use super::{Broken, Failure, Outcome, broken};
 
 /// Most gateways of a run.
 const MAX_GATEWAYS: usize = 3;
