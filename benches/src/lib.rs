@@ -23,6 +23,7 @@
 //! - [`order`]: in which order a backlog came in
 //! - [`pool`]: the readings files, read as a stranger would
 //! - [`power`]: what a recorded disk holds after a power cut, and whether that will do
+//! - [`sim`]: the whole system in virtual time, from one seed
 //! - [`segments`]: ingest's log, read as its documentation describes it
 //! - [`table`]: figures in columns, and what repeated runs say
 //! - [`process`]: what the kernel says about a process
@@ -35,6 +36,7 @@
 //! - `hostile`: random and mutated packets between well-behaved ones
 //! - `audit`: 0 lost, 0 doubled, from the boxes' counters to the Parquet files
 //! - `power`: the tool of `benches/power/run`: power cuts and `kill -9` of one gateway, judged by its promises
+//! - `sim`: thousands of simulated cities, each held against the promises
 //! - `kills`: `kill -9` and long stops in full flow, each judged by the audit
 
 pub mod city;
@@ -55,6 +57,7 @@ pub mod roles;
 pub mod segments;
 pub mod sequences;
 pub mod siege;
+pub mod sim;
 pub mod storm;
 pub mod street;
 pub mod supervise;

@@ -49,6 +49,13 @@ const MARKERS: [&str; 2] = ["/run/systemd/timesync/synchronized", "/run/watchfir
 pub struct Word([Option<i64>; MARKERS.len()]);
 
 impl Word {
+    /// The word of one service, given when the wall clock showed `at_ms`, in ms since 1970.
+    pub fn given(at_ms: i64) -> Self {
+        let mut word = Self::default();
+        word.0[0] = Some(at_ms);
+        word
+    }
+
     /// Whether any service has spoken in this start of the box.
     fn is_given(self) -> bool {
         self.0.iter().any(Option::is_some)

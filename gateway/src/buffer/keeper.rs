@@ -10,14 +10,13 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
-use wire::status::MAX_LOSSES;
-use wire::{AlarmEvent, GatewayId, Lane, Loss, LossReason, Losses, Payload};
+use wire::{AlarmEvent, GatewayId, Lane};
 
-use super::room::{Budget, Steering, free_floor};
+use super::books::{Books, Staged, Work};
+use super::room::{Steering, free_floor};
 use super::shelf::{BALLAST_BYTES, Room, SledShelf};
 use super::store::{Gap, Store};
-use super::{Buffer, COMMANDS, Command, Gauges, Heads, OpenError, Opened, RuleMemory, StoreError};
-use crate::batch::{Packed, pack};
+use super::{Buffer, COMMANDS, Command, Gauges, Heads, OpenError, Opened, StoreError};
 use crate::clock::Stamp;
 
 /// Most commands in one commit: bounds what a failed commit must do again.
@@ -33,14 +32,6 @@ const WITNESS_EVERY_MS: u64 = 60_000;
 pub(super) const DAMAGED: &str = "buffer.damaged-";
 /// Damaged stores kept for a look, so that a dying disk does not fill itself with them.
 const KEEP_DAMAGED: usize = 2;
-/// Thinning may read this many bytes for each 100 that are written: sled cannot clean up after more at disk speed…
-const THIN_WRITTEN_PERCENT: u64 = 12;
-/// …and so many in each ms beside, far above what sensors write…
-const THIN_BYTES_PER_MS: u64 = 64;
-/// …but so many in one commit, which bounds how long an alarm waits for it, to some 10 ms on a slow box.
-const MAX_THIN_BYTES: u64 = 256 << 10;
-/// Readings that were given up get their loss record this often, in ms: many small ones would fill the disk.
-const UNKEPT_EVERY_MS: u64 = 30_000;
 /// With less than this free the disk counts as full, in bytes: the largest group of readings still fits.
 const LEAST_FREE_BYTES: u64 = 2 << 20;
 /// Pause before the disk is tried again.
@@ -51,55 +42,18 @@ type Clockwork = Box<dyn Fn() -> Stamp + Send>;
 
 struct Keeper {
     dir: PathBuf,
-    gateway: GatewayId,
     steering: Steering,
     stamp: Clockwork,
-    gauges: Arc<Gauges>,
     heads: watch::Sender<Heads>,
     stopping: Arc<AtomicBool>,
     /// `None` while the disk refuses to open it.
     store: Option<Store<SledShelf>>,
-    budget: Budget,
-    /// Bytes that thinning may read, and when time last added to them, in ms.
-    thin_allowance: u64,
-    thin_ms: u64,
-    /// The ballast is gone, and readings are given up.
-    disk_full: bool,
-    /// When readings that were given up last got a loss record.
-    unkept_ms: u64,
-    /// Gaps without a loss record yet.
-    gaps: Vec<Gap>,
+    books: Books,
     usage_ms: u64,
     witness_ms: u64,
     written_since_usage: u64,
     /// Held while the thread lives: another process on the same folder is refused.
     _lock: File,
-}
-
-/// The parts of a group of commands that change the store.
-#[derive(Default)]
-struct Work {
-    keeps: Vec<(Payload, Vec<RuleMemory>)>,
-    forgets: Vec<(u64, Lane, u64)>,
-    asides: Vec<(u64, Lane, u64, u8)>,
-    #[cfg(test)]
-    fail: std::cell::Cell<Option<super::Fail>>,
-}
-
-impl Work {
-    /// Where a test makes the commit fail; nothing else does.
-    #[cfg(test)]
-    fn trip(&self, here: &[super::Fail]) -> Result<(), StoreError> {
-        match self.fail.get().filter(|fail| here.contains(fail)) {
-            None => return Ok(()),
-            Some(super::Fail::Panic) => {
-                self.fail.set(None);
-                panic!("as sled does");
-            }
-            Some(super::Fail::Before | super::Fail::After) => self.fail.set(None),
-        }
-        Err(StoreError::Io(std::io::ErrorKind::StorageFull.into()))
-    }
 }
 
 /// Runs what may panic on a damaged store.
@@ -147,19 +101,12 @@ pub(super) fn start(
     let mut steering = Steering::new(quota_bytes);
     let keeper = Keeper {
         dir: dir.clone(),
-        gateway: gateway.clone(),
         steering,
         stamp,
-        gauges: Arc::clone(&gauges),
         heads,
         stopping: Arc::clone(&stopping),
-        budget: steering.look(store.room()),
+        books: Books::new(gateway.clone(), Arc::clone(&gauges), steering.look(store.room()), gaps),
         store: Some(store),
-        thin_allowance: 0,
-        thin_ms: 0,
-        disk_full: false,
-        unkept_ms: 0,
-        gaps,
         usage_ms: 0,
         witness_ms: 0,
         written_since_usage: 0,
@@ -226,7 +173,7 @@ impl Keeper {
             self.beat();
             let mut group = Vec::new();
             // Gaps found by the scan want their loss records before anything else.
-            if self.gaps.is_empty() {
+            if self.books.gaps.is_empty() {
                 match runtime.block_on(async { timeout(wait, queue.recv()).await }) {
                     Ok(Some(command)) => group.push(command),
                     Ok(None) => group.push(Command::Stop),
@@ -245,7 +192,7 @@ impl Keeper {
 
     /// A sign of life.
     fn beat(&self) {
-        set(&self.gauges.beat_ms, (self.stamp)().mono_ms);
+        set(&self.books.gauges.beat_ms, (self.stamp)().mono_ms);
     }
 
     /// Carries out a group of commands; whether it was the last.
@@ -285,67 +232,47 @@ impl Keeper {
 
     fn read(&mut self, wanted: &[(Lane, u64)]) -> Vec<Option<Vec<u8>>> {
         let Some(store) = &mut self.store else { return vec![None; wanted.len()] };
-        let mut frames = Vec::with_capacity(wanted.len());
-        for &(lane, sequence) in wanted {
-            let frame = match guarded(|| store.hand_out(lane, sequence)) {
-                Ok(frame) => frame,
-                Err(error) => {
-                    // The next commit fails too, and sees to it.
-                    tracing::warn!(%error, lane = lane.as_str(), sequence, "a frame could not be read");
-                    None
-                }
-            };
-            let gap = (lane, sequence, sequence);
-            let expected = store.range(lane).contains(&sequence) && !store.is_explained(lane, sequence);
-            if frame.is_none() && expected && !self.gaps.contains(&gap) {
-                self.gaps.push(gap);
-            }
-            frames.push(frame);
-        }
-        frames
+        let books = &mut self.books;
+        wanted.iter().map(|&(lane, sequence)| books.hand_out(store, lane, sequence)).collect()
     }
 
     /// Does the work until it is done: over a disk that refuses, over a store that breaks.
     fn carry_out(&mut self, work: &mut Work, sync: bool) {
-        let mut staged: (u64, Vec<Packed>) = (0, Vec::new());
+        let mut staged = Staged::default();
         // Seen before sled sees it, the store stays open and what waits in it goes on being sent.
         let free_bytes = self.store.as_ref().map_or(u64::MAX, |store| store.room().free_bytes);
         if free_bytes < LEAST_FREE_BYTES {
             self.note_full_disk();
         }
-        if self.disk_full {
-            self.give_up_readings(work);
-        }
         loop {
             self.beat();
             match self.attempt(work, &mut staged, sync) {
                 Ok(()) => {
-                    self.gauges.refuses.store(false, Ordering::Relaxed);
+                    self.books.gauges.refuses.store(false, Ordering::Relaxed);
                     break;
                 }
                 Err(StoreError::Io(error))
-                    if error.kind() == std::io::ErrorKind::StorageFull && !self.disk_full =>
+                    if error.kind() == std::io::ErrorKind::StorageFull && !self.books.disk_full =>
                 {
                     self.note_full_disk();
                     self.drop_store();
                     if let Err(error) = SledShelf::free_ballast(&self.dir) {
                         tracing::error!(%error, "the room held back cannot be freed");
                     }
-                    self.give_up_readings(work);
                 }
                 Err(StoreError::Damaged(why)) => {
                     // Dropping it could hang on locks that the panic left behind: it is leaked instead.
                     std::mem::forget(self.store.take());
                     let now = (self.stamp)();
                     if let Err(error) =
-                        rename_aside(&self.dir, now.clock.wall_ms(now.mono_ms), &why, &self.gauges)
+                        rename_aside(&self.dir, now.clock.wall_ms(now.mono_ms), &why, &self.books.gauges)
                     {
                         tracing::error!(%error, "the damaged store cannot be renamed");
                         std::thread::sleep(RETRY);
                     }
                 }
                 Err(error) => {
-                    self.gauges.refuses.store(true, Ordering::Relaxed);
+                    self.books.gauges.refuses.store(true, Ordering::Relaxed);
                     tracing::error!(%error, waiting = work.keeps.len(), "the buffer cannot be written: trying again");
                     self.drop_store();
                     if self.stopping.load(Ordering::Relaxed) {
@@ -368,7 +295,7 @@ impl Keeper {
     }
 
     fn note_full_disk(&mut self) {
-        if !std::mem::replace(&mut self.disk_full, true) {
+        if !std::mem::replace(&mut self.books.disk_full, true) {
             tracing::error!(
                 "磁盘已满，暂不保存读数 the disk is full: readings are given up and counted, alarms go on with the room held back for them"
             );
@@ -382,127 +309,16 @@ impl Keeper {
         }
     }
 
-    /// Takes readings out of the work and counts them.
-    fn give_up_readings(&self, work: &mut Work) {
-        work.keeps.retain(|(payload, _)| {
-            let gives_up = matches!(payload.lane(), Lane::Reading | Lane::Frame);
-            if gives_up {
-                self.gauges.unkept.fetch_add(payload.items() as u64, Ordering::Relaxed);
-            }
-            !gives_up
-        });
-    }
-
-    fn attempt(
-        &mut self,
-        work: &Work,
-        staged: &mut (u64, Vec<Packed>),
-        sync: bool,
-    ) -> Result<(), StoreError> {
+    fn attempt(&mut self, work: &mut Work, staged: &mut Staged, sync: bool) -> Result<(), StoreError> {
         let now = (self.stamp)();
         if self.store.is_none() {
-            let (store, gaps) = open_or_begin(&self.dir, &self.stamp, &self.gauges)?;
+            let (store, gaps) = open_or_begin(&self.dir, &self.stamp, &self.books.gauges)?;
             self.store = Some(store);
-            self.gaps.extend(gaps);
+            self.books.gaps.extend(gaps);
         }
         let Some(store) = &mut self.store else { return Ok(()) };
-        let (gateway, gauges, gaps) = (&self.gateway, &self.gauges, &mut self.gaps);
-        // Readings given up share one record now and then, and the last ones get theirs when all is well again.
-        let unkept = gauges.unkept.load(Ordering::Relaxed);
-        let tells_unkept =
-            unkept > 0 && (!self.disk_full || now.mono_ms.saturating_sub(self.unkept_ms) >= UNKEPT_EVERY_MS);
-        let budget = self.budget;
-        let waited_ms = now.mono_ms.saturating_sub(std::mem::replace(&mut self.thin_ms, now.mono_ms));
-        let mut allowance =
-            (self.thin_allowance + waited_ms.saturating_mul(THIN_BYTES_PER_MS)).min(MAX_THIN_BYTES);
-        let written: u64 = guarded(|| {
-            // A commit is all or nothing: after a failed one, its first frame tells whether it came through.
-            if let (id, [first, ..]) = (staged.0, staged.1.as_slice())
-                && id == store.id()
-                && store.next(first.lane) > first.sequence
-            {
-                gaps.retain(|(lane, from, _)| !store.is_explained(*lane, *from));
-                return store.commit().map(|()| 0);
-            }
-            staged.1.clear();
-            let id = store.id();
-            let mut losses: Vec<Loss> = Vec::new();
-            for &(lane, from, to) in gaps.iter() {
-                store.explain(lane, from, to);
-                losses.push(Loss {
-                    lane,
-                    from,
-                    to,
-                    count: 0,
-                    reason: LossReason::Corrupt,
-                    mono_ms: now.mono_ms,
-                });
-            }
-            for &(_, lane, sequence, reason) in work.asides.iter().filter(|(of, ..)| *of == id) {
-                losses.extend(store.put_aside(lane, sequence, reason, now)?);
-            }
-            for &(_, lane, below) in work.forgets.iter().filter(|(of, ..)| *of == id) {
-                store.forget(lane, below);
-            }
-            for loss in store.make_room(budget, &mut allowance, now)? {
-                tracing::warn!(
-                    lane = loss.lane.as_str(),
-                    items = loss.count,
-                    from = loss.from,
-                    to = loss.to,
-                    reason = ?loss.reason,
-                    "the quota is full: the oldest make room"
-                );
-                losses.push(loss);
-            }
-            if tells_unkept {
-                losses.push(store.skip(Lane::Reading, unkept, now));
-            }
-            let is_gap = |loss: &&Loss| matches!(loss.reason, LossReason::Quota | LossReason::Corrupt);
-            let lost: u64 = losses.iter().filter(is_gap).map(|loss| loss.to - loss.from + 1).sum();
-            let thinned: u64 =
-                losses.iter().filter(|l| l.reason == LossReason::Thinned).map(|loss| loss.count).sum();
-            for (payload, rules) in &work.keeps {
-                stage(store, gateway, gauges, payload.clone(), &mut staged.1);
-                for memory in rules {
-                    store.remember_rule(gateway, &memory.rule, memory.events.clone(), now);
-                }
-            }
-            for losses in losses.chunks(MAX_LOSSES) {
-                let losses = Losses { boot: now.boot, clock: now.clock, losses: losses.to_vec() };
-                stage(store, gateway, gauges, Payload::Losses(losses), &mut staged.1);
-            }
-            staged.0 = id;
-            #[cfg(test)]
-            work.trip(&[super::Fail::Panic, super::Fail::Before])?;
-            if staged.1.is_empty() && !sync {
-                // Removals alone may be lost in a power cut: they cost a repeat, which ingest recognises.
-                store.apply()?;
-            } else {
-                store.commit()?;
-                gauges.commits.fetch_add(1, Ordering::Relaxed);
-                if sync {
-                    store.write_witness()?;
-                }
-            }
-            #[cfg(test)]
-            work.trip(&[super::Fail::After])?;
-            gauges.lost_frames.fetch_add(lost, Ordering::Relaxed);
-            gauges.thinned.fetch_add(thinned, Ordering::Relaxed);
-            if tells_unkept {
-                gauges.unkept.fetch_sub(unkept, Ordering::Relaxed);
-            }
-            gaps.clear();
-            Ok(staged.1.iter().map(|frame| frame.bytes.len() as u64).sum())
-        })?;
-        self.thin_allowance = allowance + written / 100 * THIN_WRITTEN_PERCENT;
-        if tells_unkept {
-            self.unkept_ms = now.mono_ms;
-        }
-        set(&self.gauges.live_bytes, store.live_bytes());
-        self.written_since_usage += written;
-        self.gauges.kept_bytes.fetch_add(written, Ordering::Relaxed);
-        set(&self.gauges.set_aside, store.set_aside_frames() as u64);
+        let books = &mut self.books;
+        self.written_since_usage += books.attempt(store, work, staged, sync, now)?;
         Ok(())
     }
 
@@ -514,22 +330,22 @@ impl Keeper {
             || self.written_since_usage >= USAGE_EVERY_BYTES;
         let Some(store) = self.store.as_mut().filter(|_| due) else { return };
         let room = store.room();
-        self.budget = self.steering.look(room);
+        self.books.budget = self.steering.look(room);
         let Room { used_bytes, blobs, free_bytes, .. } = room;
-        set(&self.gauges.store_bytes, used_bytes);
-        set(&self.gauges.budget_bytes, self.budget.bytes());
-        set(&self.gauges.free_bytes, free_bytes);
-        set(&self.gauges.blob_files, blobs);
+        set(&self.books.gauges.store_bytes, used_bytes);
+        set(&self.books.gauges.budget_bytes, self.books.budget.bytes());
+        set(&self.books.gauges.free_bytes, free_bytes);
+        set(&self.books.gauges.blob_files, blobs);
         if blobs > 0 {
             tracing::error!(blobs, "files in blobs/: a power cut can lose them; please report this");
         }
         // A little more than the ballast: it must not come and go.
         let has_room = free_bytes > free_floor(room) + 2 * BALLAST_BYTES;
-        if has_room && store.hold_ballast().is_ok() && self.disk_full {
+        if has_room && store.hold_ballast().is_ok() && self.books.disk_full {
             tracing::warn!("磁盘有空间了 there is room on the disk again: readings are kept");
-            self.disk_full = false;
+            self.books.disk_full = false;
         }
-        set(&self.gauges.disk_full, u64::from(self.disk_full));
+        set(&self.books.gauges.disk_full, u64::from(self.books.disk_full));
         if now_ms.saturating_sub(self.witness_ms) >= WITNESS_EVERY_MS {
             self.witness_ms = now_ms;
             if let Err(error) = store.write_witness() {
@@ -543,27 +359,4 @@ impl Keeper {
 
 fn set(gauge: &AtomicU64, value: u64) {
     gauge.store(value, Ordering::Relaxed);
-}
-
-/// Numbers and packs a payload and stages its frames.
-fn stage(
-    store: &mut Store<SledShelf>,
-    gateway: &GatewayId,
-    gauges: &Gauges,
-    payload: Payload,
-    staged: &mut Vec<Packed>,
-) {
-    let lane = payload.lane();
-    match pack(gateway, store.id(), store.next(lane), payload) {
-        Ok(frames) => {
-            for frame in frames {
-                store.put(&frame);
-                staged.push(frame);
-            }
-        }
-        Err(error) => {
-            gauges.unpackable.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(lane = lane.as_str(), %error, "a payload breaks the rules of the wire and is lost; please report this");
-        }
-    }
 }

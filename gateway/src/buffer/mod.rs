@@ -65,6 +65,7 @@
 //! - [`shelf`]: keys and values that a power cut must not hurt; the only file that names sled
 //! - [`store`]: what lies where, numbers, gaps, losses; knows of no disk
 //! - [`room`] (pure): who may fill what; [`thin`] (pure): fewer readings of the same story
+//! - [`books`]: one group of commands as one commit, with its loss records; knows of no thread
 //! - [`keeper`]: the thread: groups, recovery, a full disk
 //! - [`inspect()`]: a look at the buffer of a gateway that does not run
 
@@ -77,6 +78,7 @@ use wire::{AlarmEvent, GatewayId, Lane, Payload};
 
 use crate::clock::Stamp;
 
+pub mod books;
 mod inspect;
 mod keeper;
 pub mod room;

@@ -77,7 +77,11 @@ impl Budget {
     /// The budget of `bytes` of frames.
     fn of(bytes: u64, may_thin: bool) -> Self {
         // A store on a nearly full disk still holds a handful of frames inside of what sled takes anyway.
-        let bytes = bytes.max(MIN_BYTES);
+        Self::exactly(bytes.max(MIN_BYTES), may_thin)
+    }
+
+    /// The same, however little it is: for the simulation, whose frames are small.
+    pub fn exactly(bytes: u64, may_thin: bool) -> Self {
         let reserves = RESERVE_PERCENT.map(|percent| bytes / 100 * percent);
         Self { reserves, shared: bytes - reserves.iter().sum::<u64>(), may_thin }
     }
@@ -118,7 +122,7 @@ impl Budget {
 }
 
 /// Bytes of the file system that are not ours to fill.
-pub(super) fn free_floor(room: Room) -> u64 {
+pub fn free_floor(room: Room) -> u64 {
     (room.disk_bytes / 100 * FREE_PERCENT).min(MAX_FREE_BYTES)
 }
 

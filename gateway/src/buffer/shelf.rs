@@ -33,7 +33,7 @@ const WITNESS: &str = "witness";
 /// Name of the file whose room the store gets when the disk is full.
 const BALLAST: &str = "ballast";
 /// Size of that file in bytes: opening a store again writes, and a full disk must not keep a box from starting.
-pub(super) const BALLAST_BYTES: u64 = 4 << 20;
+pub const BALLAST_BYTES: u64 = 4 << 20;
 /// Bytes that are held behind the end of the store's file, where nobody else can take them: two segments, enough for
 /// thousands of alarms.
 const AHEAD_BYTES: u64 = 4 << 20;

@@ -369,6 +369,26 @@ fn a_disk_that_refuses_is_tried_again_and_nothing_is_kept_twice() {
 }
 
 #[test]
+fn what_came_through_a_failed_commit_is_neither_given_up_nor_told_twice() {
+    let folder = TempDir::new().expect("a folder");
+    let opened = open_in(&folder);
+    // The disk calls itself full although all was written.
+    keep_failing(&opened, Fail::After, readings(1));
+    assert_eq!(head(&opened, Lane::Reading), (1, 2), "the readings are there");
+    assert_eq!(opened.buffer.gauges().unkept.load(Ordering::Relaxed), 0, "so they were not given up");
+    close(opened);
+
+    let opened = open_in(&folder);
+    opened.buffer.gauges().unkept.store(5, Ordering::Relaxed);
+    keep_failing(&opened, Fail::After, gauge(1.0));
+    flush(&opened);
+    assert_eq!(opened.buffer.gauges().unkept.load(Ordering::Relaxed), 0);
+    assert_eq!(losses(&opened, 2), [(Lane::Reading, 2, 2, 5, LossReason::Quota)]);
+    assert_eq!((head(&opened, Lane::Reading), head(&opened, Lane::Health)), ((1, 3), (1, 3)), "once");
+    close(opened);
+}
+
+#[test]
 fn a_refused_frame_is_set_aside_once_with_its_reason() {
     let folder = TempDir::new().expect("a folder");
     let opened = open_in(&folder);
