@@ -5,6 +5,7 @@
 //! memory. Its event loop is polled in a task of its own, for a task that publishes and polls deadlocks when the
 //! request queue is full.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rumqttc::{
@@ -24,6 +25,8 @@ const REQUESTS: usize = 96;
 const IN_FLIGHT: u16 = REQUESTS as u16;
 /// Events that may wait for the courier: more than can be in flight at once.
 const EVENTS: usize = 256;
+/// Turns that those who wait for an answer get before the end of a connection is told: each needs one or two.
+const LAST_WORDS: usize = 64;
 /// Largest packet accepted from a broker, in bytes: a receipt of 512 numbers takes some 5 KiB.
 const MAX_INCOMING_BYTES: u32 = 64 * 1024;
 /// How long a connection may take to stand.
@@ -60,6 +63,8 @@ pub struct Connection {
     client: AsyncClient,
     poller: JoinHandle<()>,
     waiters: Vec<AbortHandle>,
+    /// Held by each publish that waits for its answer.
+    flying: Arc<()>,
     topics: [String; 5],
     events: mpsc::Sender<Event>,
 }
@@ -81,12 +86,14 @@ pub fn connect(config: &Config) -> (Connection, mpsc::Receiver<Event>) {
     let (client, event_loop) = AsyncClient::builder(options).capacity(REQUESTS).build();
     let (events, receiver) = mpsc::channel(EVENTS);
     let receipts = config.receipts.then(|| topic::receipt(&config.id));
-    let poller = tokio::spawn(poll(event_loop, client.clone(), receipts, events.clone()));
+    let flying = Arc::new(());
+    let poller =
+        tokio::spawn(poll(event_loop, client.clone(), receipts, events.clone(), Arc::clone(&flying)));
     let mut topics: [String; 5] = Default::default();
     for lane in Lane::ALL {
         topics[lane as usize] = topic::up(&config.id, lane);
     }
-    (Connection { client, poller, waiters: Vec::new(), topics, events }, receiver)
+    (Connection { client, poller, waiters: Vec::new(), flying, topics, events }, receiver)
 }
 
 impl Connection {
@@ -98,7 +105,7 @@ impl Connection {
             // The event loop has ended, which is on its way as an event, or stands still, which patience notices.
             return;
         };
-        let events = self.events.clone();
+        let (events, flying) = (self.events.clone(), Arc::clone(&self.flying));
         let waiter = tokio::spawn(async move {
             let answer = match notice.wait_completion_async().await {
                 Ok(()) => Answer::Durable,
@@ -108,6 +115,7 @@ impl Connection {
             };
             // Nobody listens to an old connection.
             let _ = events.send(Event::Answer { token, answer }).await;
+            drop(flying);
         });
         self.waiters.retain(|waiter| !waiter.is_finished());
         self.waiters.push(waiter.abort_handle());
@@ -148,6 +156,7 @@ async fn poll(
     client: AsyncClient,
     receipts: Option<String>,
     events: mpsc::Sender<Event>,
+    flying: Arc<()>,
 ) {
     loop {
         let event = match event_loop.poll().await {
@@ -173,6 +182,15 @@ async fn poll(
             },
             Ok(_) => continue,
             Err(error) => {
+                drop(event_loop);
+                // An acknowledgement that came with the end still counts: those who wait for theirs go first.
+                for _ in 0..LAST_WORDS {
+                    // This task and the connection hold it too.
+                    if Arc::strong_count(&flying) <= 2 {
+                        break;
+                    }
+                    tokio::task::yield_now().await;
+                }
                 // The library would connect again by itself: the shipper decides that.
                 let _ = events.send(Event::Down(error.to_string())).await;
                 return;

@@ -209,8 +209,12 @@ impl Keeper {
                 }
                 // Whatever may be asked for is durable already, so it need not wait for this commit.
                 Command::Read { wanted, reply } => {
-                    // The shipper has stopped waiting: nothing to do about that here.
-                    let _ = reply.send(self.read(&wanted));
+                    // Without a store nothing can be said, least of all that a frame is gone: no answer ends the shipper,
+                    // and this happens only while stopping.
+                    if let Some(frames) = self.read(&wanted) {
+                        // The shipper has stopped waiting: nothing to do about that here.
+                        let _ = reply.send(frames);
+                    }
                 }
                 Command::Flush { reply } => flushed.push(reply),
                 Command::Stop => stop = true,
@@ -230,10 +234,10 @@ impl Keeper {
         stop
     }
 
-    fn read(&mut self, wanted: &[(Lane, u64)]) -> Vec<Option<Vec<u8>>> {
-        let Some(store) = &mut self.store else { return vec![None; wanted.len()] };
-        let books = &mut self.books;
-        wanted.iter().map(|&(lane, sequence)| books.hand_out(store, lane, sequence)).collect()
+    /// The frames that are wanted, each if it is there; `None` while there is no store to look in.
+    fn read(&mut self, wanted: &[(Lane, u64)]) -> Option<Vec<Option<Vec<u8>>>> {
+        let (store, books) = (self.store.as_mut()?, &mut self.books);
+        Some(wanted.iter().map(|&(lane, sequence)| books.hand_out(store, lane, sequence)).collect())
     }
 
     /// Does the work until it is done: over a disk that refuses, over a store that breaks.

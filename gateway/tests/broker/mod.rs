@@ -193,7 +193,12 @@ fn serve(
                     Say::Freeze => loop {
                         std::thread::park();
                     },
-                    Say::HangUp => return stream.shutdown(std::net::Shutdown::Both),
+                    Say::HangUp => {
+                        // What lies unread when a socket closes makes it a reset, which takes acknowledgements that
+                        // are on their way with it: so the rest is read to its end.
+                        stream.shutdown(std::net::Shutdown::Write)?;
+                        return std::io::copy(&mut stream, &mut std::io::sink()).map(drop);
+                    }
                 }
             }
             8 => stream.write_all(&packet(0x90, &[body[0], body[1], 0, 1]))?,
