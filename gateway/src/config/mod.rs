@@ -210,13 +210,20 @@ fn read(document: &Document<'_>, folder: &Path) -> Option<Config> {
 
 fn read_liveness(section: &mut Section<'_>) -> Liveness {
     let silence_ms = section.duration_ms("silence", 60_000..=86_400_000).unwrap_or(1_800_000);
-    let restart = section.flag("restart").unwrap_or(true);
+    // Without somebody who starts it again, a process that ends stops sampling: the installer says that there is one.
+    let restart = section.flag("restart").unwrap_or(false);
     let reboot_after = section.integer("reboot_after", 0..=100).and_then(|n| u32::try_from(n).ok());
     let reboot = section.texts("reboot");
     if reboot.is_empty() != (reboot_after.unwrap_or(0) == 0) {
         section.problem(
             "reboot",
             "reboot_after = 3 and reboot = [\"systemctl\", \"reboot\"] go together: name both or none",
+        );
+    }
+    if reboot_after.unwrap_or(0) > 0 && !restart {
+        section.problem(
+            "reboot_after",
+            "the box is rebooted after restarts, and there are none: restart = true expected",
         );
     }
     let limits = crate::ladder::Limits {

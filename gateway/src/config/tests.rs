@@ -308,3 +308,23 @@ fn what_would_be_unsafe_or_cannot_work_is_refused() {
         Config::load(Path::new("/nowhere.toml")).expect_err("no file").to_string().contains("cannot be read")
     );
 }
+
+#[test]
+fn a_reboot_comes_after_restarts_and_neither_unasked() {
+    let with = |liveness: &str| {
+        let text = include_str!("../../../configs/gateway-linux.toml").to_owned();
+        Config::parse("t.toml", &format!("{text}\n[liveness]\n{liveness}\n"), Path::new("/tmp"))
+    };
+    assert_eq!(with("").unwrap().liveness.limits.restart_ms, None);
+    assert_eq!(with("restart = true").unwrap().liveness.limits.restart_ms, Some(1_800_000));
+    let whole = with("restart = true\nreboot_after = 3\nreboot = ['systemctl', 'reboot']").unwrap();
+    assert_eq!(whole.liveness.limits.reboot_after, 3);
+    for (wrong, expected) in [
+        ("reboot_after = 3\nreboot = ['reboot']", "restart = true expected"),
+        ("restart = true\nreboot_after = 3", "name both or none"),
+        ("restart = true\nreboot = ['reboot']", "name both or none"),
+    ] {
+        let problems = with(wrong).unwrap_err().to_string();
+        assert!(problems.contains(expected), "{wrong}: {problems}");
+    }
+}
