@@ -14,7 +14,8 @@
 //! - A lane is forgotten up to its oldest unacknowledged frame only, so what lies in the buffer is contiguous.
 //! - Lanes go in the order of [`Lane::ALL`], and readings never use the last slots of the flight window: a fresh
 //!   alarm goes out with the next write, whatever the backlog. While more alarms wait than may fly at once, nothing
-//!   else is sent at all; a lane that ingest refuses for now holds nobody up.
+//!   else is sent at all; a lane that ingest refuses for now holds nobody up, and a frame whose receipt is missing
+//!   holds up nothing fresh.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -172,8 +173,10 @@ struct LaneState {
     /// Settled numbers above the floor.
     settled: BTreeSet<u64>,
     flights: BTreeMap<u64, Flight>,
-    /// Nothing is sent before this time.
+    /// Nothing is sent before this time; 0 when nothing stands in the way.
     paused_ms: u64,
+    /// Nothing is sent again before this time; 0 likewise. What is fresh need not wait for it.
+    again_ms: u64,
     refusals: u32,
     /// Since when the frame at the floor is the oldest.
     floor_since_ms: u64,
@@ -267,7 +270,7 @@ impl Ship {
             lane.flights.clear();
             lane.again.clear();
             lane.cursor = lane.floor;
-            lane.paused_ms = 0;
+            (lane.paused_ms, lane.again_ms) = (0, 0);
         }
     }
 
@@ -286,7 +289,12 @@ impl Ship {
                 self.lanes[lane as usize].settle(sequence, &mut self.tokens);
                 self.forget(now_ms, lane);
             }
-            Answer::Later(_) => self.later(now_ms, lane, sequence, LATER_BACKOFF_MS),
+            Answer::Later(_) => {
+                let state = &mut self.lanes[lane as usize];
+                let pause = &mut state.paused_ms;
+                prolong(pause, &mut state.refusals, &mut self.random, LATER_BACKOFF_MS, now_ms);
+                self.send_again(lane, sequence);
+            }
         }
     }
 
@@ -343,14 +351,8 @@ impl Ship {
         }
     }
 
-    fn later(&mut self, now_ms: u64, lane: Lane, sequence: u64, range: (u64, u64)) {
+    fn send_again(&mut self, lane: Lane, sequence: u64) {
         let state = &mut self.lanes[lane as usize];
-        // The answers to one window are one refusal, however many frames flew in it.
-        if state.paused_ms <= now_ms {
-            let pause = backoff(&mut self.random, range, state.refusals);
-            state.refusals = state.refusals.saturating_add(1);
-            state.paused_ms = now_ms.saturating_add(pause);
-        }
         if let Some(flight) = state.flights.remove(&sequence) {
             self.tokens.remove(&flight.token);
         }
@@ -359,6 +361,11 @@ impl Ship {
 
     /// Does what time asks for; follow with [`Ship::next_action`] and [`Ship::next_send`].
     pub fn timeout(&mut self, now_ms: u64) {
+        for pause in self.lanes.iter_mut().flat_map(|lane| [&mut lane.paused_ms, &mut lane.again_ms]) {
+            if *pause <= now_ms {
+                *pause = 0;
+            }
+        }
         match self.line {
             Line::Offline { until_ms } if until_ms <= now_ms => {
                 self.line = Line::Connecting { since_ms: now_ms };
@@ -392,7 +399,10 @@ impl Ship {
         }
         // The broker has them and lives; ingest does not answer. A new connection would change nothing.
         for (lane, sequence) in without_receipt {
-            self.later(now_ms, lane, sequence, RECEIPT_BACKOFF_MS);
+            let state = &mut self.lanes[lane as usize];
+            let pause = &mut state.again_ms;
+            prolong(pause, &mut state.refusals, &mut self.random, RECEIPT_BACKOFF_MS, now_ms);
+            self.send_again(lane, sequence);
         }
     }
 
@@ -404,9 +414,8 @@ impl Ship {
             Line::Online { .. } => {
                 let overdue = self.lanes.iter().flat_map(|lane| lane.flights.values());
                 let overdue = overdue.map(|flight| flight.sent_ms.saturating_add(self.limits.patience_ms));
-                let paused =
-                    self.lanes.iter().filter(|lane| lane.candidate().is_some() && lane.paused_ms > 0);
-                overdue.chain(paused.map(|lane| lane.paused_ms)).min()
+                let pauses = self.lanes.iter().flat_map(LaneState::pauses);
+                overdue.chain(pauses).min()
             }
         }
     }
@@ -419,8 +428,7 @@ impl Ship {
     /// The next frame to send, if one may be sent; it then counts as in flight.
     pub fn next_send(&mut self, now_ms: u64) -> Option<Send> {
         let Line::Online { budget, opening, .. } = self.line else { return None };
-        let in_flight = self.tokens.len();
-        if in_flight >= budget {
+        if self.unacknowledged() >= budget {
             return None;
         }
         let open = opening.min(budget - RESERVED.min(budget / 2));
@@ -437,7 +445,6 @@ impl Ship {
                 }
                 continue;
             }
-            state.paused_ms = 0;
             let Some(sequence) = state.candidate() else { continue };
             if !state.again.remove(&sequence) {
                 state.cursor = sequence + 1;
@@ -462,18 +469,31 @@ impl Ship {
     pub fn figures(&self) -> Figures {
         Figures {
             online: matches!(self.line, Line::Online { .. }),
-            in_flight: self.tokens.len() as u64,
+            in_flight: self.unacknowledged() as u64,
             ..self.figures
         }
+    }
+
+    /// Frames that the broker has not acknowledged. Those that only wait for ingest's receipt take none of its slots.
+    fn unacknowledged(&self) -> usize {
+        self.lanes.iter().flat_map(|lane| lane.flights.values()).filter(|flight| !flight.at_broker).count()
     }
 }
 
 impl LaneState {
-    /// The number to send next: what must go again first, it is older.
+    /// The number to send next: what must go again first, it is older, unless that has to wait.
     fn candidate(&self) -> Option<u64> {
         let limit = self.next.min(self.floor.saturating_add(SPAN));
         let fresh = (self.cursor.max(self.floor)..limit).find(|sequence| !self.settled.contains(sequence));
-        self.again.first().copied().into_iter().chain(fresh).min()
+        let again = self.again.first().copied().filter(|_| self.again_ms == 0);
+        again.into_iter().chain(fresh).min()
+    }
+
+    /// When a pause ends that holds something up.
+    fn pauses(&self) -> impl Iterator<Item = u64> {
+        let lane = (self.paused_ms > 0 && self.candidate().is_some()).then_some(self.paused_ms);
+        let again = (self.again_ms > 0 && !self.again.is_empty()).then_some(self.again_ms);
+        lane.into_iter().chain(again)
     }
 
     fn settle(&mut self, sequence: u64, tokens: &mut HashMap<u64, (Lane, u64)>) {
@@ -507,6 +527,20 @@ impl LaneState {
 /// Whether a lane may use every slot of the flight window at any time.
 fn is_urgent(lane: Lane) -> bool {
     matches!(lane, Lane::Alarm | Lane::Seal)
+}
+
+/// Begins a pause, unless one is under way: the answers to one window are one refusal, however many frames flew in it.
+fn prolong(
+    pause_ms: &mut u64,
+    refusals: &mut u32,
+    random: &mut fastrand::Rng,
+    range: (u64, u64),
+    now_ms: u64,
+) {
+    if *pause_ms <= now_ms {
+        *pause_ms = now_ms.saturating_add(backoff(random, range, *refusals));
+        *refusals = refusals.saturating_add(1);
+    }
 }
 
 /// A pause that doubles with each failure, half of it random.

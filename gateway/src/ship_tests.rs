@@ -349,6 +349,29 @@ fn with_receipts_the_acknowledgement_of_the_broker_is_not_enough() {
 }
 
 #[test]
+fn a_missing_receipt_holds_up_nothing_fresh() {
+    let mut rig = Rig::online(true);
+    rig.connected(1);
+    rig.store(Lane::Alarm, 1);
+    let send = rig.sends()[0];
+    rig.store(Lane::Alarm, 1);
+    assert_eq!(rig.sent(), "", "the broker takes one at a time");
+    rig.answer(send, Answer::Durable);
+    let second = rig.sends();
+    assert_eq!(words(&second), "a2", "what waits for its receipt takes no slot of the broker's");
+    rig.answer(second[0], Answer::Durable);
+
+    rig.now_ms += 30_000;
+    assert_eq!(rig.actions(), [], "both are overdue");
+    rig.store(Lane::Alarm, 1);
+    assert_eq!(rig.sent(), "a3", "the others have to wait, this one has not");
+    rig.wake();
+    assert_eq!(rig.actions(), []);
+    assert_eq!(rig.sent(), "", "its slot is taken");
+    assert!(rig.ship.next_timeout() > Some(rig.now_ms), "a pause that is over does not wake it");
+}
+
+#[test]
 fn the_quota_moves_the_floor_under_frames_in_flight() {
     let mut rig = Rig::online(false);
     rig.store(Lane::Reading, 100);
