@@ -1,4 +1,4 @@
-//! The events, the weather and the line.
+//! A run from its first event to the judgement: `line` carries and times, `weather` breaks.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -10,9 +10,15 @@ use gateway::ship::Answer;
 use wire::{GatewayId, Lane, Receipt, Verdict};
 
 use super::gateway::{Gateway, Traits, Wish};
-use super::ingest::{Ingest, Taken};
-use super::truth::{Key, Rows, ToldLoss};
+use super::ingest::Ingest;
+use super::truth::{Rows, ToldLoss};
 use super::{Broken, Failure, Outcome, broken};
+
+mod line;
+mod weather;
+
+use line::{Line, UNREST_MS};
+use weather::{ALL, Climate};
 
 /// Most gateways of a run.
 const MAX_GATEWAYS: usize = 3;
@@ -25,14 +31,6 @@ const DAY_MS: u64 = 90_000_000;
 /// A gateway does something this often, in ms, and ingest commits this often.
 const STEP_MS: std::ops::Range<u64> = 20..300;
 const COMMIT_MS: std::ops::Range<u64> = 2..40;
-/// Most that a message is late beyond the delay of its connection, in ms.
-const JITTER_MS: u64 = 30;
-/// A fresh alarm may take this long beyond one way and one commit, in ms.
-const SLACK_MS: u64 = 5;
-/// After trouble an alarm's time is not measured for so long, in ms: the longest pause after "later".
-const UNREST_MS: u64 = 31_000;
-/// The longest that a lost receipt can hold up its lane beyond that, in ms.
-const LONGEST_PAUSE_MS: u64 = 330_000;
 /// Last events that a failure tells.
 const MAX_EVENTS: usize = 60;
 
@@ -57,91 +55,6 @@ enum Event {
     Answer { mail: Mail, answer: Answer },
     Receipt { gateway: usize, receipt: Receipt },
 }
-
-/// A connection, from the gateway's side of the line.
-#[derive(Debug, Default)]
-struct Pipe {
-    connection: u64,
-    /// One way, in ms.
-    delay_ms: u64,
-    /// It swallows everything and says nothing.
-    is_half_open: bool,
-    /// When the last message will arrive there, and here: a connection keeps its order.
-    there_ms: u64,
-    here_ms: u64,
-}
-
-/// The line of one gateway.
-#[derive(Debug, Default)]
-struct Line {
-    pipe: Pipe,
-    delay_ms: u64,
-    /// Connections fail until then, and get no answer until then.
-    down_until_ms: u64,
-    mute_until_ms: u64,
-    /// Alarms are timed again from then on.
-    calm_from_ms: u64,
-    /// Alarms that are timed, and when they must be at ingest.
-    watched: BTreeMap<Key, u64>,
-}
-
-/// What one seed lets go wrong.
-struct Climate {
-    faults: Vec<Trouble>,
-    pause_ms: u64,
-    doubles_in: u32,
-    later_in: u32,
-    ghosts: bool,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Trouble {
-    PowerCut,
-    PowerCutInCall,
-    Kill,
-    DiskFails,
-    DiskFull,
-    DiskStalls,
-    LineLost,
-    LineDown,
-    LineMute,
-    HalfOpen,
-    Slow,
-    ClockJumps,
-    ClockSet,
-    Fire,
-    SensorsMute,
-    IngestPowerCut,
-    IngestKill,
-    IngestFull,
-    IngestLater,
-    Checkpoint,
-}
-
-use Trouble::*;
-
-const ALL: [Trouble; 20] = [
-    PowerCut,
-    PowerCutInCall,
-    Kill,
-    DiskFails,
-    DiskFull,
-    DiskStalls,
-    LineLost,
-    LineDown,
-    LineMute,
-    HalfOpen,
-    Slow,
-    ClockJumps,
-    ClockSet,
-    Fire,
-    SensorsMute,
-    IngestPowerCut,
-    IngestKill,
-    IngestFull,
-    IngestLater,
-    Checkpoint,
-];
 
 /// Everything.
 pub struct World {
@@ -398,167 +311,6 @@ impl World {
         self.after(500..60_000, Event::Start { gateway, after_power_cut: power_cut });
     }
 
-    /// Alarms of this gateway are not timed for a while.
-    fn unrest(&mut self, gateway: usize) {
-        let line = &mut self.lines[gateway];
-        line.watched.clear();
-        line.calm_from_ms = line.calm_from_ms.max(self.now_ms + UNREST_MS);
-    }
-
-    /// Times a fresh alarm, if nothing stands in its way: it flies at once, whatever else does.
-    fn watch(&mut self, gateway: usize, key: Key) {
-        let Some(life) = &self.gateways[gateway].life else { return };
-        let line = &mut self.lines[gateway];
-        // Half of what the broker takes, eight at most, is for alarms alone.
-        let reserved = usize::from(life.receive_maximum / 2).min(8);
-        let is_calm = line.calm_from_ms <= self.now_ms
-            && life.ship.figures().online
-            && self.ingest.is_up()
-            && !line.pipe.is_half_open;
-        if is_calm
-            && self.gateways[gateway]
-                .heads()
-                .is_some_and(|heads| heads.backlog(Lane::Alarm) <= reserved as u64)
-        {
-            let there_ms = self.now_ms + line.pipe.delay_ms + JITTER_MS + COMMIT_MS.end + SLACK_MS;
-            line.watched.insert(key, there_ms);
-        }
-    }
-
-    fn connect(&mut self, gateway: usize, connection: u64) {
-        self.unrest(gateway);
-        let line = &mut self.lines[gateway];
-        line.pipe = Pipe { connection, delay_ms: line.delay_ms, ..Pipe::default() };
-        if line.mute_until_ms > self.now_ms {
-            return;
-        }
-        if line.down_until_ms > self.now_ms || !self.ingest.is_up() {
-            self.after(50..3_000, Event::Lost { gateway, connection });
-        } else {
-            let delay_ms = 3 * line.delay_ms;
-            self.after(delay_ms..delay_ms + 500, Event::Up { gateway, connection });
-        }
-    }
-
-    fn up(&mut self, gateway: usize, connection: u64) {
-        let receive_maximum = [1, 2, 4, 16, 64][self.random.usize(..5)];
-        let mono_ms = self.gateways[gateway].mono_ms(self.now_ms);
-        if let Some(life) =
-            self.gateways[gateway].life.as_mut().filter(|life| life.connection == Some(connection))
-        {
-            life.receive_maximum = receive_maximum;
-            life.ship.connected(mono_ms, receive_maximum);
-            self.note(|| format!("gw-{gateway} connects, {receive_maximum} at once"));
-        }
-    }
-
-    fn lost(&mut self, gateway: usize, connection: u64) {
-        let mono_ms = self.gateways[gateway].mono_ms(self.now_ms);
-        if let Some(life) =
-            self.gateways[gateway].life.as_mut().filter(|life| life.connection == Some(connection))
-        {
-            life.connection = None;
-            life.ship.disconnected(mono_ms);
-            self.unrest(gateway);
-            self.note(|| format!("gw-{gateway} loses its connection"));
-        }
-    }
-
-    /// Puts a frame on the line.
-    fn publish(&mut self, mail: Mail, lane: Lane, bytes: Vec<u8>) {
-        let pipe = &mut self.lines[mail.gateway].pipe;
-        if pipe.is_half_open || pipe.connection != mail.connection {
-            return;
-        }
-        let late_ms = pipe.delay_ms + self.random.u64(..JITTER_MS);
-        pipe.there_ms = pipe.there_ms.max(self.now_ms + late_ms);
-        let at_ms = pipe.there_ms;
-        if self.climate.doubles_in > 0 && self.random.u32(..self.climate.doubles_in) == 0 {
-            let bytes = bytes.clone();
-            // Both may come in one commit of ingest, or far apart.
-            let apart_ms = [1, 20_000][self.random.usize(..2)];
-            self.after(late_ms..late_ms + apart_ms, Event::Frame { mail, lane, bytes });
-        }
-        self.at(at_ms, Event::Frame { mail, lane, bytes });
-    }
-
-    /// A frame has come through.
-    fn frame(&mut self, mail: Mail, lane: Lane, bytes: Vec<u8>) {
-        let pipe = &self.lines[mail.gateway].pipe;
-        // What was on its way when its connection broke may arrive all the same.
-        let is_stale = pipe.connection != mail.connection || pipe.is_half_open;
-        if is_stale && !self.climate.ghosts {
-            return;
-        }
-        let receipts = self.gateways[mail.gateway].traits.receipts;
-        if receipts {
-            self.answer(mail, Answer::Durable);
-        }
-        let is_later = self.ingest_later_until_ms > self.now_ms
-            || (self.is_storm && self.climate.later_in > 0 && self.random.u32(..self.climate.later_in) == 0);
-        if !self.ingest.is_up() || is_later {
-            if self.ingest.is_up() && !receipts {
-                self.answer(mail, Answer::Later(0x83));
-            }
-            self.unrest(mail.gateway);
-            return;
-        }
-        let Ok(header) = wire::Header::peek(&bytes) else { return };
-        let key = Key { store: header.store, lane, sequence: header.sequence };
-        let id = &self.ids[mail.gateway];
-        match self.ingest.arrive(self.now_ms, mail.gateway, id, lane, bytes, mail) {
-            Taken::Waits => {}
-            Taken::Durable => self.settle(mail, key, Verdict::Durable),
-            Taken::Refused => self.settle(mail, key, Verdict::Refused),
-            Taken::Later => self.later(mail),
-        }
-    }
-
-    fn later(&mut self, mail: Mail) {
-        self.unrest(mail.gateway);
-        if !self.gateways[mail.gateway].traits.receipts {
-            self.answer(mail, Answer::Later(0x83));
-        }
-    }
-
-    /// Ingest's word on a frame goes back: as the answer, or over another's broker as a receipt.
-    fn settle(&mut self, mail: Mail, key: Key, verdict: Verdict) {
-        if verdict == Verdict::Durable && self.lines[mail.gateway].watched.remove(&key).is_some() {
-            self.outcome.timely_alarms += 1;
-        }
-        let Key { store, lane, sequence } = key;
-        if self.gateways[mail.gateway].traits.receipts {
-            let receipt = Receipt { store, lane, sequences: vec![sequence], verdict };
-            if !self.is_storm || self.random.u32(..20) > 0 {
-                let delay_ms = self.lines[mail.gateway].delay_ms;
-                self.after(delay_ms..delay_ms + 2_000, Event::Receipt { gateway: mail.gateway, receipt });
-            } else {
-                // Its lane is sent again after patience and a pause, and a fresh alarm shares the pause.
-                self.unrest(mail.gateway);
-                self.lines[mail.gateway].calm_from_ms += LONGEST_PAUSE_MS;
-            }
-        } else if verdict == Verdict::Durable {
-            self.answer(mail, Answer::Durable);
-        } else {
-            self.answer(mail, Answer::Refused(0x99));
-        }
-    }
-
-    fn answer(&mut self, mail: Mail, answer: Answer) {
-        let pipe = &mut self.lines[mail.gateway].pipe;
-        let late_ms = pipe.delay_ms + self.random.u64(..JITTER_MS);
-        if pipe.connection == mail.connection {
-            if pipe.is_half_open {
-                return;
-            }
-            pipe.here_ms = pipe.here_ms.max(self.now_ms + late_ms);
-            let at_ms = pipe.here_ms;
-            self.at(at_ms, Event::Answer { mail, answer });
-        } else if self.climate.ghosts {
-            self.after(late_ms..late_ms + 5_000, Event::Answer { mail, answer });
-        }
-    }
-
     fn commit(&mut self) -> Result<(), Broken> {
         if self.log_full_until_ms <= self.now_ms {
             self.ingest.disk.set_full(false);
@@ -591,85 +343,6 @@ impl World {
             }
         }
         self.after(500..20_000, Event::StartIngest);
-    }
-
-    /// Something goes wrong.
-    fn trouble(&mut self) -> Result<(), Broken> {
-        let trouble = self.climate.faults[self.random.usize(..self.climate.faults.len())];
-        let number = self.random.usize(..self.gateways.len());
-        let until_ms = self.now_ms + self.random.u64(500..180_000);
-        self.note(|| format!("{trouble:?} at gw-{number}"));
-        let runs = self.gateways[number].life.is_some();
-        let connection = self.lines[number].pipe.connection;
-        match trouble {
-            PowerCut if runs => self.crash(number, true),
-            PowerCutInCall => self.gateways[number].disk.borrow_mut().die_in(self.random.u32(..8)),
-            Kill if runs => self.crash(number, false),
-            DiskFails => {
-                let one_in = [0, 4, 30][self.random.usize(..3)];
-                self.gateways[number].disk.borrow_mut().fail(one_in);
-            }
-            DiskFull => {
-                self.gateways[number].disk.borrow_mut().fill(self.random.u64(..20_000));
-                self.gateways[number].full_until_ms = Some(until_ms);
-            }
-            DiskStalls => self.gateways[number].stall_until_ms = self.now_ms + self.random.u64(100..20_000),
-            LineLost => self.lost(number, connection),
-            LineDown => {
-                self.lines[number].down_until_ms = until_ms;
-                self.lost(number, connection);
-            }
-            LineMute => {
-                self.lines[number].mute_until_ms = until_ms;
-                self.lost(number, connection);
-            }
-            HalfOpen => self.lines[number].pipe.is_half_open = true,
-            Slow => self.lines[number].delay_ms = self.random.u64(1..4_000),
-            ClockJumps => {
-                self.gateways[number].off_ms +=
-                    self.random.i64(10_000..100_000_000_000) * [-1, 1][self.random.usize(..2)];
-            }
-            ClockSet => self.gateways[number].set_clock(self.now_ms),
-            Fire => self.gateways[number].fire_until_ms = until_ms,
-            SensorsMute => self.gateways[number].mute_until_ms = until_ms,
-            IngestPowerCut => self.ingest.disk.die_in(self.random.u32(..6)),
-            IngestKill if self.ingest.is_up() => self.stop_ingest(false),
-            IngestFull => {
-                self.log_full_until_ms = until_ms;
-                self.ingest.disk.set_full(true);
-            }
-            IngestLater => self.ingest_later_until_ms = until_ms,
-            Checkpoint if self.ingest.is_up() => {
-                let dies = self.random.u32(..4) == 0;
-                self.ingest.keep(self.now_ms, dies);
-                if !self.ingest.is_up() {
-                    self.stop_ingest(self.ingest.disk.is_dead());
-                }
-            }
-            PowerCut | Kill | IngestKill | Checkpoint => {}
-        }
-        if !matches!(trouble, ClockJumps | ClockSet | Fire | Checkpoint) {
-            self.unrest(number);
-        }
-        Ok(())
-    }
-
-    /// The weather becomes fine.
-    fn clear_up(&mut self) -> Result<(), Broken> {
-        self.note(|| "the weather is fine".into());
-        self.is_storm = false;
-        (self.ingest_later_until_ms, self.log_full_until_ms) = (0, 0);
-        self.ingest.disk.heal();
-        for number in 0..self.gateways.len() {
-            let gateway = &mut self.gateways[number];
-            gateway.set_clock(self.now_ms);
-            (gateway.stall_until_ms, gateway.full_until_ms) = (0, Some(0));
-            gateway.disk.borrow_mut().heal();
-            let line = &mut self.lines[number];
-            (line.down_until_ms, line.mute_until_ms, line.delay_ms) = (0, 0, line.delay_ms.min(400));
-            self.unrest(number);
-        }
-        Ok(())
     }
 
     fn judge(&mut self) -> Result<(), Broken> {
