@@ -577,7 +577,7 @@ fn compress(codec: Codec, raw: &[u8], out: &mut Vec<u8>) {
     match codec {
         Codec::Plain => out.extend_from_slice(raw),
         #[cfg(feature = "zstd")]
-        Codec::Zstd => match zstd::bulk::compress(raw, 3) {
+        Codec::Zstd => match crate::codec_zstd::compress(raw) {
             Ok(bytes) => out.extend_from_slice(&bytes),
             // Only an allocation can fail here. The frame then decodes to an error, and the buffer's
             // read-back check keeps the readings.
@@ -595,7 +595,9 @@ fn decompress(codec: Codec, body: &[u8], raw_length: usize) -> Result<Vec<u8>, D
         Codec::Plain => body.to_vec(),
         Codec::Lz4 => lz4_flex::block::decompress(body, raw_length).map_err(|_| DecodeError::Compression)?,
         #[cfg(feature = "zstd")]
-        Codec::Zstd => zstd::bulk::decompress(body, raw_length).map_err(|_| DecodeError::Compression)?,
+        Codec::Zstd => {
+            crate::codec_zstd::decompress(body, raw_length).map_err(|_| DecodeError::Compression)?
+        }
         #[cfg(not(feature = "zstd"))]
         Codec::Zstd => return Err(DecodeError::Codec { found: Codec::Zstd as u8 }),
     };

@@ -26,6 +26,8 @@
 extern crate alloc;
 
 pub mod alarm;
+#[cfg(feature = "zstd")]
+mod codec_zstd;
 pub mod columns;
 pub mod frame;
 pub mod ids;
