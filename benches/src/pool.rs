@@ -8,7 +8,7 @@ use parquet::column::reader::{ColumnReaderImpl, get_typed_column_reader};
 use parquet::data_type::{ByteArrayType, DataType, Int32Type, Int64Type};
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 
-/// What the audit needs of one stored reading.
+/// What audit and stories need of one stored reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Row {
     /// Ingest's number of the sensor.
@@ -21,6 +21,8 @@ pub struct Row {
     pub lane: u8,
     /// The frame it came in.
     pub sequence: u64,
+    /// What is known of its time: 0 a guess, 1 held over, 2 synchronised.
+    pub clock: i32,
 }
 
 /// All Parquet files below a folder, sorted.
@@ -58,6 +60,7 @@ pub fn read(path: &Path, mut visit: impl FnMut(&str, Row)) -> anyhow::Result<()>
         let stores = column::<Int64Type>(&*group, "store")?;
         let lanes = column::<Int32Type>(&*group, "lane")?;
         let sequences = column::<Int64Type>(&*group, "sequence")?;
+        let clocks = column::<Int32Type>(&*group, "clock")?;
         for (index, gateway) in gateways.iter().enumerate() {
             let row = Row {
                 sensor_no: sensors[index],
@@ -65,6 +68,7 @@ pub fn read(path: &Path, mut visit: impl FnMut(&str, Row)) -> anyhow::Result<()>
                 store: stores[index] as u64,
                 lane: u8::try_from(lanes[index]).context("a lane that is none")?,
                 sequence: sequences[index] as u64,
+                clock: clocks[index],
             };
             visit(std::str::from_utf8(gateway.data())?, row);
         }

@@ -2,7 +2,7 @@
 //!
 //! Readings carry times since the start, which never jump and go on while the box sleeps (`CLOCK_BOOTTIME`). A
 //! [`wire::Clock`] says what wall time the start was; [`Estimate`] (pure) decides when that changed, [`Timekeeper`]
-//! reads the real clocks.
+//! reads the [`Clocks`].
 //!
 //! How far the wall clock is believed:
 //! - synchronised: a time service has said so in this start of the box, and the clock has not stepped since without
@@ -19,6 +19,7 @@
 //! The floor is the newest time known to have passed: this program was built then, or an earlier start knew it (see
 //! [`crate::floor`]).
 
+use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -197,9 +198,46 @@ pub struct Stamp {
     pub mono_ms: u64,
 }
 
-/// The real clocks. Clones share one estimate.
+/// Where the clocks are read: on this machine, or in a test of wrong clocks in a world that it turns.
+pub trait Clocks: fmt::Debug + Send + Sync {
+    /// Time since the box booted, sleep included (`CLOCK_BOOTTIME`).
+    fn boottime(&self) -> Duration;
+    /// Time since the box booted, sleep left out (`CLOCK_MONOTONIC`); timers run by it.
+    fn monotonic(&self) -> Duration;
+    /// What the wall clock shows, in ms since 1970 UTC.
+    fn wall_ms(&self) -> i64;
+    /// What the time services say.
+    fn word(&self) -> Word;
+}
+
+/// The clocks of this machine.
+#[derive(Debug, Clone, Copy)]
+pub struct Machine;
+
+impl Clocks for Machine {
+    fn boottime(&self) -> Duration {
+        read(ClockId::Boottime)
+    }
+
+    fn monotonic(&self) -> Duration {
+        read(ClockId::Monotonic)
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "this is the place that owns the clocks")]
+    fn wall_ms(&self) -> i64 {
+        since_1970(SystemTime::now())
+    }
+
+    fn word(&self) -> Word {
+        let touched = |marker: &str| Path::new(marker).metadata().and_then(|file| file.modified()).ok();
+        Word(MARKERS.map(|marker| touched(marker).map(since_1970)))
+    }
+}
+
+/// Follows the clocks while the gateway runs. Clones share one estimate.
 #[derive(Debug, Clone)]
 pub struct Timekeeper {
+    clocks: Arc<dyn Clocks>,
     boot: BootId,
     /// Time since the box booted, sleep included, at the start.
     start: Duration,
@@ -209,21 +247,22 @@ pub struct Timekeeper {
 }
 
 impl Timekeeper {
-    /// Starts counting, with no other floor than the build of this program.
+    /// Starts counting by this machine's clocks, with no other floor than the build of this program.
     pub fn start() -> Self {
-        Self::start_after(BUILT_MS)
+        Self::start_after(BUILT_MS, Arc::new(Machine))
     }
 
     /// Starts counting: monotonic zero is now, and a random number names this start. `floor_ms`: a wall time that
     /// has certainly passed, in ms since 1970.
-    pub fn start_after(floor_ms: i64) -> Self {
-        let look = Look { mono_ms: 0, wall_ms: wall_ms(), word: word() };
+    pub fn start_after(floor_ms: i64, clocks: Arc<dyn Clocks>) -> Self {
+        let look = Look { mono_ms: 0, wall_ms: clocks.wall_ms(), word: clocks.word() };
         Self {
             // 53 bits, so that the number survives JSON and spreadsheets.
             boot: BootId(fastrand::u64(1..1 << 53)),
-            start: read(ClockId::Boottime),
-            slept: slept(),
+            start: clocks.boottime(),
+            slept: slept(&*clocks),
             estimate: Arc::new(Mutex::new(Estimate::new(floor_ms, look))),
+            clocks,
         }
     }
 
@@ -234,12 +273,12 @@ impl Timekeeper {
 
     /// Milliseconds since the start, sleep of the box included.
     pub fn now_ms(&self) -> u64 {
-        u64::try_from(read(ClockId::Boottime).saturating_sub(self.start).as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(self.clocks.boottime().saturating_sub(self.start).as_millis()).unwrap_or(u64::MAX)
     }
 
     /// How long the box has slept since the start, in ms.
     pub fn slept_ms(&self) -> u64 {
-        u64::try_from(slept().saturating_sub(self.slept).as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(slept(&*self.clocks).saturating_sub(self.slept).as_millis()).unwrap_or(u64::MAX)
     }
 
     /// The instant at `mono_ms`, for timers; one that has passed is now.
@@ -251,7 +290,7 @@ impl Timekeeper {
 
     /// Looks at the wall clock again; the new clock when it changed.
     pub fn observe(&self) -> Option<Clock> {
-        let look = Look { mono_ms: self.now_ms(), wall_ms: wall_ms(), word: word() };
+        let look = Look { mono_ms: self.now_ms(), wall_ms: self.clocks.wall_ms(), word: self.clocks.word() };
         self.lock().observe(look)
     }
 
@@ -280,24 +319,14 @@ fn read(clock: ClockId) -> Duration {
 }
 
 /// How long the box has slept since it booted. The monotonic clock is read first, so this is never too little.
-fn slept() -> Duration {
-    let awake = read(ClockId::Monotonic);
-    read(ClockId::Boottime).saturating_sub(awake)
-}
-
-#[allow(clippy::disallowed_methods, reason = "this is the place that owns the clocks")]
-fn wall_ms() -> i64 {
-    since_1970(SystemTime::now())
+fn slept(clocks: &dyn Clocks) -> Duration {
+    let awake = clocks.monotonic();
+    clocks.boottime().saturating_sub(awake)
 }
 
 fn since_1970(time: SystemTime) -> i64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-fn word() -> Word {
-    let touched = |marker: &str| Path::new(marker).metadata().and_then(|file| file.modified()).ok();
-    Word(MARKERS.map(|marker| touched(marker).map(since_1970)))
 }
 
 #[cfg(test)]

@@ -106,19 +106,20 @@ fn lines(errors: &[boards::OpenError]) -> String {
 /// # Errors
 /// [`RunError`] when it could not start. Once it runs, it goes on over every trouble.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
-    run_under(Manager::none(), config, shutdown).await
+    run_under(Manager::none(), Arc::new(clock::Machine), config, shutdown).await
 }
 
-/// The same under a service manager, which is told of start, signs of life and stop.
+/// The same under a service manager, which is told of start, signs of life and stop, and by the given clocks.
 ///
 /// # Errors
 /// [`RunError`].
 pub async fn run_under(
     manager: Manager,
+    clocks: Arc<dyn clock::Clocks>,
     config: Config,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
-    let time = clock::Timekeeper::start_after(floor::load(&config.data));
+    let time = clock::Timekeeper::start_after(floor::load(&config.data), clocks);
     let buses = boards::open(&config.board, &config.devices).map_err(RunError::Board)?;
     let stamp = time.clone();
     let opened = buffer::open(&config.data, &config.id, config.quota_bytes, move || stamp.stamp())?;

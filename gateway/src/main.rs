@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 use gateway::Config;
+use gateway::clock::Machine;
 use gateway::notify::Manager;
 use gateway::quiet::Quiet;
 use gateway::status::{Status, Words};
@@ -111,7 +113,7 @@ fn run(config: Config) -> ExitCode {
     let manager = Manager::from_environment();
     let ended = runtime.block_on(async {
         tokio::spawn(quiet.sum_up());
-        gateway::run_under(manager.clone(), config, signalled()).await
+        gateway::run_under(manager.clone(), Arc::new(Machine), config, signalled()).await
     });
     // A disk that never answers must not keep the process from ending.
     runtime.shutdown_background();

@@ -4,45 +4,34 @@
 #![allow(clippy::unwrap_used, reason = "a test's helper functions are tests too")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::time::Duration;
 
 use gateway::status::Status;
-use gateway::{Config, RunError};
 use tempfile::TempDir;
-use tokio::sync::oneshot;
 use wire::{Lane, LossReason, Payload};
 
 #[allow(dead_code, reason = "each test program uses its part of it")]
 mod broker;
+#[allow(dead_code, reason = "each test program uses its part of it")]
+mod hall;
 
 use broker::{Broker, Publish, Say};
+use hall::{PATIENCE_MS, Running, config};
 
-/// How long a frame may wait for its acknowledgement before a new connection is built, in ms.
-const PATIENCE_MS: u64 = 5_000;
 /// The longest that data may wait here, in ms: patience, then the pauses before the first four attempts (half a second,
 /// one, two, four). Each acknowledgement takes the pauses back to the first.
 const LIMIT_MS: u64 = PATIENCE_MS + 7_500;
 
-/// A gateway that runs until [`Running::stop`].
-struct Running {
-    stop: oneshot::Sender<()>,
-    thread: std::thread::JoinHandle<Result<(), RunError>>,
+/// A gateway with a folder of its own.
+struct Watched {
+    running: Running,
     data: TempDir,
 }
 
-impl Running {
+impl Watched {
     fn start(broker: &Broker) -> Self {
         let data = TempDir::new().unwrap();
-        let config = config(broker, data.path());
-        let (stop, stopped) = oneshot::channel();
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(gateway::run(config, async {
-                let _ = stopped.await;
-            }))
-        });
-        Self { stop, thread, data }
+        Self { running: Running::start(config(broker, data.path(), "")), data }
     }
 
     /// The last status, once it holds what is wanted; the oldest unacknowledged frame is never older than the limit.
@@ -61,40 +50,9 @@ impl Running {
 
     /// Stops it; its last status.
     fn stop(self) -> Status {
-        let _ = self.stop.send(());
-        self.thread.join().unwrap().expect("a clean stop");
+        self.running.stop();
         Status::read(self.data.path()).unwrap()
     }
-}
-
-fn config(broker: &Broker, data: &Path) -> Config {
-    let text = format!(
-        "[gateway]
-id = 'gw-1'
-area = 'chengdu/qingyang'
-data = '.'
-[place]
-lat = 30.66
-lon = 104.05
-datum = 'wgs84'
-[ingest]
-broker = 'mqtt://{}'
-patience = '{PATIENCE_MS}ms'
-[board]
-kind = 'simulated'
-seed = 3
-[batch]
-age = '100ms'
-[[device]]
-name = 'hall'
-chip = 'sht4x'
-bus = 'i2c-1'
-every = '50ms'
-outputs = {{ temperature = {{ sensor = 'hall.t' }}, humidity = {{ sensor = 'hall.h' }} }}
-",
-        broker.address
-    );
-    Config::parse("test.toml", &text, data).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
 /// Readings by frame, each counted once, whatever was sent again; a repeat must have the same bytes.
@@ -141,7 +99,7 @@ fn a_broker_that_loses_its_sessions_200_times_costs_nothing() {
                     left = random.i32(2..8);
                     Say::HangUp
                 });
-                let running = Running::start(&broker);
+                let running = Watched::start(&broker);
                 let calm = |status: &Status| status.backlog.iter().all(|(_, frames)| *frames <= 2);
                 let connections = || broker.heard().iter().map(|publish| publish.connection).max();
                 running.until("the last session", |status| {
@@ -170,7 +128,7 @@ fn a_half_open_connection_is_given_up_and_everything_arrives_over_the_next() {
             _ => Say::Ack(0),
         }
     });
-    let running = Running::start(&broker);
+    let running = Watched::start(&broker);
     running.until("a third connection that works", |status| {
         let third = broker.heard().iter().filter(|publish| publish.connection == 2).count();
         third > 20 && status.online && status.backlog.iter().all(|(_, frames)| *frames <= 2)
@@ -197,7 +155,7 @@ fn a_frame_refused_for_ever_holds_nobody_up_over_lost_sessions_either() {
             _ => Say::Ack(0),
         }
     });
-    let running = Running::start(&broker);
+    let running = Watched::start(&broker);
     running.until("the lane goes on behind it", |status| {
         readings(&broker.heard()).keys().max() > Some(&30) && status.backlog.iter().all(|(_, n)| *n <= 2)
     });
