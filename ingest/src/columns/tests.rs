@@ -25,12 +25,7 @@ fn state() -> State {
 }
 
 fn names(state: &State) -> Names {
-    Names {
-        sensors: (state.sensors.iter().zip(0..))
-            .map(|(sensor, number)| (number, (sensor.gateway.clone(), sensor.name.clone())))
-            .collect(),
-        districts: (0..5).map(|area| (area, state.sensors.district(area).to_owned())).collect(),
-    }
+    Names::of(&state.current.rows, &state.sensors)
 }
 
 const STRETCH: Stretch = Stretch { from: 0, to: 5000 };

@@ -1,10 +1,12 @@
 //! Writing one stretch of the log.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::BufWriter;
 use std::path::Path;
 
+use foldhash::fast::RandomState;
 use parquet::data_type::{
     ByteArray, ByteArrayType, DataType, DoubleType, FixedLenByteArray, FixedLenByteArrayType, Int32Type,
     Int64Type,
@@ -12,13 +14,13 @@ use parquet::data_type::{
 use parquet::errors::ParquetError;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::TypePtr;
-use wire::{GatewayId, SensorName};
 
 use super::{FileError, PoolFolder, Stretch, day_of, schema};
 use crate::cell::PRECISIONS;
 use crate::log::{make_folder, sync_folder};
 use crate::pool::Row;
 use crate::pool::aggregate::Aggregate;
+use crate::pool::sensors::Sensors;
 use crate::pool::windows::{BASE_MS, WindowKey, Windows};
 
 /// Most rows of a row group: what a reader must unpack to see one row of it.
@@ -28,9 +30,24 @@ const GROUP_ROWS: usize = 32 * 1024;
 #[derive(Debug, Clone, Default)]
 pub struct Names {
     /// Gateway and sensor by the sensor's number.
-    pub sensors: HashMap<u32, (GatewayId, SensorName)>,
+    sensors: HashMap<u32, (ByteArray, ByteArray), RandomState>,
     /// District by the area's number.
-    pub districts: HashMap<u32, String>,
+    districts: HashMap<u32, String>,
+}
+
+impl Names {
+    /// The names of all rows.
+    pub fn of(rows: &[Row], sensors: &Sensors) -> Self {
+        let mut names = Self::default();
+        for run in rows.chunk_by(|a, b| (a.sensor, a.area) == (b.sensor, b.area)) {
+            let &Row { sensor, area, .. } = &run[0];
+            if let (Entry::Vacant(empty), Some(named)) = (names.sensors.entry(sensor), sensors.get(sensor)) {
+                empty.insert((named.gateway.as_str().into(), named.name.as_str().into()));
+            }
+            names.districts.entry(area).or_insert_with(|| sensors.district(area).to_owned());
+        }
+        names
+    }
 }
 
 type Writer = SerializedFileWriter<BufWriter<File>>;
@@ -146,13 +163,15 @@ fn plain<T: DataType, R>(
 }
 
 fn reading_group(group: &mut Group<'_>, rows: &[&Row], names: &Names) -> Result<(), ParquetError> {
-    let name = |row: &&Row| names.sensors.get(&row.sensor);
-    plain::<ByteArrayType, _>(group, rows, |row| {
-        ByteArray::from(name(row).map_or("", |(gateway, _)| gateway.as_str()))
-    })?;
-    plain::<ByteArrayType, _>(group, rows, |row| {
-        ByteArray::from(name(row).map_or("", |(_, sensor)| sensor.as_str()))
-    })?;
+    // Rows of a sensor stand together, and share its names.
+    let (mut gateways, mut sensors) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
+    for run in rows.chunk_by(|a, b| a.sensor == b.sensor) {
+        let (gateway, sensor) = names.sensors.get(&run[0].sensor).cloned().unwrap_or_default();
+        gateways.extend(std::iter::repeat_n(gateway, run.len()));
+        sensors.extend(std::iter::repeat_n(sensor, run.len()));
+    }
+    column::<ByteArrayType>(group, &gateways, None)?;
+    column::<ByteArrayType>(group, &sensors, None)?;
     plain::<Int32Type, _>(group, rows, |row| row.sensor as i32)?;
     plain::<Int32Type, _>(group, rows, |row| i32::from(row.quantity))?;
     plain::<Int64Type, _>(group, rows, |row| row.at_ms)?;

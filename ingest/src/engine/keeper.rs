@@ -38,15 +38,7 @@ impl Cut {
             return None;
         }
         let span = state.cut()?;
-        let mut names = Names::default();
-        for row in &span.rows {
-            if !names.sensors.contains_key(&row.sensor)
-                && let Some(sensor) = state.sensors.get(row.sensor)
-            {
-                names.sensors.insert(row.sensor, (sensor.gateway.clone(), sensor.name.clone()));
-            }
-            names.districts.entry(row.area).or_insert_with(|| state.sensors.district(row.area).to_owned());
-        }
+        let names = Names::of(&span.rows, &state.sensors);
         Some(Self {
             position: state.position,
             names,

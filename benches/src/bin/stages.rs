@@ -1,0 +1,148 @@
+//! Where a reading's time goes inside ingest: processor nanoseconds of each stage, one after the other on one thread.
+//!
+//! A city of gateways in memory, nothing on a socket. Processor time comes from the kernel's account of this thread,
+//! so other load on the machine hardly shows.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, ensure};
+use benches::city::{Gateway, Habits, SEED};
+use benches::table::Table;
+use clap::Parser;
+use configs::Catalogue;
+use ingest::admit;
+use ingest::columns::{Names, PoolFolder, Stretch, write_readings, write_windows};
+use ingest::pool::{Rules, State};
+use ingest::senml::Mappings;
+use wire::{Codec, Header};
+
+/// Start of the simulated time, 2026-06-01 UTC.
+const EPOCH_MS: i64 = 1_780_272_000_000;
+
+/// Measures each stage between socket and Parquet, in processor nanoseconds and bytes per reading.
+#[derive(Parser)]
+struct Args {
+    /// Gateways in the city.
+    #[arg(long, default_value_t = 64)]
+    gateways: usize,
+    /// Sensors of each gateway.
+    #[arg(long, default_value_t = 50)]
+    sensors: usize,
+    /// Readings in a frame.
+    #[arg(long, default_value_t = 500)]
+    batch: usize,
+    /// Readings of a stretch, which becomes one set of Parquet files.
+    #[arg(long, default_value_t = 500_000)]
+    stretch: usize,
+    /// Stretches to measure, after one to warm up.
+    #[arg(long, default_value_t = 5)]
+    stretches: u64,
+    /// Folder for the files; removed at the end.
+    #[arg(long, default_value = "stages.tmp")]
+    data: PathBuf,
+}
+
+/// Processor time of this thread so far, in ns (Linux, `schedstat`: time on the processor).
+fn processor_ns() -> anyhow::Result<u64> {
+    let text =
+        fs::read_to_string("/proc/thread-self/schedstat").context("this needs Linux with schedstat")?;
+    let first = text.split_whitespace().next().context("schedstat is empty")?;
+    Ok(first.parse()?)
+}
+
+/// Stages in their order, with what they cost.
+#[derive(Default)]
+struct Costs(Vec<(&'static str, u64)>);
+
+impl Costs {
+    fn time<T>(&mut self, stage: &'static str, work: impl FnOnce() -> T) -> anyhow::Result<T> {
+        let from = processor_ns()?;
+        let result = work();
+        let ns = processor_ns()? - from;
+        match self.0.iter_mut().find(|(name, _)| *name == stage) {
+            Some((_, total)) => *total += ns,
+            None => self.0.push((stage, ns)),
+        }
+        Ok(result)
+    }
+}
+
+fn bytes_below(folder: &PathBuf) -> std::io::Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        bytes += if path.is_dir() { bytes_below(&path)? } else { path.metadata()?.len() };
+    }
+    Ok(bytes)
+}
+
+#[allow(clippy::print_stdout)] // the results
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    ensure!(!args.data.exists(), "{}: exists already; choose a new folder", args.data.display());
+    let folder = PoolFolder::open(&args.data)?;
+    let mut gateways = (0..args.gateways)
+        .map(|number| Gateway::new("stage", number, args.sensors, SEED, EPOCH_MS, Habits::default()))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut state = State::new(Rules {
+        catalogue: Arc::new(Catalogue::builtin()),
+        mappings: Arc::new(Mappings::default()),
+        hot_ms: 7_200_000,
+        hot_windows: 2_000_000,
+    });
+    let received_ms = EPOCH_MS + 2 * 86_400_000;
+    let mut costs = Costs::default();
+    let (mut readings, mut frame_bytes, mut before) = (0, 0, 0);
+    for stretch in 0..=args.stretches {
+        if stretch == 1 {
+            costs = Costs::default();
+            (readings, frame_bytes) = (0, 0);
+            before = bytes_below(&args.data)?;
+        }
+        let rounds = args.stretch.div_ceil(args.batch * args.gateways);
+        for number in (0..rounds).flat_map(|_| 0..args.gateways) {
+            let gateway = &mut gateways[number];
+            let (_, bytes) =
+                costs.time("generator: make up and encode", || gateway.frame(args.batch, Codec::Zstd))??;
+            frame_bytes += bytes.len();
+            let frame = costs.time("broker: judge and decode", || -> anyhow::Result<_> {
+                let header = Header::peek(&bytes)?;
+                admit::content(&header, &bytes, received_ms).map_err(|e| anyhow::anyhow!("{e:?}"))
+            })??;
+            costs.time("apply: ledger, last values, windows, rows", || {
+                state.apply_frame(&frame, received_ms)
+            })?;
+            costs.time("broker: free the frame", || drop(frame))?;
+            readings += args.batch as u64;
+        }
+        state.position += 1_000_000;
+        let stretch = Stretch { from: state.current.from, to: state.position };
+        let names = costs.time("apply: names of a cut", || Names::of(&state.current.rows, &state.sensors))?;
+        costs.time("apply: snapshot of a cut", || state.snapshot().len())?;
+        let span = state.cut().context("nothing is in flight")?;
+        let files = costs
+            .time("keeper: readings to Parquet", || write_readings(&folder, stretch, &span.rows, &names))??;
+        costs.time("keeper: windows to Parquet", || write_windows(&folder, stretch, &span.windows))??;
+        drop(span);
+        costs.time("apply: windows become hot", || state.written(stretch.to, files, received_ms))?;
+    }
+    let mut table = Table::new(&["stage", "ns per reading"]);
+    let mut total = 0.0;
+    for (stage, ns) in &costs.0 {
+        let each = *ns as f64 / readings as f64;
+        total += each;
+        table.row(vec![(*stage).into(), format!("{each:.1}")]);
+    }
+    table.row(vec!["all".into(), format!("{total:.1}")]);
+    print!("{}", table.text());
+    println!(
+        "\n{readings} readings of {} sensors; wire {:.2}, Parquet {:.2} bytes a reading",
+        args.gateways * args.sensors,
+        frame_bytes as f64 / readings as f64,
+        (bytes_below(&args.data)? - before) as f64 / readings as f64
+    );
+    fs::remove_dir_all(&args.data)?;
+    Ok(())
+}
