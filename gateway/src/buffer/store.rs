@@ -142,8 +142,15 @@ impl<S: Shelf> Store<S> {
             in_order: 0,
             dirty: false,
         };
-        store.read_meta(&store.shelf.witness())?;
+        let witness = read_witness(&store.shelf.witness());
+        store.read_meta(witness.is_some())?;
         let gaps = store.scan()?;
+        // Only now: a power cut may leave a head older than its frames, and the witness has seen those.
+        if let Some((id, next)) = witness
+            && (id != store.id || next.iter().zip(&store.lanes).any(|(next, head)| head.next < *next))
+        {
+            return Err(StoreError::Damaged("it has fallen back to an earlier state".into()));
+        }
         store.handed = store.lanes.map(|head| head.floor + SPAN);
         // A killed gateway may have left changes in the page cache: the witness and the shipper must not hear of
         // numbers that a power cut could still take back.
@@ -174,14 +181,13 @@ impl<S: Shelf> Store<S> {
         Ok(())
     }
 
-    fn read_meta(&mut self, witness: &[u8]) -> Result<(), StoreError> {
-        let witness = read_witness(witness);
+    fn read_meta(&mut self, has_witness: bool) -> Result<(), StoreError> {
         let format = self.shelf.get(&KEY_FORMAT)?;
         let id = self.shelf.get(&KEY_STORE)?.as_deref().and_then(tail_u64);
         match (format.as_deref(), id) {
             (Some(&[FORMAT]), Some(id)) => self.id = id,
             (Some(&[found]), _) if found > FORMAT => return Err(StoreError::Newer { found }),
-            (None, None) if witness.is_none() && self.is_bare()? => {
+            (None, None) if !has_witness && self.is_bare()? => {
                 // 53 bits, so that the number survives JSON and spreadsheets.
                 self.id = fastrand::u64(1..1 << 53);
                 self.batch.insert(KEY_FORMAT, [FORMAT]);
@@ -202,11 +208,6 @@ impl<S: Shelf> Store<S> {
                 };
                 self.lanes[lane as usize] = LaneHead { floor, next };
             }
-        }
-        if let Some((id, next)) = witness
-            && (id != self.id || next.iter().zip(&self.lanes).any(|(next, head)| head.next < *next))
-        {
-            return Err(StoreError::Damaged("it has fallen back to an earlier state".into()));
         }
         if let Some(marks) = self.shelf.get(&KEY_THINNED)? {
             for (mark, bytes) in self.thinned.iter_mut().zip(marks.chunks(8)) {
