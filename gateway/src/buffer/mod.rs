@@ -12,7 +12,8 @@
 //! # Why sled is used this way
 //! sled 0.34 promises less than it seems, and all of the following was measured with replayed power cuts:
 //! - `flush()` reaches the page cache only. A commit is `apply_batch`, `flush`, then `sync_data` on sled's one `db`
-//!   file. sled's own timer is off. The directory entries are synced once after opening.
+//!   file. A batch costs two writes more, of pages that are written again at once: so one frame, and what is forgotten
+//!   before it, go without, in an order of which a power cut may keep any first part. sled's own timer is off. The directory entries are synced once after opening.
 //! - A page over a quarter of a segment becomes a file in `blobs/` that nothing ever syncs. A page holds up to 16
 //!   values, so a value must stay under 1/80 of a segment: segments of 2 MiB, frames of 25 KiB at most, proved by
 //!   a constant assertion. The number of files in `blobs/` is a health gauge and must be 0.
