@@ -175,6 +175,7 @@ pub async fn run_under(
         pipeline: figures,
         buses,
         manager: manager.clone(),
+        status_folder: status::folder(&config.data, manager.folder()),
         vitals: Vitals::new(Path::new("/"), &config.data),
         kept: Trend::new(KEPT_EVERY_MS, KEPT_SAMPLES, KEPT_LEAST_MS),
         starts: floor::count_start(&config.data),

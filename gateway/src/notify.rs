@@ -7,6 +7,7 @@
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 pub struct Manager {
     socket: Option<Arc<UnixDatagram>>,
     watchdog: Option<Duration>,
+    folder: Option<PathBuf>,
 }
 
 impl Manager {
@@ -23,17 +25,23 @@ impl Manager {
         Self::default()
     }
 
-    /// The one that `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID` name. One that cannot be reached is
-    /// nobody, with a warning.
+    /// The one that `NOTIFY_SOCKET`, `WATCHDOG_USEC`, `WATCHDOG_PID` and `RUNTIME_DIRECTORY` name. One that cannot be
+    /// reached is nobody, with a warning.
     pub fn from_environment() -> Self {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let Some(address) = variable("NOTIFY_SOCKET") else { return Self::none() };
+        // Several are separated by colons.
+        let folder = variable("RUNTIME_DIRECTORY").and_then(|all| all.split(':').next().map(PathBuf::from));
+        let unheard = Self { folder: folder.clone(), ..Self::none() };
+        let Some(address) = variable("NOTIFY_SOCKET") else { return unheard };
         let ours = variable("WATCHDOG_PID").is_none_or(|pid| pid == std::process::id().to_string());
         let watchdog = variable("WATCHDOG_USEC").filter(|_| ours).and_then(|usec| usec.parse().ok());
-        Self::at(&address, watchdog.map(Duration::from_micros)).unwrap_or_else(|error| {
-            tracing::warn!(address, %error, "NOTIFY_SOCKET cannot be used: the service manager is told nothing");
-            Self::none()
-        })
+        match Self::at(&address, watchdog.map(Duration::from_micros)) {
+            Ok(manager) => Self { folder, ..manager },
+            Err(error) => {
+                tracing::warn!(address, %error, "NOTIFY_SOCKET cannot be used: the service manager is told nothing");
+                unheard
+            }
+        }
     }
 
     /// The one at this address: a path, or `@` and an abstract name. `watchdog`: how long it waits for a sign of
@@ -50,12 +58,21 @@ impl Manager {
         socket.connect_addr(&address)?;
         // A manager that does not read must not stop the gateway.
         socket.set_nonblocking(true)?;
-        Ok(Self { socket: Some(Arc::new(socket)), watchdog: watchdog.filter(|limit| !limit.is_zero()) })
+        Ok(Self {
+            socket: Some(Arc::new(socket)),
+            watchdog: watchdog.filter(|limit| !limit.is_zero()),
+            folder: None,
+        })
     }
 
     /// How often it wants a sign of life, in ms: twice in its limit, as its documentation advises.
     pub fn sign_every_ms(&self) -> Option<u64> {
         self.watchdog.map(|limit| u64::try_from(limit.as_millis() / 2).unwrap_or(u64::MAX))
+    }
+
+    /// A folder in memory for what need not outlive a power cut, if it gave one.
+    pub fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
     }
 
     /// Buses and buffer are open, the threads run.

@@ -1,9 +1,13 @@
 //! What a person sees of a running gateway: `{data}/status.json`, written every few seconds, and its words.
+//!
+//! Under a service manager that gives it a folder in memory the file lies there, and a link leads to it: nothing wears
+//! the card that nobody needs after a power cut.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use configs::Gauges;
@@ -108,7 +112,7 @@ pub struct BusStatus {
 pub enum StatusError {
     /// No file.
     #[error(
-        "没有状态文件 {path}：网关从未运行过？\nno status file {path}: has this gateway ever run? start it with: gateway run --config FILE"
+        "没有状态文件 {path}：开机后网关运行过吗？\nno status file {path}: has this gateway run since the box started? start it with: gateway run --config FILE"
     )]
     Missing {
         /// Where it should be.
@@ -129,16 +133,39 @@ pub fn path(data: &Path) -> PathBuf {
     data.join("status.json")
 }
 
+/// The folder to write the status to: `volatile`, which the service manager gave, with a link to it in `data`; else `data`.
+pub fn folder(data: &Path, volatile: Option<&Path>) -> PathBuf {
+    let Some(volatile) = volatile else { return data.into() };
+    match link(&path(data), &path(volatile)) {
+        Ok(()) => volatile.into(),
+        Err(error) => {
+            tracing::warn!(%error, folder = %volatile.display(), "the status cannot be led to memory: it is written to the card");
+            data.into()
+        }
+    }
+}
+
+/// Makes `link` lead to `target`, whatever it was.
+fn link(link: &Path, target: &Path) -> io::Result<()> {
+    if fs::read_link(link).is_ok_and(|to| to == target) {
+        return Ok(());
+    }
+    match fs::remove_file(link) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => symlink(target, link),
+    }
+}
+
 impl Status {
     /// Writes the file in one step, so that a reader never sees half of it. Not synced: it describes a running
     /// process only.
     ///
     /// # Errors
     /// The operating system's.
-    pub fn write(&self, data: &Path) -> io::Result<()> {
-        let temporary = data.join("status.json.new");
+    pub fn write(&self, folder: &Path) -> io::Result<()> {
+        let temporary = folder.join("status.json.new");
         fs::write(&temporary, serde_json::to_vec_pretty(self)?)?;
-        fs::rename(temporary, path(data))
+        fs::rename(temporary, path(folder))
     }
 
     /// Reads the file.
@@ -362,5 +389,24 @@ mod tests {
         assert!(Words(&read, 1_060_000).to_string().contains("not running: last heard of 60 s ago"));
         fs::write(path(folder.path()), "{").expect("writes");
         assert!(matches!(Status::read(folder.path()), Err(StatusError::Unreadable { .. })));
+    }
+
+    #[test]
+    fn a_status_in_memory_is_found_through_the_data_folder() {
+        let (data, memory) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        let is_link = || fs::read_link(path(data.path())).is_ok();
+        // A file of an earlier version, a link, the same link again, and no service manager any more.
+        fs::write(path(data.path()), "{").expect("writes");
+        for (volatile, expected) in
+            [(Some(memory.path()), memory.path()), (Some(memory.path()), memory.path()), (None, data.path())]
+        {
+            assert_eq!(folder(data.path(), volatile), expected);
+            status().write(expected).expect("writes");
+            assert_eq!(Status::read(data.path()).expect("is found").gateway, "caotang-03");
+            assert_eq!(is_link(), volatile.is_some());
+        }
+        // After a reboot there is nothing yet.
+        assert_eq!(folder(data.path(), Some(&memory.path().join("new"))), memory.path().join("new"));
+        assert!(matches!(Status::read(data.path()), Err(StatusError::Missing { .. })));
     }
 }

@@ -1,6 +1,7 @@
 //! The task that looks after everything else: announcement, health frames, the status file.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -46,6 +47,8 @@ pub(crate) struct Watch {
     pub(crate) pipeline: Arc<PipelineFigures>,
     pub(crate) buses: Vec<Arc<BusFigures>>,
     pub(crate) manager: Manager,
+    /// Where the status file goes.
+    pub(crate) status_folder: PathBuf,
     pub(crate) vitals: Vitals,
     /// Growth of what was kept in the buffer.
     pub(crate) kept: Trend,
@@ -110,7 +113,7 @@ impl Watch {
             let status = Status { gauges: told.gauges.clone(), ..self.status() };
             if now_ms < STATUS_OFTEN_MS || now_ms >= told.status_ms {
                 told.status_ms = now_ms.saturating_add(STATUS_EVERY_MS);
-                let written = status.write(&self.config.data);
+                let written = status.write(&self.status_folder);
                 if let (Err(error), false) = (&written, told.unwritable) {
                     tracing::warn!(%error, "the status file cannot be written");
                 }
@@ -125,7 +128,7 @@ impl Watch {
         }
         // The pipeline has ended: these are the figures to hold ingest's against.
         let status = Status { gauges: told.gauges, ..self.status() };
-        if let Err(error) = status.write(&self.config.data) {
+        if let Err(error) = status.write(&self.status_folder) {
             tracing::warn!(%error, "the status file cannot be written");
         }
         self.save_floor().await;

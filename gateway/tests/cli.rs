@@ -99,7 +99,7 @@ fn a_signal_stops_it_cleanly_and_status_knows() {
     let path = write_config(folder.path(), &broker);
     let (code, _, err) = output("status", &path);
     assert_eq!(code, 1);
-    assert!(err.contains("has this gateway ever run?"), "{err}");
+    assert!(err.contains("has this gateway run since the box started?"), "{err}");
 
     let running = run(&path);
     broker.next(Lane::Reading);

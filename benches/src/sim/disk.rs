@@ -156,6 +156,29 @@ impl Disk {
 #[derive(Debug, Clone)]
 pub struct SimShelf(pub Rc<RefCell<Disk>>);
 
+impl SimShelf {
+    /// Makes changes; `parts` says which of them a power cut keeps or loses together.
+    fn change(
+        &self,
+        changes: Changes,
+        parts: impl FnOnce(Replaced) -> Vec<Replaced>,
+    ) -> Result<(), StoreError> {
+        let mut disk = self.0.borrow_mut();
+        // Every write takes room, a removal too: nothing is given back while the disk is full.
+        let size = changes.0.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len));
+        let bytes = size.sum::<usize>() as u64;
+        if disk.free_bytes < bytes && !disk.is_dead {
+            return Err(StoreError::Io(io::ErrorKind::StorageFull.into()));
+        }
+        disk.write(|disk| {
+            disk.free_bytes -= bytes;
+            let replaced = changes.0.into_iter().map(|(key, value)| (key.clone(), disk.put(key, value)));
+            let replaced = parts(replaced.collect());
+            disk.unsynced.extend(replaced);
+        })
+    }
+}
+
 impl Shelf for SimShelf {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.0.borrow().live.get(key).cloned())
@@ -172,19 +195,11 @@ impl Shelf for SimShelf {
     }
 
     fn apply(&mut self, changes: Changes) -> Result<(), StoreError> {
-        let mut disk = self.0.borrow_mut();
-        // Every write takes room, a removal too: nothing is given back while the disk is full.
-        let size = changes.0.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len));
-        let bytes = size.sum::<usize>() as u64;
-        if disk.free_bytes < bytes && !disk.is_dead {
-            return Err(StoreError::Io(io::ErrorKind::StorageFull.into()));
-        }
-        disk.write(|disk| {
-            disk.free_bytes -= bytes;
-            let replaced = changes.0.into_iter().map(|(key, value)| (key.clone(), disk.put(key, value)));
-            let replaced = replaced.collect();
-            disk.unsynced.push(replaced);
-        })
+        self.change(changes, |replaced| vec![replaced])
+    }
+
+    fn apply_in_order(&mut self, changes: Changes) -> Result<(), StoreError> {
+        self.change(changes, |replaced| replaced.into_iter().map(|one| vec![one]).collect())
     }
 
     fn sync(&mut self) -> Result<(), StoreError> {

@@ -12,7 +12,8 @@
 //! # Why sled is used this way
 //! sled 0.34 promises less than it seems, and all of the following was measured with replayed power cuts:
 //! - `flush()` reaches the page cache only. A commit is `apply_batch`, `flush`, then `sync_data` on sled's one `db`
-//!   file. sled's own timer is off. The directory entries are synced once after opening.
+//!   file. A batch costs two writes more, of pages that are written again at once: so one frame, and what is forgotten
+//!   before it, go without, in an order of which a power cut may keep any first part. sled's own timer is off. The directory entries are synced once after opening.
 //! - A page over a quarter of a segment becomes a file in `blobs/` that nothing ever syncs. A page holds up to 16
 //!   values, so a value must stay under 1/80 of a segment: segments of 2 MiB, frames of 25 KiB at most, proved by
 //!   a constant assertion. The number of files in `blobs/` is a health gauge and must be 0.
@@ -41,7 +42,7 @@
 //! # What is in it
 //! ```text
 //! key                            value
-//! lane u8 | sequence u64 BE      the frame, exactly as it travels
+//! lane u8 | sequence u64 BE      the frame, exactly as it travels; empty: the place of one to come
 //! 0xe0 | lane | sequence         set aside: reason byte, then the frame that ingest refused
 //! 0xf0 'f'                       format version
 //! 0xf0 's'                       number of this store, random, new with every fresh store
@@ -64,6 +65,7 @@
 //! # Layout
 //! - [`shelf`]: keys and values that a power cut must not hurt; the only file that names sled
 //! - [`store`]: what lies where, numbers, gaps, losses; knows of no disk
+//! - `places` (pure): empty values ahead of a waiting lane, which save bytes written
 //! - [`room`] (pure): who may fill what; [`thin`] (pure): fewer readings of the same story
 //! - [`books`]: one group of commands as one commit, with its loss records; knows of no thread
 //! - [`keeper`]: the thread: groups, recovery, a full disk
@@ -81,6 +83,7 @@ use crate::clock::Stamp;
 pub mod books;
 mod inspect;
 mod keeper;
+mod places;
 pub mod room;
 pub mod shelf;
 pub mod store;

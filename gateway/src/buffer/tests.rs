@@ -577,3 +577,57 @@ fn a_full_disk_costs_readings_which_are_counted_and_nothing_else() {
     );
     close(opened);
 }
+
+/// A frame-like value of a lane's next number, put in a commit of its own.
+fn put(store: &mut Store<SledShelf>, lane: Lane, size: usize) {
+    let sequence = store.next(lane);
+    store.put(&crate::batch::Packed { lane, sequence, items: 1, bytes: vec![sequence as u8; size] });
+    store.apply().expect("a sound store");
+}
+
+#[test]
+fn what_waits_is_written_little_more_than_once() {
+    let folder = TempDir::new().expect("a folder");
+    let (mut store, _) = open_store(&folder).expect("a fresh store");
+    for _ in 0..2_000 {
+        put(&mut store, Lane::Reading, 8_000);
+    }
+    store.commit().expect("a sound store");
+    // Dead copies lie on the disk until they are cleaned away: without places there are more of them than frames.
+    let (used, live) = (store.room().used_bytes, store.live_bytes());
+    assert!(used < live * 3 / 2, "{used} bytes on disk for {live} bytes of frames");
+}
+
+#[test]
+fn empty_places_are_no_frames_and_go_with_the_numbers_that_are_skipped() {
+    let folder = TempDir::new().expect("a folder");
+    let opened = open_in(&folder);
+    for n in 0..20 {
+        keep(&opened, gauge(f64::from(n)));
+    }
+    close(opened);
+    let places = |store: &Store<SledShelf>| store.places(Lane::Health);
+    let (mut store, gaps) = open_store(&folder).expect("sound");
+    assert_eq!((gaps, store.range(Lane::Health)), (Vec::new(), 1..21));
+    assert_eq!(places(&store), (21..44).collect::<Vec<_>>(), "laid with the 17th and the 18th");
+    let _ = store.skip(Lane::Health, 1, stamp(1));
+    store.commit().expect("a sound store");
+    assert_eq!(places(&store), (22..44).collect::<Vec<_>>());
+    drop(store);
+    // The place of a frame that is lost is nothing to go on with, and neither is what lies behind a lost place.
+    let (mut store, _) = open_store(&folder).expect("sound");
+    store.damage(Lane::Health, 20, Some(b""));
+    store.damage(Lane::Health, 30, None);
+    drop(store);
+    let (store, gaps) = open_store(&folder).expect("sound");
+    assert_eq!((gaps, store.range(Lane::Health)), (vec![(Lane::Health, 20, 20)], 1..22));
+    assert_eq!(store.read(Lane::Health, 20).expect("a sound store"), None);
+    drop(store);
+    let opened = open_in(&folder);
+    keep(&opened, gauge(22.0));
+    flush(&opened);
+    block_on(opened.buffer.forget(heads(&opened).store, Lane::Health, 24)).expect("the thread lives");
+    close(opened);
+    let (store, _) = open_store(&folder).expect("sound");
+    assert_eq!((store.range(Lane::Health), places(&store)), (24..24, (24..48).collect::<Vec<_>>()));
+}

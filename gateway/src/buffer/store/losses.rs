@@ -249,6 +249,9 @@ impl<S: Shelf> Store<S> {
     /// Gives a number to `count` items that could not be kept, so that they are missed; the loss to report.
     pub fn skip(&mut self, lane: Lane, count: u64, stamp: Stamp) -> Loss {
         let sequence = self.next(lane);
+        if sequence < self.laid[lane as usize] {
+            self.batch.remove(frame_key(lane, sequence));
+        }
         self.lanes[lane as usize].next = sequence + 1;
         self.sizes[lane as usize].push_back(0);
         self.stage_head(lane);

@@ -10,6 +10,7 @@ use std::ops::{ControlFlow, Range};
 use wire::frame::{self, MAX_FRAME_BYTES};
 use wire::{AlarmEvent, Alarms, GatewayId, Header, Lane, Loss, Payload};
 
+use super::places;
 use super::shelf::{Changes, Room, Shelf};
 use super::{Heads, LaneHead, StoreError};
 use crate::batch::Packed;
@@ -43,6 +44,8 @@ pub struct Store<S> {
     sizes: [VecDeque<u16>; 5],
     /// Bytes of all waiting frames, by lane.
     live: [u64; 5],
+    /// Numbers before this one have a frame or an empty place on the shelf, by lane.
+    laid: [u64; 5],
     /// Frames before this number may have been sent, by lane: they stay as they are until ingest has spoken.
     handed: [u64; 5],
     /// Readings before this number went through the first, and the second step of thinning.
@@ -56,6 +59,10 @@ pub struct Store<S> {
     set_aside: usize,
     /// Changes not yet applied.
     batch: Changes,
+    /// So many of them, the first ones, forget…
+    forgetting: usize,
+    /// …and with so many a frame is put: none of these need be made together.
+    in_order: usize,
     /// Whether anything was staged or applied since the last sync.
     dirty: bool,
 }
@@ -138,11 +145,21 @@ impl<S: Shelf> Store<S> {
     /// Stages a frame for the next commit.
     pub fn put(&mut self, frame: &Packed) {
         assert!(frame.bytes.len() <= MAX_FRAME_BYTES, "a frame over its bound would land in a blob");
+        let is_first = self.batch.0.len() == self.forgetting;
+        let laid = &mut self.laid[frame.lane as usize];
+        for place in places::to_lay(self.lanes[frame.lane as usize], *laid) {
+            self.batch.insert(frame_key(frame.lane, place), []);
+            *laid = place + 1;
+        }
         self.batch.insert(frame_key(frame.lane, frame.sequence), frame.bytes.as_slice());
         let head = &mut self.lanes[frame.lane as usize];
         head.next = head.next.max(frame.sequence + 1);
         self.grow(frame.lane, frame.bytes.len());
+        // Behind its frame: a head that is too old is mended at the next start.
         self.stage_head(frame.lane);
+        if is_first {
+            self.in_order = self.batch.0.len();
+        }
     }
 
     fn stage_head(&mut self, lane: Lane) {
@@ -161,17 +178,24 @@ impl<S: Shelf> Store<S> {
         if below <= head.floor {
             return;
         }
+        let is_first = self.batch.0.len() == self.forgetting;
         let sizes = &mut self.sizes[lane as usize];
+        let mut gone = Vec::new();
         // Behind it may lie what was dropped and explained: that has nobody to wait for.
         while head.floor < below || sizes.front() == Some(&0) {
             let bytes = sizes.pop_front().map_or(0, u64::from);
             if bytes > 0 {
-                self.batch.remove(frame_key(lane, head.floor));
+                gone.push(frame_key(lane, head.floor));
                 self.live[lane as usize] -= bytes;
             }
             head.floor += 1;
         }
         let below = head.floor;
+        // Before them: a frame that is gone and not forgotten would be missed.
+        self.stage_head(lane);
+        for key in gone {
+            self.batch.remove(key);
+        }
         let passed: Vec<u64> = self
             .explained
             .range((lane as u8, 0)..=(lane as u8, u64::MAX))
@@ -182,7 +206,9 @@ impl<S: Shelf> Store<S> {
             self.explained.remove(&(lane as u8, from));
             self.batch.remove(explained_key(lane, from));
         }
-        self.stage_head(lane);
+        if is_first {
+            self.forgetting = self.batch.0.len();
+        }
     }
 
     /// The bytes of a frame, if they are there and sound.
@@ -242,10 +268,12 @@ impl<S: Shelf> Store<S> {
     /// [`StoreError`].
     pub fn apply(&mut self) -> Result<(), StoreError> {
         let changes = std::mem::take(&mut self.batch);
-        if changes.0.is_empty() {
-            return Ok(());
+        let in_order = std::mem::take(&mut self.in_order).max(std::mem::take(&mut self.forgetting));
+        match changes.0.len() {
+            0 => Ok(()),
+            all if all == in_order => self.shelf.apply_in_order(changes),
+            _ => self.shelf.apply(changes),
         }
-        self.shelf.apply(changes)
     }
 
     /// Makes everything staged and applied durable. Only after this may anyone be told that it is stored.
@@ -298,6 +326,18 @@ impl<S: Shelf> Store<S> {
         }
         self.dirty = true;
         self.commit().expect("a sound store");
+    }
+
+    /// Numbers of a lane that have an empty value.
+    pub fn places(&self, lane: Lane) -> Vec<u64> {
+        let mut places = Vec::new();
+        self.shelf
+            .scan(lane as u8, &mut |key, value| {
+                places.extend(tail_u64(key).filter(|_| value.is_empty()));
+                ControlFlow::Continue(())
+            })
+            .expect("a sound store");
+        places
     }
 
     /// The reason and bytes of every frame that was set aside.

@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 use wire::{Lane, Loss, LossReason, frame};
 
 use super::{
-    FORMAT, KEY_EXPLAINED, KEY_FORMAT, KEY_SET_ASIDE, KEY_STORE, KEY_THINNED, KEY_UNTOLD, Store, is_sound,
-    lane_key, tail_u64,
+    FORMAT, KEY_EXPLAINED, KEY_FORMAT, KEY_SET_ASIDE, KEY_STORE, KEY_THINNED, KEY_UNTOLD, Store, frame_key,
+    is_sound, lane_key, tail_u64,
 };
 use crate::buffer::shelf::{Changes, Shelf};
 use crate::buffer::{LaneHead, SPAN, StoreError};
@@ -42,6 +42,7 @@ impl<S: Shelf> Store<S> {
             lanes: [LaneHead { floor: 1, next: 1 }; 5],
             sizes: Default::default(),
             live: [0; 5],
+            laid: [0; 5],
             handed: [0; 5],
             thinned: [0; 2],
             untold: None,
@@ -49,10 +50,19 @@ impl<S: Shelf> Store<S> {
             explained: BTreeMap::new(),
             set_aside: 0,
             batch: Changes::default(),
+            forgetting: 0,
+            in_order: 0,
             dirty: false,
         };
-        store.read_meta(&store.shelf.witness())?;
+        let witness = read_witness(&store.shelf.witness());
+        store.read_meta(witness.is_some())?;
         let gaps = store.scan()?;
+        // Only now: a power cut may leave a head older than its frames, and the witness has seen those.
+        if let Some((id, next)) = witness
+            && (id != store.id || next.iter().zip(&store.lanes).any(|(next, head)| head.next < *next))
+        {
+            return Err(StoreError::Damaged("it has fallen back to an earlier state".into()));
+        }
         store.handed = store.lanes.map(|head| head.floor + SPAN);
         // A killed gateway may have left changes in the page cache: the witness and the shipper must not hear of
         // numbers that a power cut could still take back.
@@ -61,14 +71,13 @@ impl<S: Shelf> Store<S> {
         Ok((store, gaps))
     }
 
-    fn read_meta(&mut self, witness: &[u8]) -> Result<(), StoreError> {
-        let witness = read_witness(witness);
+    fn read_meta(&mut self, has_witness: bool) -> Result<(), StoreError> {
         let format = self.shelf.get(&KEY_FORMAT)?;
         let id = self.shelf.get(&KEY_STORE)?.as_deref().and_then(tail_u64);
         match (format.as_deref(), id) {
             (Some(&[FORMAT]), Some(id)) => self.id = id,
             (Some(&[found]), _) if found > FORMAT => return Err(StoreError::Newer { found }),
-            (None, None) if witness.is_none() && self.is_bare()? => {
+            (None, None) if !has_witness && self.is_bare()? => {
                 // 53 bits, so that the number survives JSON and spreadsheets.
                 self.id = fastrand::u64(1..1 << 53);
                 self.batch.insert(KEY_FORMAT, [FORMAT]);
@@ -89,11 +98,6 @@ impl<S: Shelf> Store<S> {
                 };
                 self.lanes[lane as usize] = LaneHead { floor, next };
             }
-        }
-        if let Some((id, next)) = witness
-            && (id != self.id || next.iter().zip(&self.lanes).any(|(next, head)| head.next < *next))
-        {
-            return Err(StoreError::Damaged("it has fallen back to an earlier state".into()));
         }
         if let Some(marks) = self.shelf.get(&KEY_THINNED)? {
             for (mark, bytes) in self.thinned.iter_mut().zip(marks.chunks(8)) {
@@ -145,6 +149,7 @@ impl<S: Shelf> Store<S> {
             let mut unsound: Vec<Vec<u8>> = Vec::new();
             // Sound frames as (number, bytes).
             let mut found: Vec<(u64, usize)> = Vec::new();
+            let mut places: Vec<u64> = Vec::new();
             let mut expected = head.floor;
             self.shelf.scan(lane as u8, &mut |key, value| {
                 match (key.len(), tail_u64(key)) {
@@ -152,10 +157,21 @@ impl<S: Shelf> Store<S> {
                         found.push((sequence, value.len()));
                         expected = sequence + 1;
                     }
+                    (9, Some(sequence)) if value.is_empty() => places.push(sequence),
                     _ => unsound.push(key.to_vec()),
                 }
                 ControlFlow::Continue(())
             })?;
+            let laid = &mut self.laid[lane as usize];
+            *laid = head.next.max(expected);
+            for place in places {
+                if place == *laid {
+                    *laid += 1;
+                } else {
+                    // Of a frame that is lost, or behind a lost place.
+                    unsound.push(frame_key(lane, place).to_vec());
+                }
+            }
             for key in unsound {
                 self.batch.remove(key);
                 self.dirty = true;
