@@ -61,6 +61,12 @@ impl Word {
     fn is_given(self) -> bool {
         self.0.iter().any(Option::is_some)
     }
+
+    /// What the wall clock showed when a service spoke anew, in ms since 1970; `None` when none did.
+    fn news_since(self, before: Self) -> Option<i64> {
+        let markers = self.0.into_iter().zip(before.0);
+        markers.filter(|(now, before)| now != before).filter_map(|(now, _)| now).max()
+    }
 }
 
 /// One look at all clocks.
@@ -99,12 +105,14 @@ pub struct Estimate {
     proved_ms: i64,
     /// Whether a time service has confirmed the clock in this start.
     confirmed: bool,
-    /// The last word that was believed, or at the start disbelieved.
+    /// The last word that was heard, believed or not.
     word: Word,
     /// When wall clock and proof last agreed, in ms since the start.
     agreed_ms: u64,
     /// Wall time at monotonic zero by the wall clock, at the last look.
     seen_ms: i64,
+    /// When that was, in ms since the start.
+    looked_ms: u64,
     steps: Steps,
 }
 
@@ -121,9 +129,11 @@ impl Estimate {
             word: if disbelieved { look.word } else { Word::default() },
             agreed_ms: look.mono_ms,
             seen_ms: look.epoch_ms(),
+            looked_ms: look.mono_ms,
             steps: Steps::default(),
         };
-        first.clock = first.judge(&look);
+        let is_news = look.word.news_since(first.word).is_some();
+        first.clock = first.judge(&look, is_news);
         first
     }
 
@@ -135,7 +145,15 @@ impl Estimate {
         if step_ms.unsigned_abs() > STEP_MS {
             self.steps = Steps { count: self.steps.count + 1, last_ms: step_ms };
         }
-        let next = self.judge(&look);
+        // A service spoke since the last look, and not longer ago by the wall clock either: else somebody moved the
+        // clock after the word, which then says nothing of it.
+        let since_ms = signed(look.mono_ms.saturating_sub(self.looked_ms));
+        let is_news = look.word.news_since(self.word).is_some_and(|spoken_ms| {
+            let age_ms = look.wall_ms.saturating_sub(spoken_ms);
+            (-signed(STEP_MS)..=since_ms.saturating_add(signed(STEP_MS))).contains(&age_ms)
+        });
+        self.looked_ms = look.mono_ms;
+        let next = self.judge(&look, is_news);
         let moved_ms = next.epoch_ms.abs_diff(self.clock.epoch_ms);
         if moved_ms <= STEP_MS && next.state == self.clock.state {
             return None;
@@ -144,15 +162,13 @@ impl Estimate {
         Some(next)
     }
 
-    fn judge(&mut self, look: &Look) -> Clock {
+    fn judge(&mut self, look: &Look, is_news: bool) -> Clock {
         let epoch_ms = look.epoch_ms();
-        let new_word = look.word.is_given() && look.word != self.word && look.wall_ms >= BUILT_MS;
+        let new_word = is_news && look.wall_ms >= BUILT_MS;
+        self.word = look.word;
         let slack_ms = STEP_MS + look.mono_ms.saturating_sub(self.agreed_ms) / DRIFT_DIVISOR;
         let agrees = self.confirmed && epoch_ms.abs_diff(self.proved_ms) <= slack_ms;
         if new_word || agrees {
-            if new_word {
-                self.word = look.word;
-            }
             (self.confirmed, self.proved_ms, self.agreed_ms) = (true, epoch_ms, look.mono_ms);
         }
         let (state, epoch_ms) = match self.confirmed {
@@ -340,14 +356,19 @@ mod tests {
     const DAY: i64 = 24 * HOUR;
     const YEAR: i64 = 365 * DAY;
     const NOBODY: Word = Word([None, None]);
-    /// A service that said `0` first, then `1`.
+    /// A service that spoke once, then a second time: in stories, when this is first seen.
     const SAID: [Word; 2] = [Word([Some(0), None]), Word([Some(1), None])];
 
     /// Looks at a clock whose floor is T, once a step: (time since the start, wall clock, word) and what is claimed
     /// then: state, and wall time.
     fn story(name: &str, steps: &[(i64, i64, Word, ClockState, i64)]) -> Estimate {
         let mut estimate: Option<Estimate> = None;
+        let mut spoken_ms = [None; SAID.len()];
         for (number, &(mono_ms, wall_ms, word, state, claimed_ms)) in steps.iter().enumerate() {
+            let word = match SAID.iter().position(|said| *said == word) {
+                Some(n) => Word::given(*spoken_ms[n].get_or_insert(wall_ms)),
+                None => word,
+            };
             let look = Look { mono_ms: mono_ms as u64, wall_ms, word };
             let estimate = match &mut estimate {
                 None => estimate.insert(Estimate::new(T, look)),
@@ -418,6 +439,22 @@ mod tests {
                 (20, T + HOUR + 10, SAID[1], Synchronised, T + HOUR + 10),
             ],
         );
+        for jump in [DAY, -DAY] {
+            story(
+                "a jump right after the service spoke is not what it confirmed",
+                &[
+                    (0, T + DAY, NOBODY, HeldOver, T + DAY),
+                    (HOUR, T + DAY + HOUR, Word::given(T + DAY + HOUR - 900), Synchronised, T + DAY + HOUR),
+                    (
+                        2 * HOUR,
+                        T + DAY + 2 * HOUR + jump,
+                        Word::given(T + DAY + 2 * HOUR - 900),
+                        HeldOver,
+                        T + DAY + 2 * HOUR,
+                    ),
+                ],
+            );
+        }
         story(
             "the service is gone: its time is held over, through a jump too",
             &[
