@@ -4,6 +4,7 @@
 //!
 //! # Layout
 //! - [`city`]: gateways, sensors and readings that look like a street's, the same for the same seed
+//! - [`chengdu`]: a city of 22 million devices that nobody has to keep in memory
 //! - [`street`]: the configuration files of a simulated street and of this machine
 //! - [`layout`]: the data folder of the one command
 //! - [`supervise`]: children: started, watched, restarted, stopped, never left behind
@@ -31,6 +32,8 @@
 //! # Programs
 //! - `watchfire`: the one command: ingest, this machine, and a simulated street
 //! - `codec`: bytes and nanoseconds per reading
+//! - `chengdu`: the city minute: 22 million devices over MQTT, and what that takes of ingest
+//! - `stages`: where the time of a reading goes inside ingest
 //! - `load`: valid frames at a chosen rate
 //! - `alarms`: from a sensor's change to the console, while a backlog drains; the same over a bad line; a storm
 //! - `hostile`: random and mutated packets between well-behaved ones
@@ -39,6 +42,7 @@
 //! - `sim`: thousands of simulated cities, each held against the promises
 //! - `kills`: `kill -9` and long stops in full flow, each judged by the audit
 
+pub mod chengdu;
 pub mod city;
 pub mod http;
 pub mod layout;
