@@ -2,14 +2,14 @@
 //! seed and its number.
 //!
 //! 23 districts, and every quantity of the catalogue. A gateway stands for a compound: eight buildings, six kinds of
-//! device, as in a street where one kind of smoke detector hangs everywhere. Each device reports once a minute at a
-//! moment of its own; its gateway sends what came every ten seconds. Values drift smoothly between hashed points and
-//! are rounded as chips round them, which is what decides how many bytes they take.
+//! device, as in a street where one kind of smoke detector hangs everywhere. Each device is polled once a minute, one
+//! after the other; its gateway sends what came every ten seconds. Values of one kind lie around the level of their
+//! compound, drift smoothly, and are rounded as chips round them, which is what decides how many bytes they take.
 
 use configs::{Catalogue, Quantity};
 use wire::{
     Area, Batch, BootId, Clock, ClockState, Codec, Datum, EncodeError, GatewayId, NameError, Payload, Place,
-    Quality, QuantityCode, Reading, SensorName, Series, frame,
+    Quality, Reading, SensorName, Series, frame,
 };
 
 /// Districts with the latitude and longitude of their seats, in degrees WGS-84, to a few kilometres.
@@ -57,6 +57,8 @@ const GATEWAY_STEP: f64 = 0.005;
 const PLACE_STEP: f64 = 0.0015;
 /// Minutes from one hashed point of a device's curve to the next.
 const POINT_MINUTES: u64 = 16;
+/// Most that a poll is late, in ms.
+const MAX_LATE_MS: u64 = 2;
 /// One reading in so many is no good: half are faults, half cannot be (out of every range).
 const BAD_IN: u64 = 100;
 
@@ -142,9 +144,13 @@ impl City {
             .collect()
     }
 
+    /// Which of its gateway's kinds a device is of: devices of a kind hang on one bus.
+    fn kind(&self, device: u32) -> u32 {
+        device * KINDS / self.devices.max(1)
+    }
+
     fn quantity(&self, gateway: u32, device: u32) -> &Quantity {
-        let kind = device % KINDS;
-        let hash = mix(self.seed ^ 2, u64::from(gateway) << 8 | u64::from(kind));
+        let hash = mix(self.seed ^ 2, u64::from(gateway) << 8 | u64::from(self.kind(device)));
         // Some kinds are far more common than others.
         let skewed = unit(hash).powi(2) * self.quantities.len() as f64;
         &self.quantities[skewed as usize]
@@ -162,17 +168,17 @@ impl City {
             let quantity = self.quantity(gateway, device);
             let word = quantity.name.split('-').next().unwrap_or("device");
             let own = mix(self.seed ^ 3, u64::from(gateway) << 32 | u64::from(device));
-            let (value, quality) = self.value(quantity, own, minute);
-            readings.push(Reading {
-                series: series.len() as u16,
-                mono_ms: start_ms + own % SLOT_MS,
-                value,
-                quality,
-            });
+            let common = mix(self.seed ^ 5, u64::from(gateway) << 8 | u64::from(self.kind(device)));
+            let (value, quality) = self.value(quantity, own, common, minute);
+            // Polled in turn, and a little late, as buses are.
+            let polled_ms = readings.len() as u64 * (SLOT_MS - MAX_LATE_MS) / count as u64;
+            let late_ms = mix(own, minute) % (MAX_LATE_MS + 1);
+            let mono_ms = start_ms + polled_ms + late_ms;
+            readings.push(Reading { series: series.len() as u16, mono_ms, value, quality });
             series.push(Series {
                 sensor: SensorName::new(&format!("{word}.{device:04}"))?,
                 quantity: quantity.code,
-                place: (device / KINDS % PLACES) as u16,
+                place: (device % PLACES) as u16,
             });
         }
         Ok(Batch {
@@ -188,19 +194,21 @@ impl City {
         Clock { state: ClockState::Synchronised, epoch_ms: self.epoch_ms }
     }
 
-    fn value(&self, quantity: &Quantity, own: u64, minute: u64) -> (Option<f64>, Quality) {
+    fn value(&self, quantity: &Quantity, own: u64, common: u64, minute: u64) -> (Option<f64>, Quality) {
         match mix(own, minute ^ 0x5eed) % (2 * BAD_IN) {
             0 => return (None, Quality::Fault),
             1 => return (Some(quantity.max + 1.0), Quality::Good),
             _ => {}
         }
-        let point = minute / POINT_MINUTES;
-        let (from, to) = (unit(mix(own, point)), unit(mix(own, point + 1)));
         let between = (minute % POINT_MINUTES) as f64 / POINT_MINUTES as f64;
-        // A tenth of the range, around a level of its own.
+        let drift = |hash: u64| {
+            let [from, to] = [0, 1].map(|next| unit(mix(hash, minute / POINT_MINUTES + next)));
+            from + (to - from) * between - 0.5
+        };
+        // The compound moves by a tenth of the range around a level of its own, a device by a fiftieth around that.
         let range = quantity.max - quantity.min;
-        let level = quantity.min + range * (0.2 + 0.5 * unit(own));
-        let value = level + range * 0.1 * (from + (to - from) * between - 0.5);
+        let level = quantity.min + range * (0.2 + 0.5 * unit(common) + 0.1 * drift(common));
+        let value = level + range * (0.02 * drift(own));
         let steps = if range > 1_000.0 {
             1.0
         } else if range > 20.0 {
@@ -226,11 +234,6 @@ impl City {
     /// How many devices report in one slot.
     pub fn devices_of(&self, slot: u32) -> u32 {
         (self.devices + SLOTS - 1 - slot) / SLOTS
-    }
-
-    /// The quantity with this number, as the city uses it.
-    pub fn has(&self, code: QuantityCode) -> bool {
-        self.quantities.iter().any(|quantity| quantity.code == code)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
-use sqlx::{Error, Row};
+use sqlx::{AssertSqlSafe, Error, Row};
 
 use super::{GatewayRow, SensorRow};
 use crate::admit::Reason;
@@ -30,25 +30,40 @@ pub(super) async fn gateway(connection: &mut AnyConnection, row: &GatewayRow) ->
     Ok(())
 }
 
-pub(super) async fn sensor(connection: &mut AnyConnection, row: &SensorRow) -> Result<(), Error> {
-    sqlx::query(
-        "INSERT INTO sensors (number, gateway, sensor, quantity, label, chip, lat, lon, area) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
-         ON CONFLICT (number) DO UPDATE SET gateway = excluded.gateway, sensor = excluded.sensor, \
+/// Most sensors of one statement: a statement costs as much as some twenty rows, and SQLite takes 32,766 values.
+pub(super) const SENSORS: usize = 256;
+
+/// Writes sensors with different numbers, at most [`SENSORS`].
+pub(super) async fn sensors(connection: &mut AnyConnection, rows: &[&SensorRow]) -> Result<(), Error> {
+    let mut sql =
+        "INSERT INTO sensors (number, gateway, sensor, quantity, label, chip, lat, lon, area) VALUES "
+            .to_owned();
+    for (first, comma) in
+        (1..).step_by(9).zip(std::iter::once("").chain(std::iter::repeat(", "))).take(rows.len())
+    {
+        let values: Vec<String> = (first..first + 9).map(|value| format!("${value}")).collect();
+        sql.push_str(&format!("{comma}({})", values.join(", ")));
+    }
+    sql.push_str(
+        " ON CONFLICT (number) DO UPDATE SET gateway = excluded.gateway, sensor = excluded.sensor, \
          quantity = excluded.quantity, label = excluded.label, chip = excluded.chip, lat = excluded.lat, \
          lon = excluded.lon, area = excluded.area",
-    )
-    .bind(i64::from(row.number))
-    .bind(row.gateway.as_str())
-    .bind(row.sensor.as_str())
-    .bind(i64::from(row.quantity))
-    .bind(row.label.as_str())
-    .bind(row.chip.as_str())
-    .bind(row.place.0)
-    .bind(row.place.1)
-    .bind(row.area.as_str())
-    .execute(connection)
-    .await?;
+    );
+    // Only a full one comes again and again.
+    let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(rows.len() == SENSORS);
+    for row in rows {
+        query = query
+            .bind(i64::from(row.number))
+            .bind(row.gateway.as_str())
+            .bind(row.sensor.as_str())
+            .bind(i64::from(row.quantity))
+            .bind(row.label.as_str())
+            .bind(row.chip.as_str())
+            .bind(row.place.0)
+            .bind(row.place.1)
+            .bind(row.area.as_str());
+    }
+    query.execute(connection).await?;
     Ok(())
 }
 

@@ -4,8 +4,8 @@ use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 use sqlx::{Connection, Executor, Row};
 
-use super::Write;
 use super::rows;
+use super::{SensorRow, Write};
 use crate::quarantine::Held;
 use crate::views::{Page, QuarantineView};
 
@@ -63,10 +63,21 @@ impl Database {
     async fn try_write(&mut self, writes: &[Write]) -> Result<u64, sqlx::Error> {
         let mut held_bytes = self.held_bytes;
         let mut transaction = self.connection.begin().await?;
+        // Rows of sensors in ascending order of their numbers share statements: a city has millions of them.
+        let mut sensors: Vec<&SensorRow> = Vec::new();
         for write in writes {
+            if let Write::Sensor(row) = write {
+                if sensors.len() == rows::SENSORS
+                    || sensors.last().is_some_and(|last| last.number >= row.number)
+                {
+                    rows::sensors(&mut transaction, &std::mem::take(&mut sensors)).await?;
+                }
+                sensors.push(row);
+                continue;
+            }
             match write {
                 Write::Gateway(row) => rows::gateway(&mut transaction, row).await?,
-                Write::Sensor(row) => rows::sensor(&mut transaction, row).await?,
+                Write::Sensor(_) => {}
                 Write::Alarm(alarm) => rows::alarm(&mut transaction, alarm).await?,
                 Write::Held(held) => {
                     if rows::held(&mut transaction, held).await? {
@@ -75,6 +86,9 @@ impl Database {
                 }
                 Write::HeldState(id, state) => rows::held_state(&mut transaction, *id, state).await?,
             }
+        }
+        if !sensors.is_empty() {
+            rows::sensors(&mut transaction, &sensors).await?;
         }
         let mut dropped = 0;
         while held_bytes > self.limit_bytes {

@@ -149,3 +149,39 @@ fn gateways_sensors_and_alarms_are_upserts() {
         );
     });
 }
+
+#[test]
+fn a_city_of_sensors_is_written_many_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}?mode=rwc", folder.path().join("r.sqlite").display());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let sensor = |number: u32, label: &str| {
+        Write::Sensor(SensorRow {
+            number,
+            gateway: "g".into(),
+            sensor: format!("s{number}"),
+            quantity: 1,
+            label: label.into(),
+            chip: String::new(),
+            place: (30.5, 104.5),
+            area: "chengdu".into(),
+        })
+    };
+    runtime.block_on(async {
+        let mut database = Database::open(&url, 1 << 20).await.unwrap();
+        let all = rows::SENSORS as u32 * 2 + 3;
+        let mut writes: Vec<Write> = (0..all).map(|number| sensor(number, "first")).collect();
+        // The same number again, and one out of order, in the same transaction.
+        writes.extend([sensor(all - 1, "second"), sensor(5, "third")]);
+        for _ in 0..2 {
+            database.write(&writes).await.unwrap();
+        }
+        let found = database.one_text(
+            "SELECT COUNT(*) || ' ' || SUM(number) || ' ' || SUM(label = 'first') || ' ' || SUM(sensor = 's' || number) \
+             FROM sensors",
+        );
+        let sum: u32 = (0..all).sum();
+        assert_eq!(found.await.unwrap(), format!("{all} {sum} {} {all}", all - 2));
+        assert_eq!(database.one_text("SELECT label FROM sensors WHERE number = 5").await.unwrap(), "third");
+    });
+}
