@@ -25,33 +25,33 @@ pub const MAX_PLACES: usize = 64;
 /// Decimal digits tried after the point.
 const MAX_SCALE: u8 = 6;
 /// Marks a run of doubles.
-const RAW: u8 = 255;
+pub(crate) const RAW: u8 = 255;
 /// Integers up to here are exact doubles (2^53).
 const EXACT: f64 = 9_007_199_254_740_992.0;
 const POWERS: [f64; MAX_SCALE as usize + 1] = [1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6];
 
 /// One run of readings.
 #[derive(Encode, Decode)]
-struct Run {
-    sensor: SensorName,
-    quantity: QuantityCode,
-    place: u16,
-    readings: u32,
+pub(crate) struct Run {
+    pub(crate) sensor: SensorName,
+    pub(crate) quantity: QuantityCode,
+    pub(crate) place: u16,
+    pub(crate) readings: u32,
     /// Digits after the point of `values`, or [`RAW`].
-    scale: u8,
+    pub(crate) scale: u8,
 }
 
 /// A batch, column by column.
 #[derive(Encode, Decode)]
 pub(crate) struct Columns {
-    boot: BootId,
-    clock: Clock,
-    places: Vec<Place>,
-    runs: Vec<Run>,
-    times: Vec<i64>,
-    values: Vec<i64>,
-    doubles: Vec<u64>,
-    qualities: Vec<(u32, Quality)>,
+    pub(crate) boot: BootId,
+    pub(crate) clock: Clock,
+    pub(crate) places: Vec<Place>,
+    pub(crate) runs: Vec<Run>,
+    pub(crate) times: Vec<i64>,
+    pub(crate) values: Vec<i64>,
+    pub(crate) doubles: Vec<u64>,
+    pub(crate) qualities: Vec<(u32, Quality)>,
 }
 
 /// The integer that is `value` at `scale` digits after the point, when that loses nothing.

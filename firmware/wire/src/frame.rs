@@ -29,6 +29,7 @@ use crate::ids::GatewayId;
 use crate::lane::Lane;
 use crate::reading::Batch;
 use crate::status::{Announcement, Health, Losses, MAX_GAUGES, MAX_LOSSES};
+use crate::transposed::Transposed;
 
 /// First bytes of a version 1 frame.
 pub const MAGIC: [u8; 4] = *b"WFB1";
@@ -122,10 +123,12 @@ enum Packed {
     Losses(Losses),
     /// Alarm events with measure, worst value and inputs.
     Alarms(Alarms),
+    /// Readings, with the series as columns too. The first kind is read, and written no more.
+    Transposed(Transposed),
 }
 
 /// How many kinds of payload this build reads.
-const KINDS: u8 = 6;
+const KINDS: u8 = 7;
 
 /// What can be known of a frame without unpacking it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -371,7 +374,7 @@ pub fn encode(
         Some(Broken::Rule { what }) => return Err(EncodeError::Inconsistent { what }),
     }
     let packed = match payload {
-        Payload::Readings(batch) => Packed::Readings(Columns::pack(batch)?),
+        Payload::Readings(batch) => Packed::Transposed(Transposed::of(Columns::pack(batch)?)),
         Payload::Alarms(alarms) => match alarms.bare() {
             Some(bare) => Packed::BareAlarms(bare),
             None => Packed::Alarms(alarms.clone()),
@@ -483,6 +486,7 @@ impl Header {
         }
         let payload = match bounded::<Packed>(&raw)? {
             Packed::Readings(columns) => Payload::Readings(columns.unpack()?),
+            Packed::Transposed(transposed) => Payload::Readings(transposed.into_columns()?.unpack()?),
             Packed::BareAlarms(bare) => Payload::Alarms(bare.into()),
             Packed::Alarms(alarms) => Payload::Alarms(alarms),
             Packed::Announcement(announcement) => Payload::Announcement(announcement),

@@ -13,6 +13,7 @@
 //! - [`status`]: a gateway about itself: announcement, health, losses
 //! - [`frame`]: the envelope: header, codec, checksum; see there for every byte
 //! - [`columns`]: readings as columns, inside a frame
+//! - `transposed`: the same with the series as columns too: what is written today
 //! - [`receipt`]: ingest's word that a frame is durable, or refused
 //! - [`topic`]: the MQTT topic tree, both directions
 //!
@@ -38,6 +39,7 @@ pub mod receipt;
 pub mod status;
 pub mod time;
 pub mod topic;
+mod transposed;
 
 pub use alarm::{AlarmEvent, AlarmKind, Alarms, Input, Level, Measure};
 pub use frame::{Codec, DecodeError, EncodeError, Frame, Header, Payload};
