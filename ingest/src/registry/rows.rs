@@ -7,6 +7,7 @@ use sqlx::{Error, Row};
 use super::{GatewayRow, SensorRow};
 use crate::admit::Reason;
 use crate::pool::alarms::{Alarm, level_word, measure_word};
+use crate::pool::sensors::Words;
 use crate::quarantine::{Held, HeldKind};
 use crate::views::QuarantineView;
 
@@ -35,18 +36,20 @@ pub(super) async fn sensor(connection: &mut AnyConnection, row: &SensorRow) -> R
         "INSERT INTO sensors (number, gateway, sensor, quantity, label, chip, lat, lon, area) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
          ON CONFLICT (number) DO UPDATE SET gateway = excluded.gateway, sensor = excluded.sensor, \
-         quantity = excluded.quantity, label = excluded.label, chip = excluded.chip, lat = excluded.lat, \
-         lon = excluded.lon, area = excluded.area",
+         quantity = excluded.quantity, lat = excluded.lat, lon = excluded.lon, area = excluded.area, \
+         label = CASE WHEN $10 THEN excluded.label ELSE sensors.label END, \
+         chip = CASE WHEN $10 THEN excluded.chip ELSE sensors.chip END",
     )
     .bind(i64::from(row.number))
     .bind(row.gateway.as_str())
     .bind(row.sensor.as_str())
     .bind(i64::from(row.quantity))
-    .bind(row.label.as_str())
-    .bind(row.chip.as_str())
+    .bind(row.words.as_ref().map_or("", |words| &words.label))
+    .bind(row.words.as_ref().map_or("", |words| &words.chip))
     .bind(row.place.0)
     .bind(row.place.1)
     .bind(row.area.as_str())
+    .bind(row.words.is_some())
     .execute(connection)
     .await?;
     Ok(())
@@ -98,6 +101,11 @@ fn inputs_json(alarm: &Alarm) -> String {
         })
         .collect();
     serde_json::Value::from(inputs).to_string()
+}
+
+pub(super) fn words(row: &AnyRow) -> Result<(u32, Words), Error> {
+    let number = u32::try_from(row.try_get::<i64, _>("number")?).map_err(|e| Error::Decode(e.into()))?;
+    Ok((number, Words { label: row.try_get("label")?, chip: row.try_get("chip")? }))
 }
 
 /// Whether it was new.
