@@ -299,7 +299,7 @@ impl Rows {
         for row in rows {
             let Some(sensor) = state.sensors.get(row.sensor) else { continue };
             let pooled = Pooled {
-                mark: (sensor_of(sensor.name.as_str()), row.value.map(number_of)),
+                mark: (sensor_of(sensor.name), row.value.map(number_of)),
                 at_ms: row.at_ms,
                 clock: row.clock,
             };

@@ -42,7 +42,7 @@ impl Names {
         for run in rows.chunk_by(|a, b| (a.sensor, a.area) == (b.sensor, b.area)) {
             let &Row { sensor, area, .. } = &run[0];
             if let (Entry::Vacant(empty), Some(named)) = (names.sensors.entry(sensor), sensors.get(sensor)) {
-                empty.insert((named.gateway.as_str().into(), named.name.as_str().into()));
+                empty.insert((named.gateway.as_str().into(), named.name.into()));
             }
             names.districts.entry(area).or_insert_with(|| sensors.district(area).to_owned());
         }

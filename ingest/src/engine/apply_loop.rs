@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use super::keeper::{Cut, descriptions};
+use super::keeper::{Cut, MAX_UNSAVED, descriptions};
 use super::recover::writes_of;
 use crate::clock::now_ms;
 use crate::counters::Counters;
@@ -96,6 +96,9 @@ impl ApplyLoop {
             }
         }
         self.publish_counts();
+        if self.state.unsaved() >= MAX_UNSAVED {
+            self.describe();
+        }
         if self.state.current.rows.len() >= self.parquet_rows {
             self.cut();
         }
@@ -120,15 +123,19 @@ impl ApplyLoop {
             return;
         }
         self.last_cut_ms = now_ms();
-        let descriptions = descriptions(&mut self.state);
-        let written = self.registry.write(descriptions);
-        if written.is_ok()
+        if self.describe()
             && let Some(cut) = Cut::of(&mut self.state)
             && let Err(TrySendError::Disconnected(_) | TrySendError::Full(_)) = self.cuts.try_send(cut)
         {
             // One is in flight at most, and the queue holds one: only an ended keeper refuses.
             tracing::error!("the keeper has ended: readings are kept by the log until the next start");
         }
+    }
+
+    /// Hands new descriptions to the database; false when it has ended.
+    fn describe(&mut self) -> bool {
+        let descriptions = descriptions(&mut self.state);
+        self.registry.write(descriptions).is_ok()
     }
 
     fn kept(&mut self, position: u64, files: u64) {

@@ -21,6 +21,10 @@ use crate::registry::{Ended, GatewayRow, Registry, SensorRow, Write};
 /// Pause before a failed attempt is repeated.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// Most descriptions that wait in memory for the next checkpoint before the database is told at once: a whole city may
+/// announce itself in a minute.
+pub(super) const MAX_UNSAVED: usize = 10_000;
+
 /// Everything a checkpoint needs of the state, taken at one position.
 pub(super) struct Cut {
     pub(super) span: Arc<Span>,
@@ -66,15 +70,14 @@ pub(super) fn descriptions(state: &mut State) -> Vec<Write> {
             last_heard_ms: gateway.last_heard_ms,
         }))
     });
-    let sensors = sensors.into_iter().filter_map(|number| {
+    let sensors = sensors.into_iter().filter_map(|(number, words)| {
         let sensor = state.sensors.get(number)?;
         Some(Write::Sensor(SensorRow {
             number,
             gateway: sensor.gateway.to_string(),
-            sensor: sensor.name.to_string(),
+            sensor: sensor.name.to_owned(),
             quantity: sensor.quantity.0,
-            label: sensor.label.clone(),
-            chip: sensor.chip.clone(),
+            words,
             place: degrees((sensor.lat_e7, sensor.lon_e7)),
             area: state.sensors.area(sensor.area).to_owned(),
         }))

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::checkpoint::{self, Checkpoint};
-use super::keeper::{Cut, KeepError, Keeper, descriptions};
+use super::keeper::{Cut, KeepError, Keeper, MAX_UNSAVED, descriptions};
 use super::{EngineConfig, StartError};
 use crate::columns::{PoolFolder, WindowFilter, read_windows};
 use crate::counters::{Counters, Part};
@@ -144,6 +144,9 @@ fn replay(
     });
     let effects = state.take_effects();
     keeper.registry.write(writes_of(&effects))?;
+    if state.unsaved() >= MAX_UNSAVED {
+        keeper.registry.write(descriptions(state))?;
+    }
     if state.current.rows.len() >= parquet_rows {
         keep_now(state, keeper, now_ms, |_| Ok(()))?;
     }

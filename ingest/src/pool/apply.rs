@@ -5,6 +5,7 @@ use wire::{Batch, BootId, Clock, ClockState, Frame, GatewayId, Header, Lane, Los
 
 use super::ledger::Standing;
 use super::readings::{Dating, Leftover, Origin};
+use super::sensors::Sighting;
 use super::waiting::Waiter;
 use super::{Effect, LaneTotal, MAX_REPLAYED, State};
 use crate::admit::Reason;
@@ -204,15 +205,17 @@ impl State {
                 let entry = self.gateways.heard(gateway, received_ms);
                 entry.announced(announcement, wgs84_e7(&announcement.place));
                 self.gateways.described(gateway);
+                let owner = self.sensors.owner(gateway);
+                // 64 bits are enough to notice a change, which is not against anybody's interest.
+                let is_new =
+                    self.sensors.announced(owner, fingerprint(&encode(&announcement.sensors)) as u64);
                 for info in &announcement.sensors {
                     let (lat_e7, lon_e7) = wgs84_e7(&info.place);
-                    let seen = super::sensors::Sighting {
-                        quantity: info.quantity,
-                        lat_e7,
-                        lon_e7,
-                        area: &info.place.area,
-                    };
-                    if let Some(number) = self.sensors.see(gateway, &info.sensor, &seen) {
+                    let area = self.sensors.area_number(&info.place.area);
+                    let seen = Sighting { quantity: info.quantity, lat_e7, lon_e7, area };
+                    if let Some(number) = self.sensors.see(owner, &info.sensor, &seen)
+                        && is_new
+                    {
                         self.sensors.describe(number, info);
                     }
                 }

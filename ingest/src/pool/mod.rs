@@ -8,7 +8,8 @@
 //! - [`readings`]: the readings of a frame or a pack → rows, last values, windows
 //! - [`ledger`]: which frames were taken, per gateway, store and lane; [`losses`]: why the others never come
 //! - [`waiting`]: readings of boxes that do not know the time yet
-//! - [`sensors`], [`gateways`], [`alarms`]: the tables
+//! - [`sensors`] (with `members`, who of a gateway bears which name, and `names`), [`gateways`], [`alarms`]: the
+//!   tables
 //! - [`windows`], [`aggregate`], [`sketch`]: mergeable aggregates
 //! - [`snapshot`]: the state as a checkpoint
 
@@ -26,6 +27,8 @@ pub mod apply;
 pub mod gateways;
 pub mod ledger;
 pub mod losses;
+mod members;
+mod names;
 pub mod readings;
 pub mod sensors;
 pub mod sketch;
@@ -43,7 +46,7 @@ use crate::senml::Mappings;
 use alarms::{Alarm, Alarms};
 use gateways::Gateways;
 use ledger::Ledger;
-use sensors::Sensors;
+use sensors::{Sensors, Words};
 use waiting::Waiting;
 use windows::{Hot, WindowKey, Windows};
 
@@ -299,8 +302,13 @@ impl State {
         self.checkpoint = position;
     }
 
+    /// How many descriptions wait for the database.
+    pub(crate) fn unsaved(&self) -> usize {
+        self.sensors.unsaved()
+    }
+
     /// Descriptions that changed since this was last asked, for the database.
-    pub(crate) fn take_unsaved(&mut self) -> (BTreeSet<GatewayId>, Vec<u32>) {
+    pub(crate) fn take_unsaved(&mut self) -> (BTreeSet<GatewayId>, Vec<(u32, Option<Words>)>) {
         (self.gateways.take_unsaved(), self.sensors.take_changed())
     }
 

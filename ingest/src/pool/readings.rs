@@ -3,7 +3,7 @@
 use wire::{Batch, ClockState, Quality, QuantityCode};
 
 use super::State;
-use super::sensors::{Last, Sighting};
+use super::sensors::{Last, Sighting, clock_number};
 use super::windows::{BASE_MS, BASE_PRECISION, WindowKey, minute_of};
 use super::{Row, Span};
 use crate::admit::is_plausible;
@@ -101,14 +101,6 @@ impl Leftover {
     }
 }
 
-fn clock_number(clock: ClockState) -> u8 {
-    match clock {
-        ClockState::Unset => 0,
-        ClockState::HeldOver => 1,
-        ClockState::Synchronised => 2,
-    }
-}
-
 impl State {
     /// Takes the readings of a batch. With `only`, those of other quantities are passed over: they were taken before.
     pub(super) fn take_batch(&mut self, origin: Origin<'_>, batch: &Batch, only: Option<&[u16]>) -> Leftover {
@@ -116,12 +108,13 @@ impl State {
         let clock = known.map_or(batch.clock, |gateway| gateway.better_clock(batch.boot, batch.clock));
         let monos = batch.readings.iter().map(|reading| reading.mono_ms);
         let dating = Dating::of(clock, monos, origin.received_ms);
-        let places: Vec<(i32, i32, Cell)> = (batch.places.iter())
+        let places: Vec<(i32, i32, Cell, u32)> = (batch.places.iter())
             .map(|place| {
                 let (lat, lon) = wgs84_e7(place);
-                (lat, lon, Cell::at_e7(lat, lon, BASE_PRECISION))
+                (lat, lon, Cell::at_e7(lat, lon, BASE_PRECISION), self.sensors.area_number(&place.area))
             })
             .collect();
+        let owner = self.sensors.owner(origin.gateway);
         self.current.rows.reserve(batch.readings.len());
         let mut leftover = Leftover::default();
         for readings in batch.readings.chunk_by(|a, b| a.series == b.series) {
@@ -132,10 +125,7 @@ impl State {
             if only.is_some_and(|only| !only.contains(&series.quantity.0)) {
                 continue;
             }
-            let place = usize::from(series.place);
-            let (Some(&(lat_e7, lon_e7, cell)), Some(area)) =
-                (places.get(place), batch.places.get(place).map(|place| &place.area))
-            else {
+            let Some(&(lat_e7, lon_e7, cell, area)) = places.get(usize::from(series.place)) else {
                 continue;
             };
             let Some(quantity) = self.rules.catalogue.get(series.quantity) else {
@@ -146,13 +136,13 @@ impl State {
                 continue;
             };
             let seen = Sighting { quantity: series.quantity, lat_e7, lon_e7, area };
-            let Some(sensor) = self.sensors.see(origin.gateway, &series.sensor, &seen) else {
+            let Some(sensor) = self.sensors.see(owner, &series.sensor, &seen) else {
                 leftover.crowded_readings += readings.len() as u64;
                 continue;
             };
             let run = Run {
                 sensor,
-                area: self.sensors.area_number(area),
+                area,
                 quantity: series.quantity,
                 min: quantity.min,
                 max: quantity.max,
@@ -176,12 +166,14 @@ impl State {
         if batch.series.iter().any(|series| self.rules.catalogue.get(series.quantity).is_none()) {
             return false;
         }
+        let owner = self.sensors.owner(gateway);
         let mut numbers = Vec::with_capacity(batch.series.len());
         for series in &batch.series {
             let Some(place) = batch.places.get(usize::from(series.place)) else { return false };
             let (lat_e7, lon_e7) = wgs84_e7(place);
-            let seen = Sighting { quantity: series.quantity, lat_e7, lon_e7, area: &place.area };
-            let Some(number) = self.sensors.see(gateway, &series.sensor, &seen) else { return false };
+            let area = self.sensors.area_number(&place.area);
+            let seen = Sighting { quantity: series.quantity, lat_e7, lon_e7, area };
+            let Some(number) = self.sensors.see(owner, &series.sensor, &seen) else { return false };
             numbers.push(number);
         }
         let dating = Dating::by_receipt(batch, received_ms);
@@ -200,14 +192,14 @@ impl State {
     pub fn waiting_readings(
         &self,
         gateway: &wire::GatewayId,
-        sensor: &wire::SensorName,
+        sensor: &str,
     ) -> Vec<(i64, Option<f64>, Quality)> {
         let mut found = Vec::new();
         for waiter in self.waiting.of(gateway) {
             let Some(batch) = waiter.batch() else { continue };
             let dating = Dating::by_receipt(batch, waiter.received_ms);
             let of_sensor = |series: u16| {
-                batch.series.get(usize::from(series)).is_some_and(|series| series.sensor == *sensor)
+                batch.series.get(usize::from(series)).is_some_and(|series| series.sensor.as_str() == sensor)
             };
             let readings = batch.readings.iter().filter(|reading| of_sensor(reading.series));
             found.extend(readings.map(|r| (dating.at_ms(r.mono_ms), r.value, r.quality)));
@@ -217,6 +209,7 @@ impl State {
 
     /// Takes readings of a pack.
     pub(super) fn take_mapped(&mut self, origin: Origin<'_>, readings: &[MappedReading]) -> Leftover {
+        let owner = self.sensors.owner(origin.gateway);
         let mut leftover = Leftover::default();
         for reading in readings {
             let Some(quantity) = self.rules.catalogue.get(reading.quantity) else {
@@ -226,9 +219,9 @@ impl State {
             };
             let (min, max) = (quantity.min, quantity.max);
             let (lat_e7, lon_e7) = wgs84_e7(&reading.place);
-            let area = &reading.place.area;
+            let area = self.sensors.area_number(&reading.place.area);
             let seen = Sighting { quantity: reading.quantity, lat_e7, lon_e7, area };
-            let Some(sensor) = self.sensors.see(origin.gateway, &reading.sensor, &seen) else {
+            let Some(sensor) = self.sensors.see(owner, &reading.sensor, &seen) else {
                 leftover.crowded_readings += 1;
                 continue;
             };
@@ -241,7 +234,7 @@ impl State {
             };
             let run = Run {
                 sensor,
-                area: self.sensors.area_number(area),
+                area,
                 quantity: reading.quantity,
                 min,
                 max,

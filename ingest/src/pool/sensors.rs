@@ -1,17 +1,27 @@
-//! All sensors ever seen, in a dense table, each with its newest reading.
+//! All sensors ever seen, in dense columns, each with its newest reading.
+//!
+//! 22 million of them have to fit beside everything else, so a sensor is 37 bytes here and three more in the table of
+//! its gateway. Names of gateways, sensors and areas are numbers; what the installer wrote and which chip measures is
+//! in SQL, and here only until SQL was told.
 
 use std::collections::HashMap;
+use std::hash::BuildHasher;
 
 use bincode::{Decode, Encode};
 use foldhash::fast::RandomState;
 use wire::{Area, ClockState, GatewayId, Quality, QuantityCode, SensorInfo, SensorName};
 
-/// Most sensors of one gateway or source: four times what one frame may name. More are quarantined, so that a gateway
-/// gone mad cannot fill the memory with names.
-pub const MAX_PER_GATEWAY: usize = 4096;
+use super::members::Members;
+use super::names::Names;
+
+pub use super::members::MAX_PER_GATEWAY;
 
 /// Most former areas remembered of a sensor: sensors are moved rarely.
 const MAX_FORMER_AREAS: usize = 16;
+/// Most areas; a city has some thousands of communities. Beyond, an area is unknown.
+const MAX_AREAS: usize = 1 << 16;
+/// Rows that room is made for at least.
+const MIN_ROOM: usize = 1024;
 
 /// The newest reading of a sensor.
 #[derive(Debug, Clone, Copy, PartialEq, Encode, Decode)]
@@ -27,12 +37,14 @@ pub struct Last {
 }
 
 /// A sensor.
-#[derive(Debug, Clone, PartialEq, Encode, Decode)]
-pub struct Sensor {
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sensor<'a> {
+    /// Its number.
+    pub number: u32,
     /// Its gateway or source.
-    pub gateway: GatewayId,
+    pub gateway: &'a GatewayId,
     /// Its name there.
-    pub name: SensorName,
+    pub name: &'a str,
     /// What it measures.
     pub quantity: QuantityCode,
     /// Latitude, WGS-84, in 1e-7 degrees.
@@ -41,76 +53,197 @@ pub struct Sensor {
     pub lon_e7: i32,
     /// Number of its area in [`Sensors::area`].
     pub area: u32,
-    /// Numbers of the areas it was in before, newest last; its older readings lie in their districts.
-    pub former_areas: Vec<u32>,
-    /// What the installer wrote.
-    pub label: String,
-    /// The part that measures.
-    pub chip: String,
     /// Its newest reading.
     pub last: Option<Last>,
 }
 
-impl Sensor {
+impl Sensor<'_> {
     /// Its city-wide name.
     pub fn id(&self) -> String {
         format!("{}:{}", self.gateway, self.name)
     }
 }
 
+/// What the installer wrote and which part measures.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Words {
+    /// What the installer wrote.
+    pub label: String,
+    /// The part that measures.
+    pub chip: String,
+}
+
 /// Where a sensor is and what it measures, as a message says.
-#[derive(Debug, Clone, Copy)]
-pub struct Sighting<'a> {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sighting {
     /// What it measures.
     pub quantity: QuantityCode,
     /// Latitude, WGS-84, in 1e-7 degrees.
     pub lat_e7: i32,
     /// Longitude, WGS-84, in 1e-7 degrees.
     pub lon_e7: i32,
-    /// Where it belongs.
-    pub area: &'a Area,
+    /// Number of the area it belongs to, from [`Sensors::area_number`].
+    pub area: u32,
+}
+
+/// What seldom changes of a sensor.
+#[derive(Debug, Clone, Copy)]
+struct Fixed {
+    gateway: u32,
+    name: u32,
+    lat_e7: i32,
+    lon_e7: i32,
+    quantity: QuantityCode,
+    area: u16,
+}
+
+impl Fixed {
+    fn seen(&self) -> Sighting {
+        let Self { quantity, lat_e7, lon_e7, area, .. } = *self;
+        Sighting { quantity, lat_e7, lon_e7, area: u32::from(area) }
+    }
+}
+
+/// All of a newest reading but time and value, in a byte: 0 before the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Grade(u8);
+
+impl Grade {
+    const NONE: Self = Self(0);
+    const THERE: u8 = 1 << 7;
+    const VALUE: u8 = 1 << 6;
+
+    fn of(last: &Last) -> Self {
+        let value = if last.value.is_some() { Self::VALUE } else { 0 };
+        Self(Self::THERE | value | (last.quality as u8) << 2 | clock_number(last.clock))
+    }
+
+    fn last(self, (at_ms, value): (i64, f64)) -> Option<Last> {
+        (self.0 & Self::THERE != 0).then(|| Last {
+            at_ms,
+            value: (self.0 & Self::VALUE != 0).then_some(value),
+            quality: Quality::ALL.get(usize::from(self.0 >> 2 & 0xF)).copied().unwrap_or(Quality::Fault),
+            clock: match self.0 & 3 {
+                0 => ClockState::Unset,
+                1 => ClockState::HeldOver,
+                _ => ClockState::Synchronised,
+            },
+        })
+    }
+}
+
+/// The number of what was known of the time, as in [`super::Row`].
+pub(super) fn clock_number(clock: ClockState) -> u8 {
+    match clock {
+        ClockState::Unset => 0,
+        ClockState::HeldOver => 1,
+        ClockState::Synchronised => 2,
+    }
+}
+
+/// A gateway with its sensors.
+#[derive(Debug, Clone)]
+struct Owner {
+    id: GatewayId,
+    members: Members,
+    /// Fingerprint of its last announcement; 0 before the first.
+    announced: u64,
 }
 
 /// The table. A sensor's number is its place in it, given at first sight and kept for ever.
 #[derive(Debug, Clone, Default)]
 pub struct Sensors {
-    rows: Vec<Sensor>,
+    fixed: Vec<Fixed>,
+    /// Times in milliseconds since 1970 UTC and values of the newest readings.
+    newest: Vec<(i64, f64)>,
+    grades: Vec<Grade>,
+    names: Names,
+    owners: Vec<Owner>,
+    owner_numbers: HashMap<GatewayId, u32, RandomState>,
     areas: Vec<Area>,
-    numbers: HashMap<GatewayId, HashMap<SensorName, u32, RandomState>, RandomState>,
     area_numbers: HashMap<Area, u32, RandomState>,
+    /// Areas that a sensor was in before, newest last; its older readings lie in their districts.
+    former_areas: HashMap<u32, Vec<u16>, RandomState>,
+    /// How many sensors measure a quantity.
+    counts: HashMap<QuantityCode, usize, RandomState>,
     /// Numbers of sensors whose description changed since the database was told.
     changed: Vec<u32>,
+    /// The words of those whose words changed.
+    words: HashMap<u32, Words, RandomState>,
+    hasher: RandomState,
 }
 
 impl Sensors {
     /// How many.
     pub fn len(&self) -> usize {
-        self.rows.len()
+        self.fixed.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.fixed.is_empty()
     }
 
     /// The sensor with this number.
-    pub fn get(&self, number: u32) -> Option<&Sensor> {
-        self.rows.get(number as usize)
+    pub fn get(&self, number: u32) -> Option<Sensor<'_>> {
+        let at = number as usize;
+        let fixed = self.fixed.get(at)?;
+        Some(Sensor {
+            number,
+            gateway: &self.owners.get(fixed.gateway as usize)?.id,
+            name: self.names.get(fixed.name),
+            quantity: fixed.quantity,
+            lat_e7: fixed.lat_e7,
+            lon_e7: fixed.lon_e7,
+            area: u32::from(fixed.area),
+            last: self.grades.get(at)?.last(*self.newest.get(at)?),
+        })
     }
 
     /// The number of a sensor.
     pub fn find(&self, gateway: &GatewayId, name: &SensorName) -> Option<u32> {
-        self.numbers.get(gateway)?.get(name).copied()
+        let owner = self.owners.get(*self.owner_numbers.get(gateway)? as usize)?;
+        let text = name.as_str().as_bytes();
+        owner.members.find(self.hasher.hash_one(text), |number| self.name_of(number) == text)
     }
 
     /// All sensors, by number.
-    pub fn iter(&self) -> impl Iterator<Item = &Sensor> {
-        self.rows.iter()
+    pub fn iter(&self) -> impl Iterator<Item = Sensor<'_>> {
+        (0..self.len() as u32).filter_map(|number| self.get(number))
+    }
+
+    /// The sensors from number `from` on, of one gateway or quantity if asked for, by number.
+    pub fn select(
+        &self,
+        gateway: Option<&GatewayId>,
+        quantity: Option<QuantityCode>,
+        from: u32,
+    ) -> Box<dyn Iterator<Item = Sensor<'_>> + '_> {
+        let wanted = move |number: &u32| {
+            let fixed = self.fixed.get(*number as usize);
+            *number >= from
+                && quantity.is_none_or(|quantity| fixed.is_some_and(|fixed| fixed.quantity == quantity))
+        };
+        match gateway {
+            None => Box::new((from..self.len() as u32).filter(wanted).filter_map(|number| self.get(number))),
+            Some(gateway) => {
+                let owner =
+                    self.owner_numbers.get(gateway).and_then(|&owner| self.owners.get(owner as usize));
+                let numbers = owner.into_iter().flat_map(|owner| owner.members.numbers());
+                Box::new(numbers.filter(wanted).filter_map(|number| self.get(number)))
+            }
+        }
     }
 
     /// How many sensors a gateway has.
     pub fn count_of(&self, gateway: &GatewayId) -> usize {
-        self.numbers.get(gateway).map_or(0, HashMap::len)
+        let owner = self.owner_numbers.get(gateway).and_then(|&owner| self.owners.get(owner as usize));
+        owner.map_or(0, |owner| owner.members.len())
+    }
+
+    /// How many sensors measure each quantity.
+    pub fn counts(&self) -> &HashMap<QuantityCode, usize, RandomState> {
+        &self.counts
     }
 
     /// The area with this number.
@@ -124,8 +257,9 @@ impl Sensors {
     }
 
     /// The districts that hold readings of a sensor, each once.
-    pub fn districts_of(&self, sensor: &Sensor) -> Vec<String> {
-        let areas = sensor.former_areas.iter().copied().chain([sensor.area]);
+    pub fn districts_of(&self, sensor: &Sensor<'_>) -> Vec<String> {
+        let former = self.former_areas.get(&sensor.number).into_iter().flatten();
+        let areas = former.map(|&area| u32::from(area)).chain([sensor.area]);
         let mut districts: Vec<String> = areas.map(|area| self.district(area).to_owned()).collect();
         districts.sort();
         districts.dedup();
@@ -137,151 +271,309 @@ impl Sensors {
         if let Some(&number) = self.area_numbers.get(area) {
             return number;
         }
+        if self.areas.len() + 1 >= MAX_AREAS && *area != Area::unknown() {
+            return self.area_number(&Area::unknown());
+        }
         let number = self.areas.len() as u32;
         self.areas.push(area.clone());
         self.area_numbers.insert(area.clone(), number);
         number
     }
 
-    /// The number of a sensor, given now when it is new; `None` when its gateway has too many.
-    pub fn see(&mut self, gateway: &GatewayId, name: &SensorName, seen: &Sighting<'_>) -> Option<u32> {
-        let area = self.area_number(seen.area);
-        if let Some(number) = self.find(gateway, name) {
-            let row = &mut self.rows[number as usize];
-            let place = (row.quantity, row.lat_e7, row.lon_e7, row.area);
-            if place != (seen.quantity, seen.lat_e7, seen.lon_e7, area) {
-                if row.area != area {
-                    row.former_areas.retain(|&former| former != row.area && former != area);
-                    row.former_areas.push(row.area);
-                    if row.former_areas.len() > MAX_FORMER_AREAS {
-                        row.former_areas.remove(0);
-                    }
-                }
-                (row.quantity, row.lat_e7, row.lon_e7, row.area) =
-                    (seen.quantity, seen.lat_e7, seen.lon_e7, area);
-                self.changed.push(number);
-            }
-            return Some(number);
+    /// The number of a gateway or source, given when it is new.
+    pub fn owner(&mut self, gateway: &GatewayId) -> u32 {
+        if let Some(&number) = self.owner_numbers.get(gateway) {
+            return number;
         }
-        let names = self.numbers.entry(gateway.clone()).or_default();
-        if names.len() >= MAX_PER_GATEWAY {
+        let number = self.owners.len() as u32;
+        self.owners.push(Owner { id: gateway.clone(), members: Members::default(), announced: 0 });
+        self.owner_numbers.insert(gateway.clone(), number);
+        number
+    }
+
+    /// The number of a sensor of the gateway with number `owner`, given now when it is new; `None` when the gateway
+    /// has too many, or names too many different names.
+    pub fn see(&mut self, owner: u32, name: &SensorName, seen: &Sighting) -> Option<u32> {
+        let Self { fixed, names, owners, hasher, .. } = self;
+        let members = &mut owners.get_mut(owner as usize)?.members;
+        let text = name.as_str().as_bytes();
+        let is_it =
+            |number: u32| fixed.get(number as usize).is_some_and(|fixed| names.bytes(fixed.name) == text);
+        match members.find_next(|| hasher.hash_one(text), is_it) {
+            Some(number) => {
+                self.moved(number, seen);
+                Some(number)
+            }
+            None => self.add(owner, name, seen),
+        }
+    }
+
+    /// Takes down where a known sensor is now.
+    fn moved(&mut self, number: u32, seen: &Sighting) {
+        let Some(fixed) = self.fixed.get_mut(number as usize) else { return };
+        if fixed.seen() == *seen {
+            return;
+        }
+        let area = seen.area as u16;
+        if fixed.area != area {
+            let former = self.former_areas.entry(number).or_default();
+            former.retain(|&before| before != fixed.area && before != area);
+            former.push(fixed.area);
+            if former.len() > MAX_FORMER_AREAS {
+                former.remove(0);
+            }
+        }
+        if fixed.quantity != seen.quantity {
+            if let Some(count) = self.counts.get_mut(&fixed.quantity) {
+                *count -= 1;
+            }
+            *self.counts.entry(seen.quantity).or_default() += 1;
+        }
+        *fixed = Fixed { lat_e7: seen.lat_e7, lon_e7: seen.lon_e7, quantity: seen.quantity, area, ..*fixed };
+        self.changed.push(number);
+    }
+
+    fn add(&mut self, owner: u32, name: &SensorName, seen: &Sighting) -> Option<u32> {
+        let number = u32::try_from(self.len()).ok()?;
+        let Self { fixed, names, owners, hasher, .. } = self;
+        let members = &mut owners.get_mut(owner as usize)?.members;
+        if members.len() >= MAX_PER_GATEWAY {
             return None;
         }
-        let number = u32::try_from(self.rows.len()).ok()?;
-        names.insert(name.clone(), number);
-        self.rows.push(Sensor {
-            gateway: gateway.clone(),
-            name: name.clone(),
-            quantity: seen.quantity,
+        let row = Fixed {
+            gateway: owner,
+            name: names.place(name, hasher)?,
             lat_e7: seen.lat_e7,
             lon_e7: seen.lon_e7,
-            area,
-            former_areas: Vec::new(),
-            label: String::new(),
-            chip: String::new(),
-            last: None,
+            quantity: seen.quantity,
+            area: seen.area as u16,
+        };
+        push(fixed, row);
+        push(&mut self.newest, (0, 0.0));
+        push(&mut self.grades, Grade::NONE);
+        members.add(number, |number| {
+            hasher.hash_one(fixed.get(number as usize).map_or(&[][..], |fixed| names.bytes(fixed.name)))
         });
+        *self.counts.entry(seen.quantity).or_default() += 1;
         self.changed.push(number);
         Some(number)
     }
 
+    fn name_of(&self, number: u32) -> &[u8] {
+        self.fixed.get(number as usize).map_or(&[], |fixed| self.names.bytes(fixed.name))
+    }
+
+    /// Notes what a gateway announced, by a fingerprint; false when it announced the same before. The words of its
+    /// sensors need not be taken again then.
+    pub fn announced(&mut self, owner: u32, fingerprint: u64) -> bool {
+        let Some(owner) = self.owners.get_mut(owner as usize) else { return false };
+        std::mem::replace(&mut owner.announced, fingerprint) != fingerprint
+    }
+
     /// Takes label and chip from an announcement.
     pub fn describe(&mut self, number: u32, info: &SensorInfo) {
-        if let Some(row) = self.rows.get_mut(number as usize)
-            && (row.label != info.label || row.chip != info.chip)
-        {
-            row.label.clone_from(&info.label);
-            row.chip.clone_from(&info.chip);
-            self.changed.push(number);
-        }
+        self.words.insert(number, Words { label: info.label.clone(), chip: info.chip.clone() });
+        self.changed.push(number);
+    }
+
+    /// Label and chip of a sensor that the database was not told yet.
+    pub fn new_words(&self, number: u32) -> Option<&Words> {
+        self.words.get(&number)
     }
 
     /// Keeps `reading` when it is the newest of its sensor. Of two at the same time the later arrival wins.
     pub fn reading(&mut self, number: u32, reading: Last) {
-        if let Some(row) = self.rows.get_mut(number as usize)
-            && row.last.is_none_or(|last| reading.at_ms >= last.at_ms)
+        let at = number as usize;
+        if let (Some(newest), Some(grade)) = (self.newest.get_mut(at), self.grades.get_mut(at))
+            && (*grade == Grade::NONE || reading.at_ms >= newest.0)
         {
-            row.last = Some(reading);
+            *newest = (reading.at_ms, reading.value.unwrap_or_default());
+            *grade = Grade::of(&reading);
         }
     }
 
-    /// Numbers of the sensors whose description changed since this was last asked.
-    pub(super) fn take_changed(&mut self) -> Vec<u32> {
+    /// How many descriptions changed since they were last taken.
+    pub(super) fn unsaved(&self) -> usize {
+        self.changed.len()
+    }
+
+    /// Numbers of the sensors whose description changed since this was last asked, with their words if those did.
+    pub(super) fn take_changed(&mut self) -> Vec<(u32, Option<Words>)> {
         let mut changed = std::mem::take(&mut self.changed);
+        let mut words = std::mem::take(&mut self.words);
         changed.sort_unstable();
         changed.dedup();
-        changed
+        changed.into_iter().map(|number| (number, words.remove(&number))).collect()
     }
 
-    /// For the checkpoint.
-    pub(super) fn parts(&self) -> (&[Sensor], &[Area]) {
-        (&self.rows, &self.areas)
+    /// Takes down as told what the database was to be told; for benches.
+    pub fn forget_changes(&mut self) {
+        drop(self.take_changed());
     }
 
-    /// From the checkpoint.
-    pub(super) fn from_parts(rows: Vec<Sensor>, areas: Vec<Area>) -> Self {
-        let mut all = Self { rows, areas, ..Self::default() };
-        for (number, row) in all.rows.iter().enumerate() {
-            all.numbers.entry(row.gateway.clone()).or_default().insert(row.name.clone(), number as u32);
+    /// Bytes of the table in memory: the columns, the names and the tables of the gateways.
+    pub fn memory_bytes(&self) -> usize {
+        let columns = self.fixed.capacity() * size_of::<Fixed>()
+            + self.newest.capacity() * size_of::<(i64, f64)>()
+            + self.grades.capacity() * size_of::<Grade>();
+        let owners = self.owners.iter().map(|owner| size_of::<GatewayId>() + owner.members.memory_bytes());
+        columns + self.names.memory_bytes() + owners.sum::<usize>()
+    }
+
+    /// Areas by number and former areas by sensor, for the checkpoint.
+    pub(super) fn area_parts(&self) -> (&[Area], &HashMap<u32, Vec<u16>, RandomState>) {
+        (&self.areas, &self.former_areas)
+    }
+
+    /// Puts a sensor back that had the next number; false when it is one too many.
+    pub(super) fn put_back(&mut self, name: &SensorName, sensor: &Sensor<'_>, former_areas: &[u16]) -> bool {
+        let owner = self.owner(sensor.gateway);
+        let &Sensor { quantity, lat_e7, lon_e7, area, last, .. } = sensor;
+        let Some(number) = self.add(owner, name, &Sighting { quantity, lat_e7, lon_e7, area }) else {
+            return false;
+        };
+        if !former_areas.is_empty() {
+            self.former_areas.insert(number, former_areas.to_vec());
         }
-        all.area_numbers = all.areas.iter().cloned().zip(0..).collect();
-        all
+        if let Some(last) = last {
+            self.reading(number, last);
+        }
+        self.changed.clear();
+        true
     }
+}
+
+/// Adds a row. Room grows by an eighth: doubling would leave half a gigabyte empty.
+fn push<T>(column: &mut Vec<T>, row: T) {
+    if column.len() == column.capacity() {
+        column.reserve_exact((column.len() / 8).max(MIN_ROOM));
+    }
+    column.push(row);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn seen(area: &Area) -> Sighting<'_> {
-        Sighting { quantity: QuantityCode(1), lat_e7: 1, lon_e7: 2, area }
+    const SEEN: Sighting = Sighting { quantity: QuantityCode(1), lat_e7: 1, lon_e7: 2, area: 0 };
+
+    fn name(text: &str) -> SensorName {
+        SensorName::new(text).unwrap()
+    }
+
+    fn one() -> (Sensors, GatewayId, u32) {
+        let mut sensors = Sensors::default();
+        assert_eq!(sensors.area_number(&Area::new("chengdu/qingyang").unwrap()), 0);
+        let gateway = GatewayId::new("g").unwrap();
+        let owner = sensors.owner(&gateway);
+        (sensors, gateway, owner)
     }
 
     #[test]
-    fn numbers_are_given_once_and_survive_the_checkpoint() {
-        let area = Area::new("chengdu/qingyang").unwrap();
-        let gateway = GatewayId::new("g").unwrap();
-        let name = |text: &str| SensorName::new(text).unwrap();
-        let mut sensors = Sensors::default();
-        assert_eq!(sensors.see(&gateway, &name("a"), &seen(&area)), Some(0));
-        assert_eq!(sensors.see(&gateway, &name("b"), &seen(&area)), Some(1));
-        assert_eq!(sensors.see(&gateway, &name("a"), &seen(&area)), Some(0));
-        assert_eq!(sensors.take_changed(), [0, 1]);
-        assert!(sensors.take_changed().is_empty());
-        let moved = Sighting { lat_e7: 9, ..seen(&area) };
-        sensors.see(&gateway, &name("b"), &moved);
-        assert_eq!(sensors.take_changed(), [1]);
-        let (rows, areas) = sensors.parts();
-        let mut back = Sensors::from_parts(rows.to_vec(), areas.to_vec());
-        assert_eq!(back.find(&gateway, &name("b")), Some(1));
-        assert_eq!(back.district(back.get(1).unwrap().area), "qingyang");
-        assert_eq!(back.see(&gateway, &name("c"), &seen(&area)), Some(2));
+    fn numbers_are_given_once() {
+        let (mut sensors, gateway, owner) = one();
+        let other = sensors.owner(&GatewayId::new("h").unwrap());
+        let changed = |sensors: &mut Sensors| -> Vec<u32> {
+            sensors.take_changed().into_iter().map(|(number, _)| number).collect()
+        };
+        for (owner, text, number) in [
+            (owner, "a", 0),
+            (owner, "b", 1),
+            (other, "a", 2),
+            (owner, "a", 0),
+            (owner, "c", 3),
+            (other, "a", 2),
+        ] {
+            assert_eq!(sensors.see(owner, &name(text), &SEEN), Some(number), "{text} of {owner}");
+        }
+        assert_eq!(changed(&mut sensors), [0, 1, 2, 3]);
+        assert!(changed(&mut sensors).is_empty());
+        sensors.see(owner, &name("b"), &Sighting { lat_e7: 9, ..SEEN });
+        assert_eq!(changed(&mut sensors), [1]);
+        assert_eq!(sensors.find(&gateway, &name("c")), Some(3));
+        assert_eq!(sensors.find(&gateway, &name("d")), None);
+        let ids = |sensors: &Sensors, quantity, from| -> Vec<String> {
+            sensors.select(Some(&gateway), quantity, from).map(|sensor| sensor.id()).collect()
+        };
+        assert_eq!(ids(&sensors, None, 1), ["g:b", "g:c"]);
+        sensors.see(owner, &name("c"), &Sighting { quantity: QuantityCode(2), ..SEEN });
+        assert_eq!(ids(&sensors, Some(QuantityCode(2)), 0), ["g:c"]);
+        let counts = [1, 2].map(|code| sensors.counts()[&QuantityCode(code)]);
+        assert_eq!((counts, sensors.count_of(&gateway)), ([3, 1], 3));
+    }
+
+    #[test]
+    fn readings_lie_in_the_districts_a_sensor_was_in() {
+        let (mut sensors, _, owner) = one();
+        for area in ["chengdu/jinjiang", "chengdu/qingyang", "chengdu/wuhou"] {
+            let area = sensors.area_number(&Area::new(area).unwrap());
+            sensors.see(owner, &name("a"), &Sighting { area, ..SEEN });
+        }
+        let sensor = sensors.get(0).unwrap();
+        assert_eq!(sensors.districts_of(&sensor), ["jinjiang", "qingyang", "wuhou"]);
+        assert_eq!(sensors.area(sensor.area), "chengdu/wuhou");
     }
 
     #[test]
     fn the_newest_reading_by_time_stays() {
-        let gateway = GatewayId::new("g").unwrap();
-        let mut sensors = Sensors::default();
-        let number = sensors.see(&gateway, &SensorName::new("a").unwrap(), &seen(&Area::unknown())).unwrap();
-        let reading = |at_ms, value| Last {
-            at_ms,
-            value: Some(value),
-            quality: Quality::Good,
-            clock: ClockState::Synchronised,
+        let (mut sensors, _, owner) = one();
+        let number = sensors.see(owner, &name("a"), &SEEN).unwrap();
+        assert_eq!(sensors.get(number).unwrap().last, None);
+        let reading =
+            |at_ms, value| Last { at_ms, value, quality: Quality::Good, clock: ClockState::Synchronised };
+        let fault = Last { quality: Quality::Fault, clock: ClockState::HeldOver, ..reading(2000, None) };
+        for (taken, newest) in [
+            (reading(-5, Some(0.5)), reading(-5, Some(0.5))),
+            (reading(2000, Some(2.0)), reading(2000, Some(2.0))),
+            (reading(1000, Some(1.0)), reading(2000, Some(2.0))),
+            (fault, fault),
+        ] {
+            sensors.reading(number, taken);
+            assert_eq!(sensors.get(number).unwrap().last, Some(newest));
+        }
+    }
+
+    #[test]
+    fn words_are_kept_until_they_are_taken_and_the_same_announcement_is_known_again() {
+        let (mut sensors, _, owner) = one();
+        let number = sensors.see(owner, &name("a"), &SEEN).unwrap();
+        assert!(sensors.announced(owner, 7) && !sensors.announced(owner, 7) && sensors.announced(owner, 8));
+        let info = SensorInfo {
+            sensor: name("a"),
+            quantity: QuantityCode(1),
+            place: wire::Place::new(30.0, 104.0, wire::Datum::Wgs84, Area::unknown()).unwrap(),
+            label: "大门".into(),
+            chip: "sht4x".into(),
+            every_ms: 5000,
         };
-        sensors.reading(number, reading(2000, 2.0));
-        sensors.reading(number, reading(1000, 1.0));
-        assert_eq!(sensors.get(number).unwrap().last.unwrap().value, Some(2.0), "late ones do not go back");
+        sensors.describe(number, &info);
+        let words = Words { label: "大门".into(), chip: "sht4x".into() };
+        assert_eq!(sensors.new_words(number), Some(&words));
+        assert_eq!(sensors.take_changed(), [(number, Some(words))]);
+        assert_eq!(sensors.new_words(number), None, "they are in the database now");
     }
 
     #[test]
     fn names_of_one_gateway_are_bounded() {
-        let gateway = GatewayId::new("g").unwrap();
-        let mut sensors = Sensors::default();
+        let (mut sensors, _, owner) = one();
         for index in 0..MAX_PER_GATEWAY {
-            let name = SensorName::new(&format!("s{index}")).unwrap();
-            assert!(sensors.see(&gateway, &name, &seen(&Area::unknown())).is_some());
+            assert!(sensors.see(owner, &name(&format!("s{index}")), &SEEN).is_some());
         }
-        assert_eq!(sensors.see(&gateway, &SensorName::new("more").unwrap(), &seen(&Area::unknown())), None);
+        assert_eq!(sensors.see(owner, &name("more"), &SEEN), None);
+        assert_eq!(sensors.len(), MAX_PER_GATEWAY);
+    }
+
+    #[test]
+    fn areas_are_bounded() {
+        let mut sensors = Sensors::default();
+        let area = |index: usize| Area::new(&format!("city/d{index}")).unwrap();
+        for index in 0..MAX_AREAS - 1 {
+            assert_eq!(sensors.area_number(&area(index)), index as u32);
+        }
+        for index in [MAX_AREAS, MAX_AREAS + 1] {
+            assert_eq!(sensors.area_number(&area(index)), MAX_AREAS as u32 - 1);
+        }
+        assert_eq!(sensors.area(MAX_AREAS as u32 - 1), "");
+        assert_eq!(sensors.area_number(&area(5)), 5);
     }
 }

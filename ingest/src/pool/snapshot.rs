@@ -12,7 +12,7 @@ use super::apply::{decode, decode_first, encode};
 use super::gateways::{Gateway, Gateways};
 use super::ledger::{LaneLedger, Ledger};
 use super::losses::Reports;
-use super::sensors::{Sensor, Sensors};
+use super::sensors::{Last, Sensor, Sensors};
 use super::waiting::{Waiter, Waiting};
 use super::{Rules, State, Totals};
 
@@ -21,7 +21,7 @@ struct Written<'a, A> {
     totals: Totals,
     ledger: Vec<(GatewayId, u64, Lane, LaneLedger)>,
     packs: Vec<(GatewayId, Vec<u128>)>,
-    sensors: &'a [Sensor],
+    sensors: Vec<SensorRecord>,
     areas: &'a [Area],
     gateways: Vec<(GatewayId, Gateway)>,
     alarms: Vec<A>,
@@ -35,13 +35,73 @@ struct Read<A> {
     totals: Totals,
     ledger: Vec<(GatewayId, u64, Lane, LaneLedger)>,
     packs: Vec<(GatewayId, Vec<u128>)>,
-    sensors: Vec<Sensor>,
+    sensors: Vec<SensorRecord>,
     areas: Vec<Area>,
     gateways: Vec<(GatewayId, Gateway)>,
     alarms: Vec<A>,
     replayed: Vec<u64>,
     /// When received, and the frame as bytes.
     waiting: Vec<(i64, Vec<u8>)>,
+}
+
+/// A sensor as checkpoints have it. Label and chip are in SQL and stay empty; earlier ones had them here too.
+#[derive(Encode, Decode)]
+struct SensorRecord {
+    gateway: GatewayId,
+    name: SensorName,
+    quantity: QuantityCode,
+    lat_e7: i32,
+    lon_e7: i32,
+    area: u32,
+    former_areas: Vec<u32>,
+    label: String,
+    chip: String,
+    last: Option<Last>,
+}
+
+fn to_records(sensors: &Sensors) -> Vec<SensorRecord> {
+    let (_, former_areas) = sensors.area_parts();
+    let record = |sensor: Sensor<'_>| {
+        let former = former_areas.get(&sensor.number).into_iter().flatten();
+        Some(SensorRecord {
+            gateway: sensor.gateway.clone(),
+            name: SensorName::new(sensor.name).ok()?,
+            quantity: sensor.quantity,
+            lat_e7: sensor.lat_e7,
+            lon_e7: sensor.lon_e7,
+            area: sensor.area,
+            former_areas: former.map(|&area| u32::from(area)).collect(),
+            label: String::new(),
+            chip: String::new(),
+            last: sensor.last,
+        })
+    };
+    sensors.iter().filter_map(record).collect()
+}
+
+/// The table of sensors; `None` when they are more than it can hold.
+fn from_records(records: &[SensorRecord], areas: &[Area]) -> Option<Sensors> {
+    let mut sensors = Sensors::default();
+    // Numbers stay what they were, unless there were more areas than there may be now.
+    let numbers: Vec<u32> = areas.iter().map(|area| sensors.area_number(area)).collect();
+    let number = |area: u32| numbers.get(area as usize).copied().unwrap_or(area);
+    for (at, record) in (0..).zip(records) {
+        let former: Vec<u16> = record.former_areas.iter().map(|&area| number(area) as u16).collect();
+        let sensor = Sensor {
+            number: at,
+            gateway: &record.gateway,
+            name: record.name.as_str(),
+            quantity: record.quantity,
+            lat_e7: record.lat_e7,
+            lon_e7: record.lon_e7,
+            area: number(record.area),
+            last: record.last,
+        };
+        if !sensors.put_back(&record.name, &sensor, &former) {
+            return None;
+        }
+    }
+    Some(sensors)
 }
 
 /// An alarm in checkpoints made before alarms told what decided them.
@@ -133,12 +193,12 @@ impl State {
             .map(|(source, packs)| (source.clone(), packs.iter().copied().collect()))
             .collect();
         packs.sort();
-        let (sensors, areas) = self.sensors.parts();
+        let (areas, _) = self.sensors.area_parts();
         let mut bytes = encode(&Written {
             totals: self.totals,
             ledger: door.ledger.to_list(),
             packs,
-            sensors,
+            sensors: to_records(&self.sensors),
             areas,
             gateways: self.gateways.to_list(),
             alarms,
@@ -171,7 +231,7 @@ impl State {
             door.packs =
                 read.packs.into_iter().map(|(source, packs)| (source, VecDeque::from(packs))).collect();
         }
-        state.sensors = Sensors::from_parts(read.sensors, read.areas);
+        state.sensors = from_records(&read.sensors, &read.areas)?;
         state.gateways = Gateways::from_list(read.gateways);
         state.losses = losses;
         state.alarms = Alarms::from_list(read.alarms);

@@ -166,14 +166,14 @@ fn readings_wait_until_their_box_knows_the_time() {
     record(&mut state, 100, &unset(1, 1), T0 + 1000);
     record(&mut state, 200, &unset(2, 2), T0 + 2000);
     assert_eq!((state.totals.accepted, state.current.rows.len()), (8, 0));
-    let sensor = state.sensors.get(0).unwrap().clone();
+    let sensor = state.sensors.get(0).unwrap();
     let last = sensor.last.unwrap();
     assert_eq!(
         (last.value, last.at_ms, last.clock),
         (Some(23.0), T0 + 2000, ClockState::Unset),
         "shown at once"
     );
-    assert_eq!(state.waiting_readings(&sensor.gateway, &sensor.name).len(), 4);
+    assert_eq!(state.waiting_readings(sensor.gateway, sensor.name).len(), 4);
     // A checkpoint in between must not lose them.
     let mut state = State::restore(rules(), 200, 0, 0, &state.snapshot()).unwrap();
     record(&mut state, 300, &readings("g", 3, T0, &[24.0]), T0 + 30_000);

@@ -5,6 +5,7 @@
 //! is replayed after a crash. The keeper waits for a flush before a checkpoint, so that what the
 //! checkpoint leaves behind is in SQL.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
@@ -14,6 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::counters::{Counters, Part};
 use crate::pool::alarms::Alarm;
+use crate::pool::sensors::Words;
 use crate::quarantine::Held;
 use crate::views::{Page, QuarantineView};
 
@@ -48,8 +50,8 @@ pub(crate) struct SensorRow {
     pub(crate) gateway: String,
     pub(crate) sensor: String,
     pub(crate) quantity: u16,
-    pub(crate) label: String,
-    pub(crate) chip: String,
+    /// Label and chip; `None` leaves them as they are.
+    pub(crate) words: Option<Words>,
     pub(crate) place: (f64, f64),
     pub(crate) area: String,
 }
@@ -71,6 +73,7 @@ enum Job {
     Flush(SyncSender<()>),
     List { before: Option<u64>, limit: usize, answer: oneshot::Sender<Result<Page<QuarantineView>, String>> },
     Find { id: u64, answer: oneshot::Sender<Result<Option<Held>, String>> },
+    Words { numbers: Vec<u32>, answer: oneshot::Sender<Result<HashMap<u32, Words>, String>> },
     Stop,
 }
 
@@ -164,6 +167,16 @@ impl Registry {
         wait.await.map_err(|_| AskError::Ended)?.map_err(AskError::Database)
     }
 
+    /// Label and chip of sensors by their numbers; those that the database does not know are left out.
+    pub(crate) async fn words(&self, numbers: Vec<u32>) -> Result<HashMap<u32, Words>, AskError> {
+        if numbers.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let (answer, wait) = oneshot::channel();
+        self.ask(Job::Words { numbers, answer })?;
+        wait.await.map_err(|_| AskError::Ended)?.map_err(AskError::Database)
+    }
+
     /// Queues a new state of an entry, if there is room.
     pub(crate) fn mark(&self, id: u64, state: &'static str) -> Result<(), AskError> {
         self.ask(Job::Write(vec![Write::HeldState(id, state)]))
@@ -204,6 +217,10 @@ impl Worker {
                 Job::Find { id, answer } => {
                     let held = self.runtime.block_on(self.database.find(id));
                     let _ = answer.send(held.map_err(|error| error.to_string()));
+                }
+                Job::Words { numbers, answer } => {
+                    let words = self.runtime.block_on(self.database.words(&numbers));
+                    let _ = answer.send(words.map_err(|error| error.to_string()));
                 }
                 Job::Stop => break,
             }

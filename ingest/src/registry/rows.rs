@@ -7,6 +7,7 @@ use sqlx::{AssertSqlSafe, Error, Row};
 use super::{GatewayRow, SensorRow};
 use crate::admit::Reason;
 use crate::pool::alarms::{Alarm, level_word, measure_word};
+use crate::pool::sensors::Words;
 use crate::quarantine::{Held, HeldKind};
 use crate::views::QuarantineView;
 
@@ -34,7 +35,7 @@ pub(super) async fn gateway(connection: &mut AnyConnection, row: &GatewayRow) ->
 /// looked for among all before it, so 256 take three times as long as one by one.
 pub(super) const SENSORS: usize = 16;
 
-/// Writes sensors with different numbers, at most [`SENSORS`].
+/// Writes sensors with different numbers, at most [`SENSORS`]; all with words, or all without: those keep theirs.
 pub(super) async fn sensors(connection: &mut AnyConnection, rows: &[&SensorRow]) -> Result<(), Error> {
     let mut sql =
         "INSERT INTO sensors (number, gateway, sensor, quantity, label, chip, lat, lon, area) VALUES "
@@ -47,9 +48,11 @@ pub(super) async fn sensors(connection: &mut AnyConnection, rows: &[&SensorRow])
     }
     sql.push_str(
         " ON CONFLICT (number) DO UPDATE SET gateway = excluded.gateway, sensor = excluded.sensor, \
-         quantity = excluded.quantity, label = excluded.label, chip = excluded.chip, lat = excluded.lat, \
-         lon = excluded.lon, area = excluded.area",
+         quantity = excluded.quantity, lat = excluded.lat, lon = excluded.lon, area = excluded.area",
     );
+    if rows.first().is_some_and(|row| row.words.is_some()) {
+        sql.push_str(", label = excluded.label, chip = excluded.chip");
+    }
     // Only a full one comes again and again.
     let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(rows.len() == SENSORS);
     for row in rows {
@@ -58,8 +61,8 @@ pub(super) async fn sensors(connection: &mut AnyConnection, rows: &[&SensorRow])
             .bind(row.gateway.as_str())
             .bind(row.sensor.as_str())
             .bind(i64::from(row.quantity))
-            .bind(row.label.as_str())
-            .bind(row.chip.as_str())
+            .bind(row.words.as_ref().map_or("", |words| &words.label))
+            .bind(row.words.as_ref().map_or("", |words| &words.chip))
             .bind(row.place.0)
             .bind(row.place.1)
             .bind(row.area.as_str());
@@ -114,6 +117,11 @@ fn inputs_json(alarm: &Alarm) -> String {
         })
         .collect();
     serde_json::Value::from(inputs).to_string()
+}
+
+pub(super) fn words(row: &AnyRow) -> Result<(u32, Words), Error> {
+    let number = u32::try_from(row.try_get::<i64, _>("number")?).map_err(|e| Error::Decode(e.into()))?;
+    Ok((number, Words { label: row.try_get("label")?, chip: row.try_get("chip")? }))
 }
 
 /// Whether it was new.

@@ -1,11 +1,14 @@
 //! The statements. `$1` is understood by SQLite and PostgreSQL alike.
 
+use std::collections::HashMap;
+
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 use sqlx::{Connection, Executor, Row};
 
 use super::rows;
 use super::{SensorRow, Write};
+use crate::pool::sensors::Words;
 use crate::quarantine::Held;
 use crate::views::{Page, QuarantineView};
 
@@ -67,9 +70,10 @@ impl Database {
         let mut sensors: Vec<&SensorRow> = Vec::new();
         for write in writes {
             if let Write::Sensor(row) = write {
-                if sensors.len() == rows::SENSORS
-                    || sensors.last().is_some_and(|last| last.number >= row.number)
-                {
+                let fits = |last: &&SensorRow| {
+                    last.number < row.number && last.words.is_some() == row.words.is_some()
+                };
+                if sensors.len() == rows::SENSORS || !sensors.last().is_none_or(fits) {
                     rows::sensors(&mut transaction, &std::mem::take(&mut sensors)).await?;
                 }
                 sensors.push(row);
@@ -134,7 +138,30 @@ impl Database {
         .await?;
         row.as_ref().map(rows::held_from).transpose()
     }
+
+    pub(super) async fn words(&mut self, numbers: &[u32]) -> Result<HashMap<u32, Words>, sqlx::Error> {
+        let mut words = HashMap::with_capacity(numbers.len());
+        for asked in numbers.chunks(ASKED) {
+            let query = sqlx::query(
+                "SELECT number, label, chip FROM sensors WHERE number IN ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, \
+                 $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, \
+                 $30, $31, $32)",
+            );
+            // Places that are left over ask for the last one again.
+            let last = asked.last().copied().unwrap_or_default();
+            let places = asked.iter().copied().chain(std::iter::repeat(last)).take(ASKED);
+            let query = places.fold(query, |query, number| query.bind(i64::from(number)));
+            for row in query.fetch_all(&mut self.connection).await? {
+                let (number, found) = rows::words(&row)?;
+                words.insert(number, found);
+            }
+        }
+        Ok(words)
+    }
 }
+
+/// Sensors asked for at once: as many as [`Database::words`] has places for.
+const ASKED: usize = 32;
 
 #[cfg(test)]
 impl Database {

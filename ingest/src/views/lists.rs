@@ -1,7 +1,5 @@
 //! Health, counts and the lists: gateways, sensors, quantities, alarms, quarantine.
 
-use std::collections::HashMap;
-
 use configs::{Gauges, Hazard, Quantity};
 use wire::{ClockState, GatewayId, LossReason, Measure, QuantityCode, SensorName};
 
@@ -18,7 +16,7 @@ use crate::pool::State;
 use crate::pool::alarms::{Alarm, AlarmState, level_word, measure_word};
 use crate::pool::apply::{Known, encode, kind};
 use crate::pool::gateways::Gateway;
-use crate::pool::sensors::Sensor;
+use crate::pool::sensors::{Sensor, Words};
 use crate::pool::windows::BASE_PRECISION;
 use crate::quarantine::Judge;
 use crate::registry::AskError;
@@ -151,13 +149,15 @@ fn lane_views(state: &State, id: &GatewayId) -> Vec<LaneView> {
     door.ledger.lanes(id).map(view).collect()
 }
 
-fn sensor_view(state: &State, sensor: &Sensor) -> SensorView {
-    SensorView {
+/// A sensor as the state knows it, with its number while its words have to be asked of the database.
+fn sensor_view(state: &State, sensor: Sensor<'_>) -> (Option<u32>, SensorView) {
+    let words = state.sensors.new_words(sensor.number);
+    let view = SensorView {
         id: sensor.id(),
         gateway: sensor.gateway.to_string(),
-        sensor: sensor.name.to_string(),
-        label: sensor.label.clone(),
-        chip: sensor.chip.clone(),
+        sensor: sensor.name.to_owned(),
+        label: words.map(|words| words.label.clone()).unwrap_or_default(),
+        chip: words.map(|words| words.chip.clone()).unwrap_or_default(),
         quantity: brief_of(state, sensor.quantity),
         lat: degrees(sensor.lat_e7),
         lon: degrees(sensor.lon_e7),
@@ -169,7 +169,24 @@ fn sensor_view(state: &State, sensor: &Sensor) -> SensorView {
             quality: last.quality.as_str(),
             clock: clock_word(last.clock),
         }),
-    }
+    };
+    (words.is_none().then_some(sensor.number), view)
+}
+
+/// Puts in the words that are in the database.
+async fn with_words(
+    engine: &Engine,
+    views: Vec<(Option<u32>, SensorView)>,
+) -> Result<Vec<SensorView>, ViewError> {
+    let numbers = views.iter().filter_map(|(number, _)| *number).collect();
+    let mut words = engine.registry().words(numbers).await?;
+    let fill = |(number, mut view): (Option<u32>, SensorView)| {
+        if let Some(Words { label, chip }) = number.and_then(|number| words.remove(&number)) {
+            (view.label, view.chip) = (label, chip);
+        }
+        view
+    };
+    Ok(views.into_iter().map(fill).collect())
 }
 
 /// An alarm as it is shown.
@@ -361,20 +378,24 @@ pub async fn sensors(
     query: PageQuery,
 ) -> Result<Page<SensorView>, ViewError> {
     let length = query.length();
-    let from = query.cursor.as_deref().map(str::parse::<usize>).transpose().map_err(bad_cursor)?;
+    let from = query.cursor.as_deref().map(str::parse::<u32>).transpose().map_err(bad_cursor)?;
     let quantity = of_quantity.map(|name| quantity_code(engine, &name)).transpose()?;
+    let gateway = of_gateway.map(|name| GatewayId::new(&name));
+    if let Some(Err(_)) = gateway {
+        return Ok(Page { items: Vec::new(), next: None });
+    }
+    let gateway = gateway.and_then(Result::ok);
     let found = engine
         .ask(move |state| {
-            (state.sensors.iter().enumerate().skip(from.unwrap_or(0)))
-                .filter(|(_, row)| of_gateway.as_ref().is_none_or(|id| row.gateway.as_str() == id))
-                .filter(|(_, row)| quantity.is_none_or(|code| row.quantity == code))
+            (state.sensors.select(gateway.as_ref(), quantity, from.unwrap_or(0)))
                 .take(length + 1)
-                .map(|(number, row)| (number, sensor_view(state, row)))
+                .map(|sensor| (sensor.number, sensor_view(state, sensor)))
                 .collect::<Vec<_>>()
         })
         .await?;
     let Page { items, next } = page(found, length, |(number, _)| (number + 1).to_string());
-    Ok(Page { items: items.into_iter().map(|(_, item)| item).collect(), next })
+    let views = items.into_iter().map(|(_, view)| view).collect();
+    Ok(Page { items: with_words(engine, views).await?, next })
 }
 
 /// One sensor by its city-wide name.
@@ -384,13 +405,14 @@ pub async fn sensors(
 pub async fn sensor(engine: &Engine, id: &str) -> Result<SensorView, ViewError> {
     let not_found = || ViewError::NotFound { what: "sensor", id: id.to_owned() };
     let (gateway, name) = parse_sensor(id).ok_or_else(not_found)?;
-    engine
+    let found = engine
         .ask(move |state| {
             let number = state.sensors.find(&gateway, &name)?;
-            state.sensors.get(number).map(|row| sensor_view(state, row))
+            state.sensors.get(number).map(|sensor| sensor_view(state, sensor))
         })
         .await?
-        .ok_or_else(not_found)
+        .ok_or_else(not_found)?;
+    with_words(engine, vec![found]).await?.pop().ok_or_else(not_found)
 }
 
 /// All quantities of the catalogue, with how many sensors measure them.
@@ -398,15 +420,7 @@ pub async fn sensor(engine: &Engine, id: &str) -> Result<SensorView, ViewError> 
 /// # Errors
 /// [`ViewError`].
 pub async fn quantities(engine: &Engine) -> Result<Page<QuantityView>, ViewError> {
-    let counts = engine
-        .ask(|state| {
-            let mut counts: HashMap<QuantityCode, usize> = HashMap::new();
-            for sensor in state.sensors.iter() {
-                *counts.entry(sensor.quantity).or_default() += 1;
-            }
-            counts
-        })
-        .await?;
+    let counts = engine.ask(|state| state.sensors.counts().clone()).await?;
     let all = engine.config().catalogue.all();
     let items = (all.into_iter())
         .map(|quantity| QuantityView {

@@ -48,12 +48,12 @@ fn recent(state: &State, sensor: u32, from_ms: i64, to_ms: i64) -> Option<Recent
     let wanted = |row: &&Row| row.sensor == sensor && (from_ms..to_ms).contains(&row.at_ms);
     let in_flight = state.in_flight.iter().flat_map(|span| span.rows.iter());
     let rows = in_flight.chain(&state.current.rows).filter(wanted);
-    let waiting = state.waiting_readings(&row.gateway, &row.name);
+    let waiting = state.waiting_readings(row.gateway, row.name);
     let quality = |row: &Row| Quality::ALL.get(usize::from(row.quality)).copied().unwrap_or(Quality::Fault);
     Some(Recent {
         sensor,
         unit: state.rules.catalogue.get(row.quantity).map(|q| q.unit.clone()).unwrap_or_default(),
-        districts: state.sensors.districts_of(row),
+        districts: state.sensors.districts_of(&row),
         checkpoint: state.checkpoint,
         readings: (rows.map(|row| (row.at_ms, row.value, quality(row))))
             .chain(waiting.into_iter().filter(|reading| (from_ms..to_ms).contains(&reading.0)))
