@@ -80,7 +80,9 @@ fn windows_come_back_exactly_at_every_precision() {
             .unwrap();
         }
         let expected: BTreeMap<WindowKey, Aggregate> =
-            state.current.windows.rolled_up(precision, 60_000).into_iter().collect();
+            (state.current.windows.rolled_up(precision, 60_000).into_iter())
+                .map(|(key, all)| (key, all.into_owned()))
+                .collect();
         assert!(!expected.is_empty());
         assert_eq!(found, expected);
         let nowhere = Bbox { west: 0.0, south: 0.0, east: 1.0, north: 1.0 };

@@ -60,6 +60,18 @@ impl Sketch {
         }
     }
 
+    /// What merging all of them gives.
+    pub fn of_parts<'a>(parts: impl Iterator<Item = &'a Self>) -> Self {
+        let mut buckets: Vec<(i32, u64)> = parts.flat_map(|part| &part.buckets).copied().collect();
+        buckets.sort_unstable_by_key(|bucket| bucket.0);
+        buckets.dedup_by(|next, kept| {
+            let same = next.0 == kept.0;
+            kept.1 += if same { next.1 } else { 0 };
+            same
+        });
+        Self { buckets }
+    }
+
     /// The buckets, ascending by key.
     pub fn buckets(&self) -> &[(i32, u64)] {
         &self.buckets

@@ -3,6 +3,7 @@
 //! Only the finest grain is kept in memory. Coarser cells and longer windows are merged from it when they are
 //! written or asked for, which costs far less than touching six windows per reading.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::RandomState;
@@ -113,13 +114,17 @@ impl Windows {
     }
 
     /// All windows merged to `precision` and `length_ms`, in the order of their keys.
-    pub fn rolled_up(&self, precision: u8, length_ms: i64) -> Vec<(WindowKey, Aggregate)> {
-        let mut all = Windows::default();
-        for (key, aggregate) in &self.slots {
-            all.merge(key.coarser(precision, length_ms), aggregate);
-        }
-        all.slots.sort_by_key(|slot| slot.0);
-        all.slots
+    pub fn rolled_up(&self, precision: u8, length_ms: i64) -> Vec<(WindowKey, Cow<'_, Aggregate>)> {
+        let keys = self.slots.iter().enumerate();
+        let mut order: Vec<(WindowKey, usize)> =
+            keys.map(|(slot, (key, _))| (key.coarser(precision, length_ms), slot)).collect();
+        order.sort_unstable();
+        let part = |&(_, slot): &(WindowKey, usize)| &self.slots[slot].1;
+        let merged = |parts: &[(WindowKey, usize)]| match parts {
+            [one] => Cow::Borrowed(part(one)),
+            _ => Cow::Owned(Aggregate::of_parts(part(&parts[0]), parts[1..].iter().map(part))),
+        };
+        order.chunk_by(|a, b| a.0 == b.0).map(|parts| (parts[0].0, merged(parts))).collect()
     }
 }
 
