@@ -19,7 +19,7 @@ use crate::log::{make_folder, sync_folder};
 use crate::pool::Row;
 use crate::pool::aggregate::{Aggregate, End};
 use crate::pool::sensors::Sensors;
-use crate::pool::windows::{BASE_MS, WindowKey, Windows};
+use crate::pool::windows::{BASE_MS, WindowKey, Windows, roll_up};
 
 /// Most rows of a row group: what a reader must unpack to see one row of it.
 const GROUP_ROWS: usize = 64 * 1024;
@@ -170,9 +170,13 @@ fn reading_group(group: &mut Group<'_>, runs: &[Run<'_>], names: &Names) -> Resu
 /// # Errors
 /// As [`write_readings`].
 pub fn write_windows(folder: &PoolFolder, stretch: Stretch, windows: &Windows) -> Result<u64, FileError> {
-    let rolled_up = PRECISIONS.map(|precision| windows.rolled_up(precision, BASE_MS));
+    // Each precision from the next finer one; written from the coarsest on.
+    let [coarsest, coarser, base] = PRECISIONS;
+    let base = windows.rolled_up(base, BASE_MS);
+    let coarser = roll_up(&base, coarser, BASE_MS);
+    let coarsest = roll_up(&coarser, coarsest, BASE_MS);
     let mut parts: BTreeMap<i64, Vec<Vec<Window<'_>>>> = BTreeMap::new();
-    for windows in &rolled_up {
+    for windows in [&coarsest, &coarser, &base] {
         let mut days: BTreeMap<i64, Vec<Window<'_>>> = BTreeMap::new();
         for (key, aggregate) in windows {
             days.entry(key.start_ms.div_euclid(DAY_MS)).or_default().push((key, aggregate.as_ref()));
@@ -237,7 +241,8 @@ fn window_group(group: &mut Group<'_>, rows: &[Window<'_>]) -> Result<(), Parque
     let values: Vec<i32> = all().flat_map(|all| &all.sensors).map(|&sensor| sensor as i32).collect();
     group.deltas(&values, &levels)?;
     let levels = lists(all().map(|all| all.sketch.buckets().len()));
-    group.values(all().flat_map(|all| all.sketch.buckets()).map(|bucket| bucket.0), &levels)?;
+    let values: Vec<i32> = all().flat_map(|all| all.sketch.buckets()).map(|bucket| bucket.0).collect();
+    group.deltas(&values, &levels)?;
     group.values(all().flat_map(|all| all.sketch.buckets()).map(|bucket| bucket.1 as i64), &levels)
 }
 

@@ -98,7 +98,8 @@ impl Aggregate {
     pub fn of_parts<'a>(first: &'a Self, others: impl Iterator<Item = &'a Self> + Clone) -> Self {
         let parts = || std::iter::once(first).chain(others.clone());
         let sketch = Sketch::of_parts(parts().map(|part| &part.sketch));
-        let mut sensors: Vec<u32> = parts().flat_map(|part| &part.sensors).copied().collect();
+        let mut sensors = Vec::with_capacity(parts().map(|part| part.sensors.len()).sum());
+        parts().for_each(|part| sensors.extend_from_slice(&part.sensors));
         sensors.sort_unstable();
         sensors.dedup();
         let mut all = Self { sketch, sensors, ..*first };
