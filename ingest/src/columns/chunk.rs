@@ -465,3 +465,139 @@ fn delta_bytes<T: Integer>(values: &[T]) -> Vec<u8> {
     }
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use parquet::data_type::{ByteArrayType, DoubleType, FixedLenByteArrayType, Int32Type, Int64Type};
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+    use parquet::schema::parser::parse_message_type;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::columns::read::{levelled, lists, plain};
+    use crate::columns::{schema, write};
+
+    const SCHEMA: &str = "
+    message test {
+      required binary name (STRING);
+      required int64 run;
+      required int64 time;
+      required int32 number;
+      optional double value;
+      required fixed_len_byte_array(16) sum (DECIMAL(38,6));
+      required group list (LIST) { repeated group list { required int32 element; } }
+    }";
+
+    #[derive(Debug, Clone)]
+    struct Row {
+        name: String,
+        run: i64,
+        time: i64,
+        number: i32,
+        value: Option<f64>,
+        sum: i128,
+        list: Vec<i32>,
+    }
+
+    /// Writes rows as one row group and reads them with the crate.
+    fn there_and_back(rows: &[Row]) -> Result<(), ParquetError> {
+        let place = tempfile::NamedTempFile::new().unwrap();
+        let schema_of_test = Arc::new(parse_message_type(SCHEMA)?);
+        let file = BufWriter::new(place.reopen().unwrap());
+        let mut writer = Writer::new(file, schema_of_test, schema::properties())?;
+        let mut zstd = compressor()?;
+        let mut group = Group::begin(&mut writer, &mut zstd)?;
+        let none = Levels::default();
+        group.runs(rows.iter().map(|row| (row.name.as_str(), 1)))?;
+        group.runs(rows.chunk_by(|a, b| a.run == b.run).map(|run| (run[0].run, run.len())))?;
+        group.deltas(&rows.iter().map(|row| row.time).collect::<Vec<_>>(), &none)?;
+        group.deltas(&rows.iter().map(|row| row.number).collect::<Vec<_>>(), &none)?;
+        let mut levels = Levels::default();
+        rows.iter().for_each(|row| extend_run(&mut levels.there, u32::from(row.value.is_some()), 1));
+        group.doubles(&rows.iter().filter_map(|row| row.value).collect::<Vec<_>>(), &levels)?;
+        group.values(rows.iter().map(|row| row.sum), &none)?;
+        let levels = write::lists(rows.iter().map(|row| row.list.len()));
+        group.values(rows.iter().flat_map(|row| &row.list).copied(), &levels)?;
+        group.end()?;
+        writer.close()?;
+
+        let reader = SerializedFileReader::new(place.reopen().unwrap())?;
+        let group = reader.get_row_group(0)?;
+        let count = rows.len();
+        let texts = plain::<ByteArrayType>(&*group, 0, count)?;
+        let runs = plain::<Int64Type>(&*group, 1, count)?;
+        let times = plain::<Int64Type>(&*group, 2, count)?;
+        let numbers = plain::<Int32Type>(&*group, 3, count)?;
+        let (values, there, _) = levelled::<DoubleType>(&*group, 4, count)?;
+        let sums = plain::<FixedLenByteArrayType>(&*group, 5, count)?;
+        let found_lists = lists::<Int32Type>(&*group, 6, count)?;
+        let mut values = values.into_iter();
+        for (at, row) in rows.iter().enumerate() {
+            assert_eq!(texts[at].as_utf8()?, row.name);
+            assert_eq!((runs[at], times[at], numbers[at]), (row.run, row.time, row.number));
+            let value = if there[at] > 0 { values.next() } else { None };
+            assert_eq!(value.map(f64::to_bits), row.value.map(f64::to_bits));
+            assert_eq!(sums[at].data(), row.sum.to_be_bytes());
+            assert_eq!(found_lists[at], row.list);
+        }
+        let bounds = |column: usize| group.metadata().column(column).statistics().cloned();
+        if let (Some(Statistics::Int64(times)), Some(Statistics::Double(values))) = (bounds(2), bounds(4)) {
+            assert_eq!(times.min_opt(), rows.iter().map(|row| row.time).min().as_ref());
+            assert_eq!(times.max_opt(), rows.iter().map(|row| row.time).max().as_ref());
+            assert_eq!(
+                values.null_count_opt(),
+                Some(rows.iter().filter(|row| row.value.is_none()).count() as u64)
+            );
+            let inside = |value: f64| values.min_opt() <= Some(&value) && Some(&value) <= values.max_opt();
+            let bounded = values.min_opt().is_some();
+            assert!(!bounded || rows.iter().filter_map(|row| row.value).all(inside));
+        } else {
+            panic!("statistics of another type");
+        }
+        Ok(())
+    }
+
+    fn row() -> impl Strategy<Value = Row> {
+        let value = prop_oneof![
+            6 => (0..40_i32).prop_map(|tenths| Some(f64::from(tenths) / 10.0)),
+            2 => any::<f64>().prop_map(Some),
+            1 => Just(None),
+            1 => prop_oneof![Just(Some(0.0)), Just(Some(-0.0)), Just(Some(f64::NAN))],
+        ];
+        let time = prop_oneof![8 => 0..100_000_i64, 1 => any::<i64>()];
+        let number = prop_oneof![8 => 0..50_i32, 1 => any::<i32>()];
+        let list = prop::collection::vec(any::<i32>(), 0..4);
+        ("[a-c]{0,2}", 0..3_i64, time, number, value, any::<i128>(), list).prop_map(
+            |(name, run, time, number, value, sum, list)| Row { name, run, time, number, value, sum, list },
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn what_is_written_the_crate_reads(rows in prop::collection::vec(row(), 1..700)) {
+            there_and_back(&rows).unwrap();
+        }
+    }
+
+    #[test]
+    fn wide_dictionaries_and_long_runs_too() {
+        let row = |at: i64| Row {
+            name: "one".into(),
+            run: at / 50_000,
+            time: at * 1000 + at % 3,
+            number: -(at as i32),
+            // Two of a kind: as many different values as a dictionary may have.
+            value: Some((at / 2) as f64),
+            sum: i128::from(at),
+            list: vec![at as i32; usize::from(at % 2 == 0)],
+        };
+        // More than two bytes can number.
+        there_and_back(&(0..140_000).map(row).collect::<Vec<_>>()).unwrap();
+        let same = vec![row(7); 100];
+        there_and_back(&same).unwrap();
+        there_and_back(&vec![Row { value: None, list: Vec::new(), ..row(7) }; 100]).unwrap();
+    }
+}

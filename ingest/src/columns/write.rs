@@ -247,7 +247,7 @@ fn window_group(group: &mut Group<'_>, rows: &[Window<'_>]) -> Result<(), Parque
 }
 
 /// The levels of lists of these lengths.
-fn lists(lengths: impl Iterator<Item = usize>) -> Levels {
+pub(super) fn lists(lengths: impl Iterator<Item = usize>) -> Levels {
     let mut levels = Levels::default();
     for length in lengths {
         extend_run(&mut levels.inside, 0, 1);
