@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use crate::log::make_folder;
 
+mod chunk;
 mod read;
 mod schema;
 mod write;

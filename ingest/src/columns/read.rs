@@ -219,10 +219,10 @@ fn may_hold(meta: &RowGroupMetaData, column: usize, from: i64, to: i64) -> bool 
     bounds.is_none_or(|(low, high)| low <= to && from <= high)
 }
 
-type Levelled<T> = (Vec<T>, Vec<i16>, Vec<i16>);
+pub(super) type Levelled<T> = (Vec<T>, Vec<i16>, Vec<i16>);
 
 /// All values of a column with definition and repetition levels.
-fn levelled<T: DataType>(
+pub(super) fn levelled<T: DataType>(
     group: &dyn RowGroupReader,
     column: usize,
     rows: usize,
@@ -253,7 +253,7 @@ fn levelled<T: DataType>(
     Ok((values, definition, repetition))
 }
 
-fn plain<T: DataType>(
+pub(super) fn plain<T: DataType>(
     group: &dyn RowGroupReader,
     column: usize,
     rows: usize,
@@ -266,7 +266,7 @@ fn plain<T: DataType>(
     }
 }
 
-fn lists<T: DataType>(
+pub(super) fn lists<T: DataType>(
     group: &dyn RowGroupReader,
     column: usize,
     rows: usize,

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
+use parquet::file::properties::{WriterProperties, WriterPropertiesPtr, WriterVersion};
 use parquet::schema::parser::parse_message_type;
-use parquet::schema::types::{ColumnPath, TypePtr};
+use parquet::schema::types::TypePtr;
 
 /// One row per reading, sorted by `sensor_no`, `at_ms`.
 const READINGS: &str = "
@@ -73,21 +72,11 @@ pub(super) fn windows() -> Result<TypePtr, ParquetError> {
     parse_message_type(WINDOWS).map(Arc::new)
 }
 
-/// zstd 1, version 2 pages, no dictionaries except for names: measured best for sorted rows.
-pub(super) fn properties() -> Result<Arc<WriterProperties>, ParquetError> {
-    let column = |name: &str| ColumnPath::from(name);
-    let mut builder = WriterProperties::builder()
+/// What the footer needs to know: chunks are encoded in [`super::chunk`].
+pub(super) fn properties() -> WriterPropertiesPtr {
+    let builder = WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_2_0)
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
-        .set_dictionary_enabled(false)
-        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_offset_index_disabled(true)
         .set_created_by(concat!("watchfire ", env!("CARGO_PKG_VERSION")).to_owned());
-    for name in ["gateway", "sensor", "cell"] {
-        builder = builder.set_column_dictionary_enabled(column(name), true);
-    }
-    for name in ["value", "min", "max", "first", "last"] {
-        // Sign and exponent of neighbouring doubles are alike: bytes of the same place compress together.
-        builder = builder.set_column_encoding(column(name), Encoding::BYTE_STREAM_SPLIT);
-    }
-    Ok(Arc::new(builder.build()))
+    Arc::new(builder.build())
 }

@@ -4,10 +4,10 @@ use wire::Quality;
 
 use super::*;
 use crate::cell::Bbox;
-use crate::pool::State;
 use crate::pool::aggregate::Aggregate;
 use crate::pool::tests::{T0, readings, rules};
 use crate::pool::windows::WindowKey;
+use crate::pool::{Row, State};
 
 /// A state with readings of an hour before and after midnight.
 fn state() -> State {
@@ -64,6 +64,29 @@ fn readings_come_back_by_sensor_and_time() {
 }
 
 #[test]
+fn frames_of_one_sensor_that_overlap_are_sorted_row_by_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let pool = PoolFolder::open(folder.path()).unwrap();
+    let mut state = state();
+    // Resent readings between those of sensor 1, newest first, as a mended clock may leave them.
+    let late: Vec<Row> = (state.current.rows.iter().rev())
+        .filter(|row| row.sensor == 1)
+        .map(|row| Row { at_ms: row.at_ms - 90_001, store: 5, ..*row })
+        .collect();
+    state.current.rows.extend(late);
+    write_readings(&pool, STRETCH, &state.current.rows, &names(&state)).unwrap();
+    let (mut found, mut expected) = (Vec::new(), Vec::new());
+    for path in pool.reading_files(None, ALWAYS.0, ALWAYS.1, 5000).unwrap() {
+        let filter = ReadingFilter { sensor: 1, from_ms: ALWAYS.0, to_ms: ALWAYS.1 };
+        read_readings(&path, &filter, |at_ms, value, _| found.push((at_ms, value))).unwrap();
+    }
+    expected
+        .extend(state.current.rows.iter().filter(|row| row.sensor == 1).map(|row| (row.at_ms, row.value)));
+    expected.sort_by_key(|row| row.0);
+    assert_eq!(found, expected);
+}
+
+#[test]
 fn windows_come_back_exactly_at_every_precision() {
     let folder = tempfile::tempdir().unwrap();
     let pool = PoolFolder::open(folder.path()).unwrap();
@@ -80,7 +103,9 @@ fn windows_come_back_exactly_at_every_precision() {
             .unwrap();
         }
         let expected: BTreeMap<WindowKey, Aggregate> =
-            state.current.windows.rolled_up(precision, 60_000).into_iter().collect();
+            (state.current.windows.rolled_up(precision, 60_000).into_iter())
+                .map(|(key, all)| (key, all.into_owned()))
+                .collect();
         assert!(!expected.is_empty());
         assert_eq!(found, expected);
         let nowhere = Bbox { west: 0.0, south: 0.0, east: 1.0, north: 1.0 };

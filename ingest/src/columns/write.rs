@@ -7,30 +7,29 @@ use std::io::BufWriter;
 use std::path::Path;
 
 use foldhash::fast::RandomState;
-use parquet::data_type::{
-    ByteArray, ByteArrayType, DataType, DoubleType, FixedLenByteArray, FixedLenByteArrayType, Int32Type,
-    Int64Type,
-};
 use parquet::errors::ParquetError;
-use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::TypePtr;
 
+use super::chunk::{Group, Levels, Writer, compressor, extend_run};
 use super::{FileError, PoolFolder, Stretch, day_of, schema};
 use crate::cell::PRECISIONS;
 use crate::log::{make_folder, sync_folder};
 use crate::pool::Row;
-use crate::pool::aggregate::Aggregate;
+use crate::pool::aggregate::{Aggregate, End};
 use crate::pool::sensors::Sensors;
-use crate::pool::windows::{BASE_MS, WindowKey, Windows};
+use crate::pool::windows::{BASE_MS, WindowKey, Windows, roll_up};
 
 /// Most rows of a row group: what a reader must unpack to see one row of it.
-const GROUP_ROWS: usize = 32 * 1024;
+const GROUP_ROWS: usize = 64 * 1024;
+/// Milliseconds of a day.
+const DAY_MS: i64 = 86_400_000;
 
 /// Names of the sensors and districts of a stretch.
 #[derive(Debug, Clone, Default)]
 pub struct Names {
     /// Gateway and sensor by the sensor's number.
-    sensors: HashMap<u32, (ByteArray, ByteArray), RandomState>,
+    sensors: HashMap<u32, (Box<str>, Box<str>), RandomState>,
     /// District by the area's number.
     districts: HashMap<u32, String>,
 }
@@ -48,9 +47,64 @@ impl Names {
         }
         names
     }
+
+    fn district(&self, area: u32) -> &str {
+        self.districts.get(&area).map_or("unknown", String::as_str)
+    }
 }
 
-type Writer = SerializedFileWriter<BufWriter<File>>;
+/// Readings that differ in time, value and quality only: what one frame says of one sensor, at one day.
+type Run<'a> = &'a [Row];
+
+fn are_alike(a: &Row, b: &Row) -> bool {
+    let shared = |row: &Row| {
+        let Row { sensor, area, quantity, clock, lane, received_ms, lat_e7, lon_e7, store, sequence, .. } =
+            *row;
+        (sensor, area, quantity, clock, lane, received_ms, lat_e7, lon_e7, store, sequence)
+    };
+    shared(a) == shared(b) && a.at_ms.div_euclid(DAY_MS) == b.at_ms.div_euclid(DAY_MS)
+}
+
+/// The order of a file.
+fn order(row: &Row) -> (u32, i64, u64, u64) {
+    (row.sensor, row.at_ms, row.store, row.sequence)
+}
+
+/// Sorts the rows of runs. Nearly always whole runs follow one another; where they overlap, they become runs of one.
+fn sort(runs: &mut Vec<Run<'_>>) {
+    runs.sort_by_key(|run| order(&run[0]));
+    let rows_ascend = |run: &Run<'_>| run.is_sorted_by_key(order);
+    let follows = |a: &Run<'_>, b: &Run<'_>| order(&a[a.len() - 1]) <= order(&b[0]);
+    if runs.iter().all(rows_ascend) && runs.is_sorted_by(follows) {
+        return;
+    }
+    let mut sorted = Vec::with_capacity(runs.len());
+    for of_sensor in runs.chunk_by(|a, b| a[0].sensor == b[0].sensor) {
+        let from = sorted.len();
+        if of_sensor.iter().all(rows_ascend) && of_sensor.is_sorted_by(follows) {
+            sorted.extend_from_slice(of_sensor);
+        } else {
+            sorted.extend(of_sensor.iter().flat_map(|run| run.chunks(1)));
+            sorted[from..].sort_by_key(|run| order(&run[0]));
+        }
+    }
+    *runs = sorted;
+}
+
+/// The runs of each row group.
+fn groups<'a, 'b>(mut runs: &'b [Run<'a>]) -> impl Iterator<Item = &'b [Run<'a>]> {
+    std::iter::from_fn(move || {
+        let mut rows = 0;
+        let whole = runs.iter().take_while(|run| {
+            rows += run.len();
+            rows <= GROUP_ROWS
+        });
+        // A run longer than a group has one of its own.
+        let (group, rest) = runs.split_at(whole.count().max(1).min(runs.len()));
+        runs = rest;
+        (!group.is_empty()).then_some(group)
+    })
+}
 
 /// Writes the readings of a stretch, one file per day and district, and makes them last. Returns how many files.
 ///
@@ -62,19 +116,20 @@ pub fn write_readings(
     rows: &[Row],
     names: &Names,
 ) -> Result<u64, FileError> {
-    let mut parts: BTreeMap<(i64, &str), Vec<&Row>> = BTreeMap::new();
-    for row in rows {
-        let district = names.districts.get(&row.area).map_or("unknown", String::as_str);
-        parts.entry((row.at_ms.div_euclid(86_400_000), district)).or_default().push(row);
+    let mut parts: BTreeMap<(i64, &str), Vec<Run<'_>>> = BTreeMap::new();
+    for run in rows.chunk_by(are_alike) {
+        let day = run[0].at_ms.div_euclid(DAY_MS);
+        parts.entry((day, names.district(run[0].area))).or_default().push(run);
     }
-    for ((day, district), part) in &mut parts {
-        part.sort_by_key(|row| (row.sensor, row.at_ms, row.store, row.sequence));
-        let place = folder.readings_folder(&day_of(day * 86_400_000), district);
+    for ((day, district), runs) in &mut parts {
+        sort(runs);
+        let place = folder.readings_folder(&day_of(day * DAY_MS), district);
         write_file(&place, stretch, schema::readings, |writer| {
-            for group in part.chunks(GROUP_ROWS) {
-                let mut columns = writer.next_row_group()?;
-                reading_group(&mut columns, group, names)?;
-                columns.close()?;
+            let mut zstd = compressor()?;
+            for runs in groups(runs) {
+                let mut group = Group::begin(writer, &mut zstd)?;
+                reading_group(&mut group, runs, names)?;
+                group.end()?;
             }
             Ok(())
         })?;
@@ -82,34 +137,125 @@ pub fn write_readings(
     Ok(parts.len() as u64)
 }
 
+fn reading_group(group: &mut Group<'_>, runs: &[Run<'_>], names: &Names) -> Result<(), ParquetError> {
+    let heads = || runs.iter().map(|run| (&run[0], run.len()));
+    let rows = || runs.iter().copied().flatten();
+    let none = Levels::default();
+    let named = |row: &Row| names.sensors.get(&row.sensor);
+    group.runs(heads().map(|(row, n)| (named(row).map_or("", |name| &*name.0), n)))?;
+    group.runs(heads().map(|(row, n)| (named(row).map_or("", |name| &*name.1), n)))?;
+    let sensors: Vec<i32> = rows().map(|row| row.sensor as i32).collect();
+    group.deltas(&sensors, &none)?;
+    group.runs(heads().map(|(row, n)| (i32::from(row.quantity), n)))?;
+    let times: Vec<i64> = rows().map(|row| row.at_ms).collect();
+    group.deltas(&times, &none)?;
+    let values: Vec<f64> = rows().filter_map(|row| row.value).collect();
+    let mut levels = Levels::default();
+    rows().for_each(|row| extend_run(&mut levels.there, u32::from(row.value.is_some()), 1));
+    group.doubles(&values, &levels)?;
+    group.runs(rows().map(|row| (i32::from(row.quality), 1)))?;
+    group.runs(heads().map(|(row, n)| (i32::from(row.clock), n)))?;
+    group.runs(heads().map(|(row, n)| (row.lat_e7, n)))?;
+    group.runs(heads().map(|(row, n)| (row.lon_e7, n)))?;
+    // Random numbers of 64 bits, bit for bit in a signed column.
+    group.runs(heads().map(|(row, n)| (row.store as i64, n)))?;
+    group.runs(heads().map(|(row, n)| (i32::from(row.lane), n)))?;
+    group.runs(heads().map(|(row, n)| (row.sequence as i64, n)))?;
+    group.runs(heads().map(|(row, n)| (row.received_ms, n)))
+}
+
 /// Writes the windows of a stretch at every precision, one file per day, and makes them last. Returns how many files.
 ///
 /// # Errors
 /// As [`write_readings`].
 pub fn write_windows(folder: &PoolFolder, stretch: Stretch, windows: &Windows) -> Result<u64, FileError> {
-    let mut parts: BTreeMap<i64, Vec<Vec<(WindowKey, Aggregate)>>> = BTreeMap::new();
-    for precision in PRECISIONS {
-        let mut days: BTreeMap<i64, Vec<(WindowKey, Aggregate)>> = BTreeMap::new();
-        for window in windows.rolled_up(precision, BASE_MS) {
-            days.entry(window.0.start_ms.div_euclid(86_400_000)).or_default().push(window);
+    // Each precision from the next finer one; written from the coarsest on.
+    let [coarsest, coarser, base] = PRECISIONS;
+    let base = windows.rolled_up(base, BASE_MS);
+    let coarser = roll_up(&base, coarser, BASE_MS);
+    let coarsest = roll_up(&coarser, coarsest, BASE_MS);
+    let mut parts: BTreeMap<i64, Vec<Vec<Window<'_>>>> = BTreeMap::new();
+    for windows in [&coarsest, &coarser, &base] {
+        let mut days: BTreeMap<i64, Vec<Window<'_>>> = BTreeMap::new();
+        for (key, aggregate) in windows {
+            days.entry(key.start_ms.div_euclid(DAY_MS)).or_default().push((key, aggregate.as_ref()));
         }
         for (day, windows) in days {
             parts.entry(day).or_default().push(windows);
         }
     }
     for (day, precisions) in &parts {
-        let place = folder.windows_folder(&day_of(day * 86_400_000));
+        let place = folder.windows_folder(&day_of(day * DAY_MS));
         write_file(&place, stretch, schema::windows, |writer| {
+            let mut zstd = compressor()?;
             // A row group holds one precision, so that a reader of one skips the others.
-            for group in precisions.iter().flat_map(|windows| windows.chunks(GROUP_ROWS)) {
-                let mut columns = writer.next_row_group()?;
-                window_group(&mut columns, group)?;
-                columns.close()?;
+            for windows in precisions.iter().flat_map(|windows| windows.chunks(GROUP_ROWS)) {
+                let mut group = Group::begin(writer, &mut zstd)?;
+                window_group(&mut group, windows)?;
+                group.end()?;
             }
             Ok(())
         })?;
     }
     Ok(parts.len() as u64)
+}
+
+type Window<'a> = (&'a WindowKey, &'a Aggregate);
+
+fn window_group(group: &mut Group<'_>, rows: &[Window<'_>]) -> Result<(), ParquetError> {
+    let keys = || rows.iter().map(|row| row.0);
+    let all = || rows.iter().map(|row| row.1);
+    let none = Levels::default();
+    group.runs(keys().map(|key| (i32::from(key.quantity), 1)))?;
+    group.runs(keys().map(|key| (i32::from(key.cell.precision()), 1)))?;
+    let cells: Vec<(String, usize)> = (rows.chunk_by(|a, b| a.0.cell == b.0.cell))
+        .map(|run| (run[0].0.cell.to_string(), run.len()))
+        .collect();
+    group.runs(cells.iter().map(|(cell, n)| (cell.as_str(), *n)))?;
+    group.values(keys().map(|key| key.start_ms), &none)?;
+    group.runs(std::iter::once((BASE_MS, rows.len())))?;
+    group.values(all().map(|all| all.count as i64), &none)?;
+    group.values(all().map(|all| all.sum_micro), &none)?;
+    let doubles = |value: fn(&Aggregate) -> f64, group: &mut Group<'_>| {
+        let values: Vec<f64> = all().map(value).collect();
+        group.doubles(&values, &none)
+    };
+    let times = |end: fn(&Aggregate) -> &End, group: &mut Group<'_>| {
+        let values: Vec<i64> = all().map(|all| end(all).at_ms).collect();
+        group.deltas(&values, &none)
+    };
+    let sensors = |end: fn(&Aggregate) -> &End, group: &mut Group<'_>| {
+        let values: Vec<i32> = all().map(|all| end(all).sensor as i32).collect();
+        group.deltas(&values, &none)
+    };
+    doubles(|all| all.min, group)?;
+    doubles(|all| all.max, group)?;
+    times(|all| &all.first, group)?;
+    doubles(|all| all.first.value, group)?;
+    times(|all| &all.last, group)?;
+    doubles(|all| all.last.value, group)?;
+    sensors(|all| &all.first, group)?;
+    sensors(|all| &all.last, group)?;
+    let levels = lists(all().map(|all| all.sensors.len()));
+    let values: Vec<i32> = all().flat_map(|all| &all.sensors).map(|&sensor| sensor as i32).collect();
+    group.deltas(&values, &levels)?;
+    let levels = lists(all().map(|all| all.sketch.buckets().len()));
+    let values: Vec<i32> = all().flat_map(|all| all.sketch.buckets()).map(|bucket| bucket.0).collect();
+    group.deltas(&values, &levels)?;
+    group.values(all().flat_map(|all| all.sketch.buckets()).map(|bucket| bucket.1 as i64), &levels)
+}
+
+/// The levels of lists of these lengths.
+pub(super) fn lists(lengths: impl Iterator<Item = usize>) -> Levels {
+    let mut levels = Levels::default();
+    for length in lengths {
+        extend_run(&mut levels.inside, 0, 1);
+        extend_run(&mut levels.there, u32::from(length > 0), length.max(1) as u32);
+        if length > 1 {
+            extend_run(&mut levels.inside, 1, length as u32 - 1);
+        }
+    }
+    levels
 }
 
 /// Writes aside, syncs, renames, syncs the folder: a named file is whole.
@@ -127,7 +273,7 @@ fn write_file(
     let aside = path.with_extension("new");
     let file = File::create(&aside).map_err(FileError::io(&aside))?;
     let write = || -> Result<BufWriter<File>, ParquetError> {
-        let mut writer = SerializedFileWriter::new(BufWriter::new(file), schema()?, schema::properties()?)?;
+        let mut writer = SerializedFileWriter::new(BufWriter::new(file), schema()?, schema::properties())?;
         content(&mut writer)?;
         writer.into_inner()
     };
@@ -136,106 +282,4 @@ fn write_file(
     file.sync_all().map_err(FileError::io(&aside))?;
     fs::rename(&aside, &path).map_err(FileError::io(&path))?;
     sync_folder(folder).map_err(FileError::io(folder))
-}
-
-type Group<'a> = SerializedRowGroupWriter<'a, BufWriter<File>>;
-
-fn column<T: DataType>(
-    group: &mut Group<'_>,
-    values: &[T::T],
-    levels: Option<(&[i16], Option<&[i16]>)>,
-) -> Result<(), ParquetError> {
-    let mut column = group
-        .next_column()?
-        .ok_or_else(|| ParquetError::General("more columns written than the schema has".into()))?;
-    let (definition, repetition) = levels.map_or((None, None), |(d, r)| (Some(d), r));
-    column.typed::<T>().write_batch(values, definition, repetition)?;
-    column.close()
-}
-
-fn plain<T: DataType, R>(
-    group: &mut Group<'_>,
-    rows: &[R],
-    value: impl Fn(&R) -> T::T,
-) -> Result<(), ParquetError> {
-    let values: Vec<T::T> = rows.iter().map(value).collect();
-    column::<T>(group, &values, None)
-}
-
-fn reading_group(group: &mut Group<'_>, rows: &[&Row], names: &Names) -> Result<(), ParquetError> {
-    // Rows of a sensor stand together, and share its names.
-    let (mut gateways, mut sensors) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
-    for run in rows.chunk_by(|a, b| a.sensor == b.sensor) {
-        let (gateway, sensor) = names.sensors.get(&run[0].sensor).cloned().unwrap_or_default();
-        gateways.extend(std::iter::repeat_n(gateway, run.len()));
-        sensors.extend(std::iter::repeat_n(sensor, run.len()));
-    }
-    column::<ByteArrayType>(group, &gateways, None)?;
-    column::<ByteArrayType>(group, &sensors, None)?;
-    plain::<Int32Type, _>(group, rows, |row| row.sensor as i32)?;
-    plain::<Int32Type, _>(group, rows, |row| i32::from(row.quantity))?;
-    plain::<Int64Type, _>(group, rows, |row| row.at_ms)?;
-    let values: Vec<f64> = rows.iter().filter_map(|row| row.value).collect();
-    let there: Vec<i16> = rows.iter().map(|row| i16::from(row.value.is_some())).collect();
-    column::<DoubleType>(group, &values, Some((&there, None)))?;
-    plain::<Int32Type, _>(group, rows, |row| i32::from(row.quality))?;
-    plain::<Int32Type, _>(group, rows, |row| i32::from(row.clock))?;
-    plain::<Int32Type, _>(group, rows, |row| row.lat_e7)?;
-    plain::<Int32Type, _>(group, rows, |row| row.lon_e7)?;
-    // Random numbers of 64 bits, bit for bit in a signed column.
-    plain::<Int64Type, _>(group, rows, |row| row.store as i64)?;
-    plain::<Int32Type, _>(group, rows, |row| i32::from(row.lane))?;
-    plain::<Int64Type, _>(group, rows, |row| row.sequence as i64)?;
-    plain::<Int64Type, _>(group, rows, |row| row.received_ms)
-}
-
-fn list<T: DataType, R, I: Iterator<Item = T::T>>(
-    group: &mut Group<'_>,
-    rows: &[R],
-    items: impl Fn(&R) -> I,
-) -> Result<(), ParquetError> {
-    let (mut values, mut definition, mut repetition) = (Vec::new(), Vec::new(), Vec::new());
-    for row in rows {
-        let before = values.len();
-        for item in items(row) {
-            repetition.push(i16::from(values.len() > before));
-            definition.push(1);
-            values.push(item);
-        }
-        if values.len() == before {
-            repetition.push(0);
-            definition.push(0);
-        }
-    }
-    column::<T>(group, &values, Some((&definition, Some(&repetition))))
-}
-
-fn window_group(group: &mut Group<'_>, rows: &[(WindowKey, Aggregate)]) -> Result<(), ParquetError> {
-    type Item = (WindowKey, Aggregate);
-    plain::<Int32Type, Item>(group, rows, |(key, _)| i32::from(key.quantity))?;
-    plain::<Int32Type, Item>(group, rows, |(key, _)| i32::from(key.cell.precision()))?;
-    plain::<ByteArrayType, Item>(group, rows, |(key, _)| ByteArray::from(key.cell.to_string().as_str()))?;
-    plain::<Int64Type, Item>(group, rows, |(key, _)| key.start_ms)?;
-    plain::<Int64Type, Item>(group, rows, |_| BASE_MS)?;
-    plain::<Int64Type, Item>(group, rows, |(_, all)| all.count as i64)?;
-    plain::<FixedLenByteArrayType, Item>(group, rows, |(_, all)| {
-        FixedLenByteArray::from(all.sum_micro.to_be_bytes().to_vec())
-    })?;
-    plain::<DoubleType, Item>(group, rows, |(_, all)| all.min)?;
-    plain::<DoubleType, Item>(group, rows, |(_, all)| all.max)?;
-    plain::<Int64Type, Item>(group, rows, |(_, all)| all.first.at_ms)?;
-    plain::<DoubleType, Item>(group, rows, |(_, all)| all.first.value)?;
-    plain::<Int64Type, Item>(group, rows, |(_, all)| all.last.at_ms)?;
-    plain::<DoubleType, Item>(group, rows, |(_, all)| all.last.value)?;
-    plain::<Int32Type, Item>(group, rows, |(_, all)| all.first.sensor as i32)?;
-    plain::<Int32Type, Item>(group, rows, |(_, all)| all.last.sensor as i32)?;
-    list::<Int32Type, Item, _>(group, rows, |(_, all)| {
-        all.sensors.iter().map(|&sensor| sensor as i32).collect::<Vec<_>>().into_iter()
-    })?;
-    list::<Int32Type, Item, _>(group, rows, |(_, all)| {
-        all.sketch.buckets().iter().map(|bucket| bucket.0).collect::<Vec<_>>().into_iter()
-    })?;
-    list::<Int64Type, Item, _>(group, rows, |(_, all)| {
-        all.sketch.buckets().iter().map(|bucket| bucket.1 as i64).collect::<Vec<_>>().into_iter()
-    })
 }

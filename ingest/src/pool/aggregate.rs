@@ -85,6 +85,29 @@ impl Aggregate {
 
     /// Adds all readings of another aggregate, which must not have been added before.
     pub fn merge(&mut self, other: &Self) {
+        self.merge_numbers(other);
+        self.sketch.merge(&other.sketch);
+        for sensor in &other.sensors {
+            if let Err(place) = self.sensors.binary_search(sensor) {
+                self.sensors.insert(place, *sensor);
+            }
+        }
+    }
+
+    /// What merging all others into `first` gives, with its lists sorted once.
+    pub fn of_parts<'a>(first: &'a Self, others: impl Iterator<Item = &'a Self> + Clone) -> Self {
+        let parts = || std::iter::once(first).chain(others.clone());
+        let sketch = Sketch::of_parts(parts().map(|part| &part.sketch));
+        let mut sensors = Vec::with_capacity(parts().map(|part| part.sensors.len()).sum());
+        parts().for_each(|part| sensors.extend_from_slice(&part.sensors));
+        sensors.sort_unstable();
+        sensors.dedup();
+        let mut all = Self { sketch, sensors, ..*first };
+        others.for_each(|part| all.merge_numbers(part));
+        all
+    }
+
+    fn merge_numbers(&mut self, other: &Self) {
         self.count += other.count;
         self.sum_micro += other.sum_micro;
         self.min = smaller(self.min, other.min);
@@ -94,12 +117,6 @@ impl Aggregate {
         }
         if other.last.order(&self.last).is_gt() {
             self.last = other.last;
-        }
-        self.sketch.merge(&other.sketch);
-        for sensor in &other.sensors {
-            if let Err(place) = self.sensors.binary_search(sensor) {
-                self.sensors.insert(place, *sensor);
-            }
         }
     }
 
@@ -168,6 +185,7 @@ mod tests {
                 cuts.windows(2).filter(|w| w[0] < w[1]).map(|w| folded(&shuffled[w[0]..w[1]])).collect();
             let mut merged = parts.last().unwrap().clone();
             parts[..parts.len() - 1].iter().for_each(|part| merged.merge(part));
+            prop_assert_eq!(&Aggregate::of_parts(&parts[0], parts[1..].iter()), &whole);
             prop_assert_eq!(&merged, &whole);
             prop_assert_eq!(merged.min.to_bits(), whole.min.to_bits());
         }

@@ -60,6 +60,19 @@ impl Sketch {
         }
     }
 
+    /// What merging all of them gives.
+    pub fn of_parts<'a>(parts: impl Iterator<Item = &'a Self> + Clone) -> Self {
+        let mut buckets = Vec::with_capacity(parts.clone().map(|part| part.buckets.len()).sum());
+        parts.for_each(|part| buckets.extend_from_slice(&part.buckets));
+        buckets.sort_unstable_by_key(|bucket| bucket.0);
+        buckets.dedup_by(|next, kept| {
+            let same = next.0 == kept.0;
+            kept.1 += if same { next.1 } else { 0 };
+            same
+        });
+        Self { buckets }
+    }
+
     /// The buckets, ascending by key.
     pub fn buckets(&self) -> &[(i32, u64)] {
         &self.buckets

@@ -3,6 +3,7 @@
 //! Only the finest grain is kept in memory. Coarser cells and longer windows are merged from it when they are
 //! written or asked for, which costs far less than touching six windows per reading.
 
+use std::borrow::{Borrow, Cow};
 use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::RandomState;
@@ -113,14 +114,27 @@ impl Windows {
     }
 
     /// All windows merged to `precision` and `length_ms`, in the order of their keys.
-    pub fn rolled_up(&self, precision: u8, length_ms: i64) -> Vec<(WindowKey, Aggregate)> {
-        let mut all = Windows::default();
-        for (key, aggregate) in &self.slots {
-            all.merge(key.coarser(precision, length_ms), aggregate);
-        }
-        all.slots.sort_by_key(|slot| slot.0);
-        all.slots
+    pub fn rolled_up(&self, precision: u8, length_ms: i64) -> Vec<(WindowKey, Cow<'_, Aggregate>)> {
+        roll_up(&self.slots, precision, length_ms)
     }
+}
+
+/// Windows or parts of them merged to `precision` and `length_ms`, in the order of their keys.
+pub fn roll_up<A: Borrow<Aggregate>>(
+    parts: &[(WindowKey, A)],
+    precision: u8,
+    length_ms: i64,
+) -> Vec<(WindowKey, Cow<'_, Aggregate>)> {
+    let mut order: Vec<(WindowKey, u32)> =
+        (0..).zip(parts).map(|(place, part)| (part.0.coarser(precision, length_ms), place)).collect();
+    // Stable: parts that were rolled up before come in long ascending runs.
+    order.sort_by_key(|part| part.0);
+    let part = |&(_, place): &(WindowKey, u32)| parts[place as usize].1.borrow();
+    let merged = |parts: &[(WindowKey, u32)]| match parts {
+        [one] => Cow::Borrowed(part(one)),
+        _ => Cow::Owned(Aggregate::of_parts(part(&parts[0]), parts[1..].iter().map(part))),
+    };
+    order.chunk_by(|a, b| a.0 == b.0).map(|parts| (parts[0].0, merged(parts))).collect()
 }
 
 /// Windows kept for questions, by quantity: a question is always about one.
