@@ -3,6 +3,9 @@
 //! Values move as real ones do (slowly, with a little noise) and are rounded as the chips round them, because
 //! that is what decides how many bytes a reading takes.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use wire::{
     Announcement, Area, Batch, BootId, Clock, ClockState, Codec, Datum, EncodeError, GatewayId, NameError,
     Payload, Place, Quality, QuantityCode, Reading, SensorInfo, SensorName, Series, frame,
@@ -57,7 +60,6 @@ struct Sensor {
     kind: Kind,
     place: u16,
     value: f64,
-    due_ms: u64,
 }
 
 /// How a street's readings come about.
@@ -89,6 +91,8 @@ pub struct Gateway {
     health_sequence: u64,
     places: Vec<Place>,
     sensors: Vec<Sensor>,
+    /// When each sensor is due, with its number: the first one on top.
+    due: BinaryHeap<Reverse<(u64, usize)>>,
     habits: Habits,
     random: fastrand::Rng,
 }
@@ -133,15 +137,17 @@ impl Gateway {
                 area: area.clone(),
             })
             .collect();
+        let mut due = BinaryHeap::new();
         let sensors = (0..sensors)
             .map(|n| {
                 let kind = KINDS[n % KINDS.len()];
+                let value = kind.start + random.f64() * kind.wander;
+                due.push(Reverse((random.u64(0..kind.every_ms), n)));
                 Ok(Sensor {
                     name: SensorName::new(&format!("{}.{:03}", kind.word, n / KINDS.len()))?,
                     kind,
                     place: (n / KINDS.len() % PLACES) as u16,
-                    value: kind.start + random.f64() * kind.wander,
-                    due_ms: random.u64(0..kind.every_ms),
+                    value,
                 })
             })
             .collect::<Result<_, NameError>>()?;
@@ -155,6 +161,7 @@ impl Gateway {
             health_sequence: 0,
             places,
             sensors,
+            due,
             habits,
             random,
         })
@@ -174,11 +181,8 @@ impl Gateway {
     pub fn batch(&mut self, count: usize) -> Batch {
         let mut readings = Vec::with_capacity(count);
         while readings.len() < count {
-            // The sensor that is due first; a street has few enough to look at all of them.
-            let Some(index) = (0..self.sensors.len()).min_by_key(|&index| self.sensors[index].due_ms) else {
-                break;
-            };
-            readings.push(self.sample(index));
+            let Some(Reverse((due_ms, index))) = self.due.pop() else { break };
+            readings.push(self.sample(due_ms, index));
         }
         let series = self.sensors.iter();
         let series = series
@@ -191,11 +195,11 @@ impl Gateway {
         Batch { boot: self.boot, clock: self.clock, places: self.places.clone(), series, readings }
     }
 
-    fn sample(&mut self, index: usize) -> Reading {
+    fn sample(&mut self, due_ms: u64, index: usize) -> Reading {
         let (sensor, random) = (&mut self.sensors[index], &mut self.random);
         let kind = sensor.kind;
-        let mono_ms = sensor.due_ms + random.u64(0..=self.habits.jitter_ms);
-        sensor.due_ms += kind.every_ms;
+        let mono_ms = due_ms + random.u64(0..=self.habits.jitter_ms);
+        self.due.push(Reverse((due_ms + kind.every_ms, index)));
         self.mono_ms = self.mono_ms.max(mono_ms);
         if kind.chip == "contact" {
             if random.f64() < kind.wander {

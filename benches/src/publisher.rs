@@ -12,6 +12,10 @@ use crate::mqtt::Client;
 const MAX_WINDOW: usize = 32;
 /// Wait between two attempts to connect.
 const PAUSE: Duration = Duration::from_millis(200);
+/// Reason code of a broker that cannot take a message now (5.0 §3.4.2.1, implementation specific error), and the wait
+/// before it is sent again.
+const LATER: u8 = 0x83;
+const LATER_PAUSE: Duration = Duration::from_millis(20);
 
 /// A message that waits for its acknowledgement.
 #[derive(Debug)]
@@ -33,6 +37,8 @@ pub struct Publisher {
     pub taken: u64,
     /// Messages the broker refused, with the last reason code.
     pub refused: (u64, u8),
+    /// Answers "not now": the message was sent again.
+    pub later: u64,
     /// Times the connection was lost or not to be had.
     pub reconnects: u64,
 }
@@ -50,6 +56,7 @@ impl Publisher {
             attempts,
             taken: 0,
             refused: (0, 0),
+            later: 0,
             reconnects: 0,
         }
     }
@@ -93,6 +100,18 @@ impl Publisher {
         match client.ack() {
             Ok(ack) => {
                 if let Some(at) = self.open.iter().position(|open| open.id == ack.id) {
+                    if ack.reason == LATER {
+                        self.later += 1;
+                        thread::sleep(LATER_PAUSE);
+                        let Open { id, topic, payload } = &mut self.open[at];
+                        return match client.publish(topic, payload) {
+                            Ok(again) => {
+                                *id = again;
+                                Ok(())
+                            }
+                            Err(_) => self.reconnect(),
+                        };
+                    }
                     self.open.remove(at);
                     if ack.is_yes() {
                         self.taken += 1;

@@ -72,6 +72,7 @@ fn instant() -> Instant {
 struct Done {
     frames: u64,
     readings: u64,
+    later: u64,
     ledger: String,
 }
 
@@ -127,6 +128,7 @@ fn run(args: &Args, number: usize, start: Instant, told: &AtomicBool) -> anyhow:
             gateway.id
         );
         done.frames += publisher.taken;
+        done.later += publisher.later;
         for (lane, last) in [(Lane::Reading, gateway.last_sequence()), (Lane::Health, 1)] {
             done.ledger.push_str(&format!("{} {} {} {}\n", gateway.id, gateway.store, lane as u8, last + 1));
         }
@@ -161,8 +163,9 @@ fn main() -> anyhow::Result<()> {
     let seconds = start.elapsed().as_secs_f64();
     let (frames, readings) = all.iter().fold((0, 0), |(f, r), done| (f + done.frames, r + done.readings));
     println!(
-        "{frames} frames with {readings} readings acknowledged in {seconds:.1} s: {:.0} readings/s",
-        readings as f64 / seconds
+        "{frames} frames with {readings} readings acknowledged in {seconds:.1} s: {:.0} readings/s; {} were told to come later",
+        readings as f64 / seconds,
+        all.iter().map(|done| done.later).sum::<u64>()
     );
     if let Some(path) = &args.ledger {
         let text: String = all.iter().map(|done| done.ledger.as_str()).collect();

@@ -515,6 +515,24 @@ mod with_its_thread {
     }
 
     #[tokio::test]
+    async fn what_waits_for_room_is_taken_once_there_is_some_and_holds_nothing_urgent_up() {
+        let (log, ..) = open(&Shared::default(), 0).unwrap();
+        let (urgent, pressing) = mpsc::channel(URGENT_QUEUE);
+        let (commands, queue) = mpsc::channel(8);
+        let (room, has_room) = watch::channel(false);
+        let thread = LogThread::start(log, pressing, queue, has_room, Arc::default(), |_| {}).unwrap();
+        let mut waiting = ask(&commands, 1).await;
+        let (append, answer) = message(2);
+        assert!(urgent.send(append).await.is_ok());
+        assert_eq!(answer.await, Ok(Ok(())));
+        assert!(waiting.try_recv().is_err(), "it has no answer yet");
+        room.send(true).unwrap();
+        assert_eq!(waiting.await, Ok(Ok(())));
+        assert!(commands.send(Command::Stop).await.is_ok());
+        thread.join();
+    }
+
+    #[tokio::test]
     async fn what_is_urgent_is_finished_at_a_stop() {
         let (log, ..) = open(&Shared::default(), 0).unwrap();
         let (urgent, pressing) = mpsc::channel(URGENT_QUEUE);

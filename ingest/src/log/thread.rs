@@ -8,7 +8,9 @@
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
+use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{Appended, Entry, Log, Storage};
@@ -23,6 +25,11 @@ const MAX_GROUP: usize = 512;
 /// Most payload bytes in one group commit, by one message: some 25,000 readings, which take the pool some 20 ms. An
 /// alarm may have to wait for as many groups as may be on their way into the pool.
 const MAX_GROUP_BYTES: usize = 64 << 10;
+
+/// How long readings may wait for room behind the log before they are answered "not now". Short of it the sender only
+/// feels a slow acknowledgement, and sends no faster than files are written; but acknowledgements have an order, and
+/// those of alarms stand behind the ones that wait.
+const MAX_WAIT: Duration = Duration::from_millis(500);
 
 /// The answer while files are written more slowly than readings come in.
 const NO_ROOM: &str = "readings come in faster than they can be written to files: come again in a moment";
@@ -66,21 +73,22 @@ pub(crate) struct LogThread {
 
 impl LogThread {
     /// Starts it. Durable groups go to `sink` in log order; when `sink` waits, the log waits. While there is no `room`
-    /// behind it, all but what is urgent is answered "not now": acknowledgements have an order, and those of alarms
-    /// would stand behind readings that wait.
+    /// behind it, only what is urgent is taken; the rest waits for a moment, and is then answered "not now".
     pub(crate) fn start<S: Storage, T: Send + 'static>(
         mut log: Log<S>,
         mut urgent: mpsc::Receiver<Append<T>>,
         mut commands: mpsc::Receiver<Command<T>>,
-        room: watch::Receiver<bool>,
+        mut room: watch::Receiver<bool>,
         counters: Arc<Counters>,
         mut sink: impl FnMut(Vec<Committed<T>>) + Send + 'static,
     ) -> std::io::Result<Self> {
-        // Only to wait for two queues at once.
-        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        // Only to wait for several things at once.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let handle = std::thread::Builder::new().name("log".into()).spawn(move || {
             let mut group: Vec<Append<T>> = Vec::with_capacity(MAX_GROUP);
             let mut open = true;
+            // Since there was room, something has waited for as long as it may.
+            let mut waited = false;
             while open {
                 let mut command = runtime.block_on(async {
                     tokio::select! {
@@ -104,8 +112,15 @@ impl LogThread {
                 command = command.or_else(|| commands.try_recv().ok());
                 let mut bytes = 0;
                 while let Some(present) = command.take() {
+                    if !*room.borrow() && !waited && matches!(present, Command::Append(_)) {
+                        commit(&mut log, &mut group, &counters, &mut sink);
+                        waited = !wait_for_room(&runtime, &mut room, &mut urgent, |append| {
+                            commit(&mut log, &mut vec![append], &counters, &mut sink);
+                        });
+                    }
+                    waited &= !*room.borrow();
                     match present {
-                        Command::Append(append) if !*room.borrow() => {
+                        Command::Append(append) if waited => {
                             // A sender that has gone away does not need the answer.
                             let _ = append.done.send(Err(NO_ROOM.into()));
                         }
@@ -152,6 +167,27 @@ impl LogThread {
             tracing::error!("the log thread panicked");
         }
     }
+}
+
+/// Waits for room behind the log, and commits meanwhile what is urgent; whether there is room.
+fn wait_for_room<T>(
+    runtime: &Runtime,
+    room: &mut watch::Receiver<bool>,
+    urgent: &mut mpsc::Receiver<Append<T>>,
+    mut commit: impl FnMut(Append<T>),
+) -> bool {
+    runtime.block_on(async {
+        let mut end = std::pin::pin!(tokio::time::sleep(MAX_WAIT));
+        loop {
+            tokio::select! {
+                biased;
+                Some(append) = urgent.recv() => commit(append),
+                // Whoever made room has ended: nothing will be applied any more.
+                has_room = room.wait_for(|room| *room) => return has_room.is_ok(),
+                () = &mut end => return false,
+            }
+        }
+    })
 }
 
 fn commit<S: Storage, T>(
