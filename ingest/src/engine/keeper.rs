@@ -173,7 +173,10 @@ impl Keeper {
                     }
                 };
                 counters.set_trouble(Part::Pool, None);
-                if kept.blocking_send((cut.position, files)).is_err() {
+                let position = cut.position;
+                // The apply thread wants the rows' room back.
+                drop(cut);
+                if kept.blocking_send((position, files)).is_err() {
                     return;
                 }
             }
