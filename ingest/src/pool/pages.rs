@@ -21,7 +21,7 @@ use super::sensors::{Fixed, Grade, Sensors};
 /// Rows of a page: 80 kB and 68 kB, so that both begin where a block of a disk does. A test fills several.
 pub const PAGE_ROWS: usize = if cfg!(test) { 4 } else { 4096 };
 /// How far the log grows while every page of newest readings is written once, in bytes: what a start has to read
-/// again at most, some seconds' work. A hundred million readings.
+/// again at most, some seconds' work.
 const ROUND_BYTES: u64 = if cfg!(test) { 16 * 1024 } else { 256 << 20 };
 /// Pages of newest readings that a checkpoint may always write: a small city never has to read the log again.
 const MIN_PAGES: usize = if cfg!(test) { 1 } else { 16 };
@@ -148,11 +148,12 @@ impl Sensors {
         }
         for number in self.marks.turns(position) {
             self.marks.newest[number] = None;
-            let newest = |(at_ms, value, grade): (i64, f64, Grade)| newest_bytes(at_ms, value, grade);
-            let from = number * PAGE_ROWS;
-            let to = (from + PAGE_ROWS).min(self.len());
-            let rows = (from..to).map(|row| (self.newest[row].0, self.newest[row].1, self.grades[row]));
-            add(PageKind::Newest, number, rows.flat_map(newest).collect());
+            let mut bytes = Vec::with_capacity(PageKind::Newest.max_bytes());
+            let rows = self.newest.iter().zip(&self.grades).skip(number * PAGE_ROWS).take(PAGE_ROWS);
+            for (&(at_ms, value), &grade) in rows {
+                bytes.extend_from_slice(&newest_bytes(at_ms, value, grade));
+            }
+            add(PageKind::Newest, number, bytes);
         }
         let used = self.names.bytes_used();
         if used != self.marks.names {
@@ -233,7 +234,11 @@ impl Sensors {
 
 /// The rows of a page as bytes.
 fn rows_of<T, const N: usize>(rows: &[T], page: usize, bytes: impl Fn(&T) -> [u8; N]) -> Vec<u8> {
-    rows.iter().skip(page * PAGE_ROWS).take(PAGE_ROWS).flat_map(bytes).collect()
+    let mut all = Vec::with_capacity(PAGE_ROWS * N);
+    for row in rows.iter().skip(page * PAGE_ROWS).take(PAGE_ROWS) {
+        all.extend_from_slice(&bytes(row));
+    }
+    all
 }
 
 fn newest_bytes(at_ms: i64, value: f64, grade: Grade) -> [u8; NEWEST_BYTES] {

@@ -21,11 +21,11 @@ use super::{Rules, State, Totals};
 #[derive(Encode)]
 struct Written<'a, A> {
     totals: Totals,
-    ledger: Vec<(GatewayId, u64, Lane, LaneLedger)>,
-    packs: Vec<(GatewayId, Vec<u128>)>,
+    ledger: Vec<(&'a GatewayId, u64, Lane, &'a LaneLedger)>,
+    packs: Vec<(&'a GatewayId, Vec<u128>)>,
     sensors: Vec<SensorRecord>,
     areas: &'a [Area],
-    gateways: Vec<(GatewayId, Gateway)>,
+    gateways: Vec<(&'a GatewayId, &'a Gateway)>,
     alarms: Vec<A>,
     replayed: Vec<u64>,
     /// When received, and the frame as bytes.
@@ -214,9 +214,8 @@ impl State {
 
     fn encoded<A: Encode>(&self, alarms: Vec<A>, sensors: Vec<SensorRecord>) -> Vec<u8> {
         let door = self.door.lock();
-        let mut packs: Vec<(GatewayId, Vec<u128>)> = (door.packs.iter())
-            .map(|(source, packs)| (source.clone(), packs.iter().copied().collect()))
-            .collect();
+        let mut packs: Vec<(&GatewayId, Vec<u128>)> =
+            (door.packs.iter()).map(|(source, packs)| (source, packs.iter().copied().collect())).collect();
         packs.sort();
         let (areas, _) = self.sensors.area_parts();
         let mut bytes = encode(&Written {
