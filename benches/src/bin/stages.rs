@@ -120,8 +120,8 @@ fn main() -> anyhow::Result<()> {
         state.position += 1_000_000;
         let stretch = Stretch { from: state.current.from, to: state.position };
         let names = costs.time("apply: names of a cut", || Names::of(&state.current.rows, &state.sensors))?;
-        costs.time("apply: snapshot of a cut", || state.snapshot().len())?;
         let span = state.cut().context("nothing is in flight")?;
+        costs.time("apply: snapshot of a cut", || state.take_snapshot().body.len())?;
         let files = costs
             .time("keeper: readings to Parquet", || write_readings(&folder, stretch, &span.rows, &names))??;
         costs.time("keeper: windows to Parquet", || write_windows(&folder, stretch, &span.windows))??;

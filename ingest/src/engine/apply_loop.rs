@@ -50,6 +50,8 @@ pub(super) struct ApplyLoop {
     pub(super) parquet_every_ms: i64,
     pub(super) parquet_rows: usize,
     pub(super) last_cut_ms: i64,
+    /// From where on a start needs the log, once the cut in flight is kept.
+    pub(super) needs_log_from: u64,
 }
 
 impl ApplyLoop {
@@ -123,10 +125,12 @@ impl ApplyLoop {
             return;
         }
         self.last_cut_ms = now_ms();
-        if self.describe()
-            && let Some(cut) = Cut::of(&mut self.state)
-            && let Err(TrySendError::Disconnected(_) | TrySendError::Full(_)) = self.cuts.try_send(cut)
-        {
+        if !self.describe() {
+            return;
+        }
+        let Some(cut) = Cut::of(&mut self.state) else { return };
+        self.needs_log_from = cut.needs_log_from();
+        if let Err(TrySendError::Disconnected(_) | TrySendError::Full(_)) = self.cuts.try_send(cut) {
             // One is in flight at most, and the queue holds one: only an ended keeper refuses.
             tracing::error!("the keeper has ended: readings are kept by the log until the next start");
         }
@@ -142,6 +146,7 @@ impl ApplyLoop {
         let now_ms = now_ms();
         self.state.written(position, files, now_ms);
         // Never waited for: the log may itself wait for this thread. The next checkpoint says it again.
+        let position = position.min(self.needs_log_from);
         let _ = self.log.try_send(Command::Checkpointed { position, now_ms });
         self.publish_counts();
     }

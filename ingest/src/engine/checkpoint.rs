@@ -2,14 +2,19 @@
 //!
 //! ```text
 //! offset  bytes  meaning (numbers little-endian)
-//!      0      8  magic "WFCKPT\0\1": the last two bytes are the version
-//!      8      8  log position up to which everything is in the body, in Parquet, or in SQL
+//!      0      8  magic "WFCKPT\0\2": the last two bytes are the version
+//!      8      8  log position up to which everything is in the body, in the tables, in Parquet, or in SQL
 //!     16      8  Parquet files written so far
 //!     24      8  readings in them
-//!     32      8  length of the body
-//!     40      n  body: see [`crate::pool::snapshot`]
-//!   40+n      4  CRC-32C over all before
+//!     32      8  log position from which on newest readings may be missing in the tables
+//!     40      8  length of the map
+//!     48      8  length of the body
+//!     56      m  map: which pages of the tables count, see [`super::tables`]
+//!   56+m      n  body: see [`crate::pool::snapshot`]
+//! 56+m+n      4  CRC-32C over all before
 //! ```
+//!
+//! Version 1 had no tables: its head ends with the length of the body, which holds the sensors too. It is read.
 //!
 //! Written aside, synced, renamed over the old one, folder synced: there is always exactly one whole checkpoint.
 
@@ -17,10 +22,14 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use super::tables::Map;
 use crate::log::sync_folder;
+use crate::pool::apply::{decode, encode};
 
-const MAGIC: [u8; 8] = *b"WFCKPT\x00\x01";
-const HEAD: usize = 40;
+const MAGIC: [u8; 8] = *b"WFCKPT\x00\x02";
+const HEAD: usize = 56;
+const MAGIC_1: [u8; 8] = *b"WFCKPT\x00\x01";
+const HEAD_1: usize = 40;
 
 /// What a checkpoint says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +37,8 @@ pub(super) struct Checkpoint {
     pub(super) position: u64,
     pub(super) files: u64,
     pub(super) rows: u64,
+    pub(super) missing_from: u64,
+    pub(super) map: Map,
     pub(super) body: Vec<u8>,
 }
 
@@ -38,11 +49,14 @@ pub(super) fn path(data: &Path) -> PathBuf {
 impl Checkpoint {
     /// Replaces the checkpoint in `data`.
     pub(super) fn write(&self, data: &Path) -> io::Result<()> {
-        let mut bytes = Vec::with_capacity(HEAD + self.body.len() + 4);
+        let map = encode(&self.map);
+        let mut bytes = Vec::with_capacity(HEAD + map.len() + self.body.len() + 4);
         bytes.extend_from_slice(&MAGIC);
-        for number in [self.position, self.files, self.rows, self.body.len() as u64] {
+        let lengths = [map.len() as u64, self.body.len() as u64];
+        for number in [self.position, self.files, self.rows, self.missing_from].into_iter().chain(lengths) {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
+        bytes.extend_from_slice(&map);
         bytes.extend_from_slice(&self.body);
         let crc = wire::frame::crc32c(&bytes);
         bytes.extend_from_slice(&crc.to_le_bytes());
@@ -64,42 +78,55 @@ impl Checkpoint {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.to_string()),
         };
-        if bytes.len() < HEAD + 4 {
-            return Err(format!("it has {} bytes, at least {} expected", bytes.len(), HEAD + 4));
-        }
-        if bytes[..8] != MAGIC {
+        let is_1 = bytes.starts_with(&MAGIC_1);
+        if !is_1 && !bytes.starts_with(&MAGIC) {
             return Err("it is not a checkpoint of this version".into());
+        }
+        let head = if is_1 { HEAD_1 } else { HEAD };
+        if bytes.len() < head + 4 {
+            return Err(format!("it has {} bytes, at least {} expected", bytes.len(), head + 4));
         }
         let number = |at: usize| {
             let mut eight = [0; 8];
             eight.copy_from_slice(&bytes[at..at + 8]);
             u64::from_le_bytes(eight)
         };
-        let (position, files, rows, length) = (number(8), number(16), number(24), number(32));
+        let (position, files, rows) = (number(8), number(16), number(24));
+        let (missing_from, map_length, length) =
+            if is_1 { (position, 0, number(32)) } else { (number(32), number(40), number(48)) };
         let end = bytes.len() - 4;
-        if length != (end - HEAD) as u64 {
-            return Err(format!("its body has {} bytes, {length} expected", end - HEAD));
-        }
+        let body = usize::try_from(map_length).ok().and_then(|map| head.checked_add(map));
+        let Some(body) = body.filter(|&body| body <= end && length == (end - body) as u64) else {
+            let there = end - head;
+            return Err(format!("map and body have {there} bytes, {map_length} and {length} expected"));
+        };
         let mut four = [0; 4];
         four.copy_from_slice(&bytes[end..]);
         if u32::from_le_bytes(four) != wire::frame::crc32c(&bytes[..end]) {
             return Err("its checksum does not match".into());
         }
+        let map = if is_1 { Some(Map::default()) } else { decode(&bytes[head..body]) };
+        let map = map.ok_or("its map cannot be read")?;
         bytes.truncate(end);
-        bytes.drain(..HEAD);
-        Ok(Some(Self { position, files, rows, body: bytes }))
+        bytes.drain(..body);
+        Ok(Some(Self { position, files, rows, missing_from, map, body: bytes }))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::tables::Tables;
     use super::*;
+    use crate::pool::pages::{Page, PageKind};
 
     #[test]
     fn it_comes_back_whole_or_says_why_not() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(Checkpoint::read(folder.path()), Ok(None));
-        let checkpoint = Checkpoint { position: 7, files: 2, rows: 9, body: vec![1, 2, 3] };
+        let page = Page { kind: PageKind::Names, number: 1, bytes: vec![7] };
+        let map = Tables::open(folder.path(), Map::default()).unwrap().write(&[page]).unwrap();
+        let checkpoint =
+            Checkpoint { position: 7, files: 2, rows: 9, missing_from: 5, map, body: vec![1, 2, 3] };
         checkpoint.write(folder.path()).unwrap();
         assert_eq!(Checkpoint::read(folder.path()), Ok(Some(checkpoint.clone())));
         Checkpoint { position: 8, ..checkpoint.clone() }.write(folder.path()).unwrap();
@@ -113,5 +140,20 @@ mod tests {
         }
         fs::write(path(folder.path()), &good[..20]).unwrap();
         assert!(Checkpoint::read(folder.path()).is_err());
+    }
+
+    #[test]
+    fn version_1_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        // As the last ingest without tables wrote it: position 7, 2 files, 9 readings, a body of 3 bytes.
+        let mut bytes = b"WFCKPT\x00\x01".to_vec();
+        bytes.extend([7, 2, 9, 3].into_iter().flat_map(u64::to_le_bytes));
+        bytes.extend([1, 2, 3]);
+        bytes.extend(wire::frame::crc32c(&bytes).to_le_bytes());
+        fs::write(path(folder.path()), bytes).unwrap();
+        let map = Map::default();
+        let expected =
+            Checkpoint { position: 7, files: 2, rows: 9, missing_from: 7, map, body: vec![1, 2, 3] };
+        assert_eq!(Checkpoint::read(folder.path()), Ok(Some(expected)));
     }
 }

@@ -128,6 +128,7 @@ impl Engine {
             parquet_every_ms: config.parquet_every_ms,
             parquet_rows: config.parquet_rows,
             last_cut_ms: started_ms,
+            needs_log_from: 0,
         };
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(thread("start"))?;

@@ -1,6 +1,6 @@
 //! The keeper: makes a stretch of the log last outside the log.
 //!
-//! The order is the promise. Parquet files first, synced; then SQL; then the checkpoint, which is the commit point.
+//! The order is the promise. Parquet files first, synced; then SQL; then the tables; then the checkpoint, which is the commit point.
 //! A crash before it leaves files that the next start removes by their names, and SQL rows that the replay writes
 //! again as they are. A crash after it has nothing to repeat.
 
@@ -13,8 +13,10 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::checkpoint::Checkpoint;
+use super::tables::Tables;
 use crate::columns::{FileError, Names, PoolFolder, Stretch, write_readings, write_windows};
 use crate::counters::{Counters, Part};
+use crate::pool::snapshot::Snapshot;
 use crate::pool::{Span, State};
 use crate::registry::{Ended, GatewayRow, Registry, SensorRow, Write};
 
@@ -30,12 +32,17 @@ pub(super) struct Cut {
     pub(super) span: Arc<Span>,
     pub(super) position: u64,
     names: Names,
-    snapshot: Vec<u8>,
+    snapshot: Snapshot,
     files: u64,
     rows: u64,
 }
 
 impl Cut {
+    /// Position from which on the log is needed after it.
+    pub(super) fn needs_log_from(&self) -> u64 {
+        self.snapshot.missing_from
+    }
+
     /// Cuts the state here; `None` while the last cut is still being written, or when nothing happened since.
     pub(super) fn of(state: &mut State) -> Option<Self> {
         if state.position == state.current.from {
@@ -46,7 +53,7 @@ impl Cut {
         Some(Self {
             position: state.position,
             names,
-            snapshot: state.snapshot(),
+            snapshot: state.take_snapshot(),
             files: state.totals.parquet_files,
             rows: state.totals.parquet_rows + span.rows.len() as u64,
             span,
@@ -92,6 +99,7 @@ pub(super) enum Step {
     Readings,
     Windows,
     Registry,
+    Tables,
     Checkpoint,
 }
 
@@ -102,6 +110,8 @@ pub(super) enum KeepError {
     File(#[from] FileError),
     #[error("checkpoint: {0}")]
     Checkpoint(std::io::Error),
+    #[error("tables of the checkpoint: {0}")]
+    Tables(std::io::Error),
     #[error("the registry has ended")]
     Registry,
     /// A test said so.
@@ -121,12 +131,13 @@ pub(super) struct Keeper {
     pub(super) data: PathBuf,
     pub(super) folder: PoolFolder,
     pub(super) registry: Registry,
+    pub(super) tables: Tables,
 }
 
 impl Keeper {
     /// Makes a cut last and returns how many files that took. `after` is called after each step and may end it.
     pub(super) fn keep(
-        &self,
+        &mut self,
         cut: &Cut,
         mut after: impl FnMut(Step) -> Result<(), KeepError>,
     ) -> Result<u64, KeepError> {
@@ -138,13 +149,18 @@ impl Keeper {
         after(Step::Windows)?;
         self.registry.flush()?;
         after(Step::Registry)?;
+        let map = self.tables.write(&cut.snapshot.pages).map_err(KeepError::Tables)?;
+        after(Step::Tables)?;
         let checkpoint = Checkpoint {
             position: cut.position,
             files: cut.files + files,
             rows: cut.rows,
-            body: cut.snapshot.clone(),
+            missing_from: cut.snapshot.missing_from,
+            map,
+            body: cut.snapshot.body.clone(),
         };
         checkpoint.write(&self.data).map_err(KeepError::Checkpoint)?;
+        self.tables.commit(checkpoint.map);
         after(Step::Checkpoint)?;
         Ok(files)
     }
@@ -152,7 +168,7 @@ impl Keeper {
     /// Starts the thread: cuts come in, positions and numbers of files go out. A failure is repeated until it
     /// succeeds; meanwhile the apply thread takes in as much as its bound allows.
     pub(super) fn start(
-        self,
+        mut self,
         cuts: Receiver<Cut>,
         kept: mpsc::Sender<(u64, u64)>,
         counters: Arc<Counters>,

@@ -23,7 +23,9 @@ mod apply_loop;
 mod checkpoint;
 mod handle;
 mod keeper;
+mod progress;
 mod recover;
+mod tables;
 
 #[cfg(test)]
 mod tests;
@@ -33,7 +35,7 @@ pub use handle::{Engine, EngineThreads, MAX_GATEWAYS, unknown_topic};
 /// How the engine is to work. Durations in milliseconds, sizes in bytes.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
-    /// Folder of everything that is kept: `log/`, `pool/`, `checkpoint`, `registry.sqlite`.
+    /// Folder of everything that is kept: `log/`, `pool/`, `checkpoint`, `tables/`, `registry.sqlite`.
     pub data: PathBuf,
     /// Length of a log segment.
     pub segment_bytes: u64,

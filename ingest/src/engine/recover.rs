@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use super::checkpoint::{self, Checkpoint};
 use super::keeper::{Cut, KeepError, Keeper, MAX_UNSAVED, descriptions};
+use super::progress::Progress;
+use super::tables::Tables;
 use super::{EngineConfig, StartError};
 use crate::columns::{PoolFolder, WindowFilter, read_windows};
 use crate::counters::{Counters, Part};
-use crate::log::{Folder, Log, LogConfig, MIN_SEGMENT_BYTES, OpenError, Record, Storage, make_folder};
+use crate::log::{Folder, Log, LogConfig, MIN_SEGMENT_BYTES, OpenError, Record, Storage, make_folder, visit};
 use crate::pool::apply::{Incoming, Known};
 use crate::pool::windows::BASE_PRECISION;
 use crate::pool::{Effect, Rules, State};
@@ -72,12 +74,13 @@ pub(super) fn recover<S: Storage>(
         hot_windows: config.hot_windows,
     };
     let broken = |why: String| StartError::Checkpoint { path: checkpoint::path(data), why };
-    let mut state = match Checkpoint::read(data).map_err(broken)? {
+    let checkpoint = Checkpoint::read(data).map_err(broken)?;
+    let map = checkpoint.as_ref().map(|checkpoint| checkpoint.map.clone()).unwrap_or_default();
+    let tables = Tables::open(data, map).map_err(io("open the tables in", data))?;
+    let missing_from = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.missing_from);
+    let mut state = match checkpoint {
         None => State::new(rules),
-        Some(Checkpoint { position, files, rows, body }) => {
-            State::restore(rules, position, files, rows, &body)
-                .ok_or_else(|| broken("its body is of another version".into()))?
-        }
+        Some(checkpoint) => restored(rules, &tables, checkpoint).map_err(broken)?,
     };
     let pool = |error: crate::columns::FileError| StartError::Pool(error.to_string());
     let folder = PoolFolder::open(&data.join("pool")).map_err(pool)?;
@@ -90,17 +93,18 @@ pub(super) fn recover<S: Storage>(
     }
     warm(&mut state, &folder, now_ms).map_err(pool)?;
 
-    let keeper = Keeper { data: data.clone(), folder, registry };
+    let mut keeper = Keeper { data: data.clone(), folder, registry, tables };
     let log_path = data.join("log");
-    let storage = disk(Folder::open(&log_path).map_err(io("open the log folder", &log_path))?);
+    let mut storage = disk(Folder::open(&log_path).map_err(io("open the log folder", &log_path))?);
     let log_config = LogConfig {
         segment_bytes: config.segment_bytes.max(MIN_SEGMENT_BYTES),
         keep_ms: config.keep_log_ms,
         keep_bytes: config.keep_log_bytes,
     };
     let from = state.checkpoint;
+    refresh(&mut state, &mut storage, missing_from..from).map_err(io("read the log in", &log_path))?;
     let opened = Log::open(storage, log_config, from, now_ms, |record| {
-        replay(&mut state, &keeper, record, config.parquet_rows, now_ms)
+        replay(&mut state, &mut keeper, record, config.parquet_rows, now_ms)
     });
     let (log, opened) = opened.map_err(|error| match error {
         OpenError::Io(error) => io("read the log in", &log_path)(error),
@@ -127,9 +131,52 @@ pub(super) fn recover<S: Storage>(
     Ok(Recovered { state, log, keeper, lock })
 }
 
+/// The state of a checkpoint, or what is wrong with it.
+fn restored(rules: Rules, tables: &Tables, checkpoint: Checkpoint) -> Result<State, String> {
+    let Checkpoint { position, files, rows, missing_from, map, body } = checkpoint;
+    let mut progress = Progress::new("读取传感器表 reading the table of sensors", map.bytes());
+    let mut reader = tables.reader();
+    let page = |kind, number| {
+        let page = reader.page(kind, number)?;
+        progress.add(page.len() as u64);
+        Some(page)
+    };
+    let state = State::restore_with(rules, position, files, rows, &body, missing_from, page);
+    state.ok_or_else(|| reader.wrong.unwrap_or_else(|| "its body is of another version".into()))
+}
+
+/// Takes the newest readings of a stretch of the log that the tables do not have.
+fn refresh<S: Storage>(
+    state: &mut State,
+    storage: &mut S,
+    missing: std::ops::Range<u64>,
+) -> std::io::Result<()> {
+    let mut progress = Progress::new("读取最新读数 reading newest values", missing.end - missing.start);
+    let mut before = missing.start;
+    let damaged = visit(storage, missing, |record| {
+        progress.add(record.end - before);
+        before = record.end;
+        state.refresh(&Incoming {
+            end: record.end,
+            received_ms: record.received_ms,
+            kind: record.kind,
+            source: &record.source,
+            payload: &record.payload,
+            known: Known::Nothing,
+        });
+    })?;
+    if !damaged.is_empty() {
+        tracing::error!(
+            ?damaged,
+            "the log is damaged there: the newest value shown of a sensor may be an older one, until it reports again; its readings are in the pool"
+        );
+    }
+    Ok(())
+}
+
 fn replay(
     state: &mut State,
-    keeper: &Keeper,
+    keeper: &mut Keeper,
     record: Record,
     parquet_rows: usize,
     now_ms: i64,
@@ -156,7 +203,7 @@ fn replay(
 /// Makes everything applied so far last, and waits for it. No cut may be in flight.
 pub(super) fn keep_now(
     state: &mut State,
-    keeper: &Keeper,
+    keeper: &mut Keeper,
     now_ms: i64,
     after: impl FnMut(super::keeper::Step) -> Result<(), KeepError>,
 ) -> Result<(), KeepError> {

@@ -6,6 +6,7 @@ use std::path::Path;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use wire::{Codec, Payload, QuantityCode};
 
+use super::checkpoint::Checkpoint;
 use super::handle::unknown_topic;
 use super::keeper::{KeepError, Step};
 use super::recover::{Recovered, keep_now, lock, recover};
@@ -15,6 +16,7 @@ use crate::columns::{PoolFolder, WindowFilter, read_windows};
 use crate::counters::Counters;
 use crate::feeds::Feed;
 use crate::log::Entry;
+use crate::pool::State;
 use crate::pool::aggregate::Aggregate;
 use crate::pool::apply::{Incoming, Known, kind};
 use crate::pool::tests::{T0, batch, frame, gateway, readings};
@@ -83,7 +85,7 @@ fn live(
     let lock = lock(data).unwrap();
     let (registry, thread) = Registry::start(&url, 1 << 20, Arc::clone(&counters)).unwrap();
     let recovered = recover(&config, lock, registry.clone(), &counters, T0, |folder| folder).unwrap();
-    let Recovered { mut state, mut log, keeper, lock: _lock } = recovered;
+    let Recovered { mut state, mut log, mut keeper, lock: _lock } = recovered;
     let mut alive = true;
     let mut keeps = 0;
     for (index, (kind, source, payload)) in messages.iter().enumerate() {
@@ -94,7 +96,7 @@ fn live(
         if index % keep_every == keep_every - 1 || index == messages.len() - 1 {
             let this = keeps;
             keeps += 1;
-            let kept = keep_now(&mut state, &keeper, T0, |step| match die {
+            let kept = keep_now(&mut state, &mut keeper, T0, |step| match die {
                 Some((at, last)) if at == this && step == last => Err(KeepError::Killed(step)),
                 _ => Ok(()),
             });
@@ -140,7 +142,9 @@ fn a_kill_at_any_step_of_a_checkpoint_changes_nothing() {
     assert!(rows.len() > 300 && windows.len() > 100, "{} rows, {} windows", rows.len(), windows.len());
     let mut killed = 0;
     for keep in 0..4 {
-        for step in [Step::Started, Step::Readings, Step::Windows, Step::Registry, Step::Checkpoint] {
+        for step in
+            [Step::Started, Step::Readings, Step::Windows, Step::Registry, Step::Tables, Step::Checkpoint]
+        {
             let folder = tempfile::tempdir().unwrap();
             killed += usize::from(!live(folder.path(), &messages, EVERY, Some((keep, step))));
             // Its gateway has no acknowledgement for the last messages, so it sends all of them again; another
@@ -150,7 +154,66 @@ fn a_kill_at_any_step_of_a_checkpoint_changes_nothing() {
             assert_eq!(all_windows(folder.path()), windows, "{keep} {step:?}");
         }
     }
-    assert_eq!(killed, 20);
+    assert_eq!(killed, 24);
+}
+
+/// Frames of many gateways, so that newest readings fill many pages.
+fn many_gateways() -> Vec<(u8, &'static str, Vec<u8>)> {
+    const NAMES: [&str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
+    let mut rng = fastrand::Rng::with_seed(6);
+    let mut messages = Vec::new();
+    for sequence in 1..=12 {
+        for name in NAMES {
+            // The later ones speak seldom: their pages have to be found behind busy ones.
+            if sequence == 1 || rng.u8(b'a'..=b'l') >= name.as_bytes()[0] {
+                let values: Vec<f64> =
+                    (0..rng.usize(1..9)).map(|_| f64::from(rng.i32(0..400)) / 10.0).collect();
+                let at_ms = T0 - rng.i64(0..90_000_000);
+                messages.push((kind::FRAME, name, bytes_of(name, sequence, at_ms, &values)));
+            }
+        }
+    }
+    messages
+}
+
+/// All sensors with their newest readings, as a start finds them.
+fn newest_after_a_start(data: &Path) -> Vec<String> {
+    let config = config(data);
+    let counters = Arc::new(Counters::default());
+    let url = format!("sqlite://{}?mode=rwc", data.join("registry.sqlite").display());
+    let (registry, thread) = Registry::start(&url, 1 << 20, Arc::clone(&counters)).unwrap();
+    let recovered =
+        recover(&config, lock(data).unwrap(), registry.clone(), &counters, T0, |folder| folder).unwrap();
+    registry.stop();
+    thread.join().unwrap();
+    recovered.state.sensors.iter().map(|sensor| format!("{sensor:?}")).collect()
+}
+
+#[test]
+fn newest_readings_written_behind_the_rest_are_never_lost() {
+    let messages = many_gateways();
+    let reference = tempfile::tempdir().unwrap();
+    assert!(live(reference.path(), &messages, 9, None));
+    let checkpoint = Checkpoint::read(reference.path()).unwrap().unwrap();
+    assert!(checkpoint.missing_from < checkpoint.position, "the last checkpoint left some pages for later");
+    // What the log says, with no checkpoint in between.
+    let mut state = State::new(crate::pool::tests::rules());
+    for (_, _, bytes) in &messages {
+        state.apply_frame(&wire::Frame::decode(bytes).unwrap(), T0 + 60_000);
+    }
+    let newest: Vec<String> = state.sensors.iter().map(|sensor| format!("{sensor:?}")).collect();
+    assert!(newest.len() > 30, "{newest:?}");
+    assert_eq!(newest_after_a_start(reference.path()), newest);
+    for keep in [1, 4, 7] {
+        for step in [Step::Registry, Step::Tables, Step::Checkpoint] {
+            let folder = tempfile::tempdir().unwrap();
+            assert!(!live(folder.path(), &messages, 9, Some((keep, step))));
+            // And again, soon after the start.
+            assert!(!live(folder.path(), &messages, 5, Some((1, step))));
+            assert!(live(folder.path(), &messages, 17, None));
+            assert_eq!(newest_after_a_start(folder.path()), newest, "{keep} {step:?}");
+        }
+    }
 }
 
 fn start(data: &Path) -> (Engine, EngineThreads) {
@@ -310,6 +373,52 @@ async fn refused_messages_are_held_and_pass_when_the_reason_is_gone() {
     assert_eq!(page.items.iter().find(|item| item.id == id).unwrap().state, "replayed");
     let missing = views::replay(&engine, 1, now).await.unwrap_err();
     assert!(matches!(missing, views::ViewError::NotFound { .. }), "{missing}");
+    stop(engine, threads).await;
+}
+
+fn announcement(name: &str, sequence: u64, at_ms: i64, label: &str) -> Vec<u8> {
+    let place = batch(at_ms, &[1.0]).places[0].clone();
+    let announcement = wire::Announcement {
+        boot: wire::BootId(1),
+        clock: wire::Clock { state: wire::ClockState::Synchronised, epoch_ms: at_ms },
+        mono_ms: 0,
+        board: "simulated".into(),
+        version: "0.1.0".into(),
+        place: place.clone(),
+        sensors: ["s0", "s1"]
+            .map(|sensor| wire::SensorInfo {
+                sensor: wire::SensorName::new(sensor).unwrap(),
+                quantity: QuantityCode(1),
+                place: place.clone(),
+                chip: "sht4x".into(),
+                label: format!("{label} {sensor}"),
+                every_ms: 1000,
+            })
+            .into(),
+    };
+    frame(name, sequence, Payload::Announcement(announcement)).encode(Codec::Zstd).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn labels_are_shown_at_once_and_for_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    let now = now_ms();
+    let (mut engine, mut threads) = start(folder.path());
+    for (sequence, label) in [(1, "大门"), (2, "后门")] {
+        assert_eq!(take(&engine, "g", sequence, now, &[20.0]).await, Taken::Durable);
+        let told = announcement("g", sequence, now, label);
+        assert_eq!(engine.take_frame(&gateway("g"), Lane::Health, told, now).await, Taken::Durable);
+        settled(&engine).await;
+        for life in 0..2 {
+            let sensor = views::sensor(&engine, "g:s1").await.unwrap();
+            assert_eq!((sensor.label, sensor.chip), (format!("{label} s1"), "sht4x".into()), "life {life}");
+            let page = views::sensors(&engine, Some("g".into()), None, PageQuery::default()).await.unwrap();
+            let labels: Vec<&str> = page.items.iter().map(|sensor| sensor.label.as_str()).collect();
+            assert_eq!(labels, [&format!("{label} s0"), &format!("{label} s1")], "life {life}");
+            stop(engine, threads).await;
+            (engine, threads) = start(folder.path());
+        }
+    }
     stop(engine, threads).await;
 }
 

@@ -53,6 +53,7 @@ mod writer;
 #[cfg(test)]
 mod crash_tests;
 
+pub(crate) use open::visit;
 pub use open::{OpenError, Opened};
 pub use record::MAX_PAYLOAD;
 pub use storage::{Folder, SegmentFile, Storage};

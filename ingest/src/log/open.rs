@@ -103,6 +103,49 @@ impl<S: Storage> Log<S> {
     }
 }
 
+/// Hands the records that end within `stretch` to `visit`, in order, without changing anything. Returns the ranges that
+/// cannot be read.
+///
+/// # Errors
+/// What the disk says.
+pub(crate) fn visit<S: Storage>(
+    storage: &mut S,
+    stretch: Range<u64>,
+    mut visit: impl FnMut(Record),
+) -> io::Result<Vec<Range<u64>>> {
+    if stretch.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut opened = Opened::default();
+    let bases = storage.list()?;
+    let mut position = stretch.start;
+    for (index, &base) in bases.iter().enumerate() {
+        let next = bases.get(index + 1).copied();
+        if base >= stretch.end || next.is_some_and(|next| next <= stretch.start) {
+            continue;
+        }
+        if base > position {
+            opened.damaged.push(position..base);
+        }
+        let file = storage.open(base)?;
+        let length = file.length()?;
+        let bytes = file.read(0, usize::try_from(length).unwrap_or(usize::MAX))?;
+        let mut within = |record: Record| -> Result<(), std::convert::Infallible> {
+            if record.end <= stretch.end {
+                visit(record);
+            }
+            Ok(())
+        };
+        let Ok(scan) = scan(&bytes, base, stretch.start.max(base + HEADER), next, &mut opened, &mut within);
+        position = scan.end;
+    }
+    if position < stretch.end {
+        opened.damaged.push(position..stretch.end);
+    }
+    opened.damaged.retain(|range| range.start < stretch.end);
+    Ok(opened.damaged)
+}
+
 /// Reads one segment from position `start`. `next` is where its successor begins.
 fn scan<E>(
     bytes: &[u8],

@@ -7,7 +7,7 @@ use super::ledger::Standing;
 use super::readings::{Dating, Leftover, Origin};
 use super::sensors::Sighting;
 use super::waiting::Waiter;
-use super::{Effect, LaneTotal, MAX_REPLAYED, State};
+use super::{Effect, LaneTotal, MAX_REPLAYED, Rules, State};
 use crate::admit::Reason;
 use crate::counters::SENML;
 use crate::normalise::wgs84_e7;
@@ -125,6 +125,45 @@ impl State {
             kind::REPLAY => self.replay_record(&source, &record),
             other => tracing::error!(kind = other, position = record.end, "log record of an unknown kind"),
         }
+    }
+
+    /// Takes the newest readings of a record before [`State::position`] again: those that a checkpoint did not have.
+    pub fn refresh(&mut self, record: &Incoming<'_>) {
+        let Ok(source) = GatewayId::new(record.source) else { return };
+        match record.kind {
+            kind::FRAME => self.refresh_frame(record.payload, record.received_ms),
+            kind::SENML_JSON => {
+                self.refresh_pack(&source, SenmlFormat::Json, record.payload, record.received_ms);
+            }
+            kind::SENML_CBOR => {
+                self.refresh_pack(&source, SenmlFormat::Cbor, record.payload, record.received_ms);
+            }
+            kind::REPLAY => {
+                let Some(Replay { kind, received_ms, body, .. }) = decode(record.payload) else { return };
+                match kind {
+                    HeldKind::Frame | HeldKind::Readings => self.refresh_frame(&body, received_ms),
+                    HeldKind::SenmlJson => {
+                        self.refresh_pack(&source, SenmlFormat::Json, &body, received_ms);
+                    }
+                    HeldKind::SenmlCbor => {
+                        self.refresh_pack(&source, SenmlFormat::Cbor, &body, received_ms);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn refresh_frame(&mut self, bytes: &[u8], received_ms: i64) {
+        if let Ok(Frame { gateway, payload: Payload::Readings(batch), .. }) = Frame::decode(bytes) {
+            self.refresh_batch(&gateway, &batch, received_ms);
+        }
+    }
+
+    fn refresh_pack(&mut self, source: &GatewayId, format: SenmlFormat, bytes: &[u8], received_ms: i64) {
+        let Rules { mappings, catalogue, .. } = &self.rules;
+        let mapped = mappings.map(source, format, bytes, received_ms, catalogue);
+        self.refresh_mapped(source, &mapped.readings, received_ms);
     }
 
     fn frame_record(&mut self, record: &Incoming<'_>) {

@@ -107,8 +107,8 @@ impl Gateways {
     }
 
     /// For the checkpoint.
-    pub(super) fn to_list(&self) -> Vec<(GatewayId, Gateway)> {
-        self.all.iter().map(|(id, gateway)| (id.clone(), gateway.clone())).collect()
+    pub(super) fn to_list(&self) -> Vec<(&GatewayId, &Gateway)> {
+        self.all.iter().collect()
     }
 
     /// From the checkpoint.

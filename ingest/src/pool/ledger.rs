@@ -244,13 +244,13 @@ impl Ledger {
     }
 
     /// Everything, in a fixed order, for the checkpoint.
-    pub(super) fn to_list(&self) -> Vec<(GatewayId, u64, Lane, LaneLedger)> {
+    pub(super) fn to_list(&self) -> Vec<(&GatewayId, u64, Lane, &LaneLedger)> {
         let mut list: Vec<_> = (self.gateways.iter())
             .flat_map(|(gateway, lanes)| {
-                lanes.iter().map(|(&(store, lane), ledger)| (gateway.clone(), store, lane, ledger.clone()))
+                lanes.iter().map(move |(&(store, lane), ledger)| (gateway, store, lane, ledger))
             })
             .collect();
-        list.sort_by(|a, b| (&a.0, a.1, a.2).cmp(&(&b.0, b.1, b.2)));
+        list.sort_unstable_by_key(|&(gateway, store, lane, _)| (gateway, store, lane));
         list
     }
 
@@ -332,7 +332,10 @@ mod tests {
         }
         assert_eq!(ledger.standing(&gateway, 0, Lane::Reading, 1), Standing::New);
         assert_eq!(ledger.standing(&gateway, 1, Lane::Reading, 1), Standing::Taken);
-        assert_eq!(Ledger::from_list(ledger.to_list()), ledger);
+        let list = ledger.to_list().into_iter();
+        let list =
+            list.map(|(gateway, store, lane, account)| (gateway.clone(), store, lane, account.clone()));
+        assert_eq!(Ledger::from_list(list.collect()), ledger);
     }
 
     #[derive(Debug, Clone)]

@@ -1,8 +1,8 @@
 //! The sensors of one gateway: what numbers they have, and which of them bears a name.
 //!
 //! A gateway names its sensors in one go when it announces itself, so their numbers come in a row, and its batches
-//! name them in the same order again and again. So the sensors behind the last one are tried first, which costs a
-//! comparison or two; only when that fails a small table is asked. One table for a gateway and not one for all: it lies in
+//! name them in the same order again and again. So the sensor behind the last one is tried first, which costs one
+//! comparison; only when that fails a small table is asked. One table for a gateway and not one for all: it lies in
 //! the cache while a batch is taken, and growing it costs microseconds, where a table of 22 million would stop
 //! everything for a second. An entry takes two bytes: which of the gateway's sensors, and a bit of the hash.
 
@@ -10,8 +10,6 @@
 /// gone mad cannot fill the memory with names.
 pub const MAX_PER_GATEWAY: usize = 1 << ORDINAL_BITS;
 
-/// How many sensors behind the last one are tried: not every sensor reports in every batch.
-const LOOK_AHEAD: usize = 4;
 /// Bits of an entry that say which sensor.
 const ORDINAL_BITS: u32 = 12;
 /// Values of the other bits; one more is left for [`EMPTY`].
@@ -60,13 +58,12 @@ impl Members {
         Some(run.number + (ordinal - usize::from(run.ordinal)) as u32)
     }
 
-    /// The number of the sensor that `is_it` says yes to: first those that are probably meant.
+    /// The number of the sensor that `is_it` says yes to: first the one that is probably meant.
     pub(super) fn find_next(&mut self, hash: impl Fn() -> u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
         let expected = if self.next < self.len { self.next } else { 0 };
-        let near = (expected..self.len).take(LOOK_AHEAD).filter_map(|at| Some((at, self.number(at)?)));
-        let found = match near.into_iter().find(|&(_, number)| is_it(number)) {
-            Some(found) => found,
-            None => self.search(hash(), is_it)?,
+        let found = match self.number(expected) {
+            Some(number) if is_it(number) => (expected, number),
+            _ => self.search(hash(), is_it)?,
         };
         self.next = found.0 + 1;
         Some(found.1)

@@ -11,7 +11,7 @@
 //! - [`sensors`] (with `members`, who of a gateway bears which name, and `names`), [`gateways`], [`alarms`]: the
 //!   tables
 //! - [`windows`], [`aggregate`], [`sketch`]: mergeable aggregates
-//! - [`snapshot`]: the state as a checkpoint
+//! - [`snapshot`]: the state as a checkpoint; [`pages`]: the sensors in it
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,6 +29,7 @@ pub mod ledger;
 pub mod losses;
 mod members;
 mod names;
+pub mod pages;
 pub mod readings;
 pub mod sensors;
 pub mod sketch;

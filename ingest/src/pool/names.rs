@@ -67,6 +67,26 @@ impl Names {
         std::str::from_utf8(self.bytes(at)).unwrap_or_default()
     }
 
+    /// Bytes taken, the unused ends of chunks included.
+    pub(super) fn bytes_used(&self) -> usize {
+        (self.chunks.len() * CHUNK_BYTES + self.used) - CHUNK_BYTES
+    }
+
+    /// One chunk.
+    pub(super) fn chunk(&self, number: usize) -> &[u8] {
+        self.chunks.get(number).map_or(&[], |chunk| chunk)
+    }
+
+    /// Puts the next chunk back, of names that take `bytes_used` in all; `None` when it is none.
+    pub(super) fn put_back(&mut self, chunk: &[u8], bytes_used: usize) -> Option<()> {
+        if chunk.len() != CHUNK_BYTES {
+            return None;
+        }
+        self.used = (bytes_used - self.chunks.len() * CHUNK_BYTES).min(CHUNK_BYTES);
+        self.chunks.push(chunk.into());
+        Some(())
+    }
+
     /// Bytes in memory.
     pub(super) fn memory_bytes(&self) -> usize {
         self.chunks.len() * CHUNK_BYTES + self.chunks.capacity() * size_of::<Box<[u8]>>() + RECENT * 4

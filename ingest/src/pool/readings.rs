@@ -32,6 +32,14 @@ struct Run {
     sequence: u64,
 }
 
+/// What cannot be must not enter a sum, whatever the box thinks of it.
+fn judged(value: Option<f64>, quality: Quality, min: f64, max: f64) -> Quality {
+    match value {
+        Some(value) if quality.is_usable() && !(min..=max).contains(&value) => Quality::OutOfRange,
+        _ => quality,
+    }
+}
+
 /// Identity of the frame that readings came in.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Origin<'a> {
@@ -80,6 +88,15 @@ impl Dating {
             Dating::Clock(clock) => clock.state,
             Dating::Receipt { .. } => ClockState::Unset,
         }
+    }
+}
+
+/// A sender that says when is believed as far as it is plausible; else the time of receipt counts.
+fn time_of(reading: &MappedReading, received_ms: i64) -> (i64, ClockState) {
+    match (is_plausible(reading.at_ms, received_ms), reading.timed) {
+        (true, true) => (reading.at_ms, ClockState::Synchronised),
+        (true, false) => (reading.at_ms, ClockState::HeldOver),
+        (false, _) => (received_ms, ClockState::Unset),
     }
 }
 
@@ -188,6 +205,44 @@ impl State {
         true
     }
 
+    /// Takes the newest readings of a batch that was applied before, and nothing else: a checkpoint writes them behind
+    /// the rest. What was shown unset then may have learned its time since.
+    pub(super) fn refresh_batch(&mut self, gateway: &wire::GatewayId, batch: &Batch, received_ms: i64) {
+        let known = self.gateways.get(gateway);
+        let clock = known.map_or(batch.clock, |gateway| gateway.better_clock(batch.boot, batch.clock));
+        let dating = Dating::of(clock, batch.readings.iter().map(|reading| reading.mono_ms), received_ms);
+        let owner = self.sensors.owner(gateway);
+        for readings in batch.readings.chunk_by(|a, b| a.series == b.series) {
+            let series = readings.first().and_then(|first| batch.series.get(usize::from(first.series)));
+            let Some(series) = series else { continue };
+            let Some(quantity) = self.rules.catalogue.get(series.quantity) else { continue };
+            let Some(sensor) = self.sensors.known(owner, &series.sensor) else { continue };
+            for &wire::Reading { mono_ms, value, quality, .. } in readings {
+                let quality = judged(value, quality, quantity.min, quantity.max);
+                let last = Last { at_ms: dating.at_ms(mono_ms), value, quality, clock: dating.state() };
+                self.sensors.reading(sensor, last);
+            }
+        }
+    }
+
+    /// The same for a pack.
+    pub(super) fn refresh_mapped(
+        &mut self,
+        source: &wire::GatewayId,
+        readings: &[MappedReading],
+        received_ms: i64,
+    ) {
+        let owner = self.sensors.owner(source);
+        for reading in readings {
+            let Some(quantity) = self.rules.catalogue.get(reading.quantity) else { continue };
+            let Some(sensor) = self.sensors.known(owner, &reading.sensor) else { continue };
+            let (at_ms, clock) = time_of(reading, received_ms);
+            let value = Some(reading.value);
+            let quality = judged(value, Quality::Good, quantity.min, quantity.max);
+            self.sensors.reading(sensor, Last { at_ms, value, quality, clock });
+        }
+    }
+
     /// Readings of a sensor that wait for its box to learn the time, dated by receipt.
     pub fn waiting_readings(
         &self,
@@ -225,13 +280,7 @@ impl State {
                 leftover.crowded_readings += 1;
                 continue;
             };
-            // A sender that says when is believed as far as it is plausible; else the time of receipt counts.
-            let plausible = is_plausible(reading.at_ms, origin.received_ms);
-            let (at_ms, clock) = match (plausible, reading.timed) {
-                (true, true) => (reading.at_ms, ClockState::Synchronised),
-                (true, false) => (reading.at_ms, ClockState::HeldOver),
-                (false, _) => (origin.received_ms, ClockState::Unset),
-            };
+            let (at_ms, clock) = time_of(reading, origin.received_ms);
             let run = Run {
                 sensor,
                 area,
@@ -257,13 +306,7 @@ impl State {
         let (mut newest, mut newest_window): (Option<Last>, Option<i64>) = (None, None);
         let (mut count, mut late) = (0, 0);
         for (at_ms, value, quality) in readings {
-            // What cannot be must not enter a sum, whatever the box thinks of it.
-            let quality = match value {
-                Some(value) if quality.is_usable() && !(run.min..=run.max).contains(&value) => {
-                    Quality::OutOfRange
-                }
-                _ => quality,
-            };
+            let quality = judged(value, quality, run.min, run.max);
             rows.push(Row {
                 sensor: run.sensor,
                 area: run.area,

@@ -13,6 +13,7 @@ use wire::{Area, ClockState, GatewayId, Quality, QuantityCode, SensorInfo, Senso
 
 use super::members::Members;
 use super::names::Names;
+use super::pages::Marks;
 
 pub use super::members::MAX_PER_GATEWAY;
 
@@ -88,13 +89,13 @@ pub struct Sighting {
 
 /// What seldom changes of a sensor.
 #[derive(Debug, Clone, Copy)]
-struct Fixed {
-    gateway: u32,
-    name: u32,
-    lat_e7: i32,
-    lon_e7: i32,
-    quantity: QuantityCode,
-    area: u16,
+pub(super) struct Fixed {
+    pub(super) gateway: u32,
+    pub(super) name: u32,
+    pub(super) lat_e7: i32,
+    pub(super) lon_e7: i32,
+    pub(super) quantity: QuantityCode,
+    pub(super) area: u16,
 }
 
 impl Fixed {
@@ -106,10 +107,10 @@ impl Fixed {
 
 /// All of a newest reading but time and value, in a byte: 0 before the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Grade(u8);
+pub(super) struct Grade(pub(super) u8);
 
 impl Grade {
-    const NONE: Self = Self(0);
+    pub(super) const NONE: Self = Self(0);
     const THERE: u8 = 1 << 7;
     const VALUE: u8 = 1 << 6;
 
@@ -153,11 +154,12 @@ struct Owner {
 /// The table. A sensor's number is its place in it, given at first sight and kept for ever.
 #[derive(Debug, Clone, Default)]
 pub struct Sensors {
-    fixed: Vec<Fixed>,
+    pub(super) fixed: Vec<Fixed>,
     /// Times in milliseconds since 1970 UTC and values of the newest readings.
-    newest: Vec<(i64, f64)>,
-    grades: Vec<Grade>,
-    names: Names,
+    pub(super) newest: Vec<(i64, f64)>,
+    pub(super) grades: Vec<Grade>,
+    pub(super) names: Names,
+    pub(super) marks: Marks,
     owners: Vec<Owner>,
     owner_numbers: HashMap<GatewayId, u32, RandomState>,
     areas: Vec<Area>,
@@ -294,12 +296,7 @@ impl Sensors {
     /// The number of a sensor of the gateway with number `owner`, given now when it is new; `None` when the gateway
     /// has too many, or names too many different names.
     pub fn see(&mut self, owner: u32, name: &SensorName, seen: &Sighting) -> Option<u32> {
-        let Self { fixed, names, owners, hasher, .. } = self;
-        let members = &mut owners.get_mut(owner as usize)?.members;
-        let text = name.as_str().as_bytes();
-        let is_it =
-            |number: u32| fixed.get(number as usize).is_some_and(|fixed| names.bytes(fixed.name) == text);
-        match members.find_next(|| hasher.hash_one(text), is_it) {
+        match self.known(owner, name) {
             Some(number) => {
                 self.moved(number, seen);
                 Some(number)
@@ -330,33 +327,46 @@ impl Sensors {
             *self.counts.entry(seen.quantity).or_default() += 1;
         }
         *fixed = Fixed { lat_e7: seen.lat_e7, lon_e7: seen.lon_e7, quantity: seen.quantity, area, ..*fixed };
+        self.marks.fixed(number as usize);
         self.changed.push(number);
     }
 
     fn add(&mut self, owner: u32, name: &SensorName, seen: &Sighting) -> Option<u32> {
         let number = u32::try_from(self.len()).ok()?;
-        let Self { fixed, names, owners, hasher, .. } = self;
-        let members = &mut owners.get_mut(owner as usize)?.members;
-        if members.len() >= MAX_PER_GATEWAY {
+        if self.owners.get(owner as usize)?.members.len() >= MAX_PER_GATEWAY {
             return None;
         }
         let row = Fixed {
             gateway: owner,
-            name: names.place(name, hasher)?,
+            name: self.names.place(name, &self.hasher)?,
             lat_e7: seen.lat_e7,
             lon_e7: seen.lon_e7,
             quantity: seen.quantity,
             area: seen.area as u16,
         };
-        push(fixed, row);
-        push(&mut self.newest, (0, 0.0));
-        push(&mut self.grades, Grade::NONE);
-        members.add(number, |number| {
-            hasher.hash_one(fixed.get(number as usize).map_or(&[][..], |fixed| names.bytes(fixed.name)))
-        });
-        *self.counts.entry(seen.quantity).or_default() += 1;
+        self.put_back_row(row, (0, 0.0), Grade::NONE)?;
         self.changed.push(number);
         Some(number)
+    }
+
+    /// Adds a row with the next number; `None` when it belongs to nobody, or its gateway has too many.
+    pub(super) fn put_back_row(&mut self, row: Fixed, newest: (i64, f64), grade: Grade) -> Option<()> {
+        let number = u32::try_from(self.len()).ok()?;
+        let Self { fixed, names, owners, hasher, .. } = self;
+        let members = &mut owners.get_mut(row.gateway as usize)?.members;
+        push(fixed, row);
+        let hash_of = |number: u32| {
+            hasher.hash_one(fixed.get(number as usize).map_or(&[][..], |fixed| names.bytes(fixed.name)))
+        };
+        if !members.add(number, hash_of) {
+            fixed.pop();
+            return None;
+        }
+        push(&mut self.newest, newest);
+        push(&mut self.grades, grade);
+        self.marks.fixed(number as usize);
+        *self.counts.entry(row.quantity).or_default() += 1;
+        Some(())
     }
 
     fn name_of(&self, number: u32) -> &[u8] {
@@ -389,6 +399,7 @@ impl Sensors {
         {
             *newest = (reading.at_ms, reading.value.unwrap_or_default());
             *grade = Grade::of(&reading);
+            self.marks.newest(at);
         }
     }
 
@@ -425,6 +436,33 @@ impl Sensors {
         (&self.areas, &self.former_areas)
     }
 
+    /// Gateways by number, each with the fingerprint of its last announcement.
+    pub(super) fn owners(&self) -> impl Iterator<Item = (&GatewayId, u64)> {
+        self.owners.iter().map(|owner| (&owner.id, owner.announced))
+    }
+
+    /// Makes room for so many sensors.
+    pub(super) fn reserve(&mut self, rows: usize) {
+        self.fixed.reserve_exact(rows);
+        self.newest.reserve_exact(rows);
+        self.grades.reserve_exact(rows);
+    }
+
+    /// Puts back which areas sensors were in before.
+    pub(super) fn put_back_former(&mut self, former_areas: Vec<(u32, Vec<u16>)>) {
+        self.former_areas = former_areas.into_iter().collect();
+    }
+
+    /// The number of a sensor that is known, of the gateway with number `owner`.
+    pub(super) fn known(&mut self, owner: u32, name: &SensorName) -> Option<u32> {
+        let Self { fixed, names, owners, hasher, .. } = self;
+        let members = &mut owners.get_mut(owner as usize)?.members;
+        let text = name.as_str().as_bytes();
+        let is_it =
+            |number: u32| fixed.get(number as usize).is_some_and(|fixed| names.bytes(fixed.name) == text);
+        members.find_next(|| hasher.hash_one(text), is_it)
+    }
+
     /// Puts a sensor back that had the next number; false when it is one too many.
     pub(super) fn put_back(&mut self, name: &SensorName, sensor: &Sensor<'_>, former_areas: &[u16]) -> bool {
         let owner = self.owner(sensor.gateway);
@@ -439,6 +477,7 @@ impl Sensors {
             self.reading(number, last);
         }
         self.changed.clear();
+        self.marks.write_all();
         true
     }
 }

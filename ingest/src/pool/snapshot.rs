@@ -1,6 +1,7 @@
 //! The state as a checkpoint: everything that the log before it gave and that is not in Parquet or SQL.
 //!
-//! Windows are not part of it: those that matter are rebuilt from the Parquet partials.
+//! Windows are not part of it: those that matter are rebuilt from the Parquet partials. The table of sensors is either
+//! a part of it, as it always was in earlier checkpoints, or lies beside it in [`super::pages`].
 
 use std::collections::VecDeque;
 
@@ -12,6 +13,7 @@ use super::apply::{decode, decode_first, encode};
 use super::gateways::{Gateway, Gateways};
 use super::ledger::{LaneLedger, Ledger};
 use super::losses::Reports;
+use super::pages::{Outline, Page, PageKind};
 use super::sensors::{Last, Sensor, Sensors};
 use super::waiting::{Waiter, Waiting};
 use super::{Rules, State, Totals};
@@ -19,11 +21,11 @@ use super::{Rules, State, Totals};
 #[derive(Encode)]
 struct Written<'a, A> {
     totals: Totals,
-    ledger: Vec<(GatewayId, u64, Lane, LaneLedger)>,
-    packs: Vec<(GatewayId, Vec<u128>)>,
+    ledger: Vec<(&'a GatewayId, u64, Lane, &'a LaneLedger)>,
+    packs: Vec<(&'a GatewayId, Vec<u128>)>,
     sensors: Vec<SensorRecord>,
     areas: &'a [Area],
-    gateways: Vec<(GatewayId, Gateway)>,
+    gateways: Vec<(&'a GatewayId, &'a Gateway)>,
     alarms: Vec<A>,
     replayed: Vec<u64>,
     /// When received, and the frame as bytes.
@@ -176,29 +178,51 @@ impl Read<EarlierAlarm> {
 }
 
 /// A body and what lies behind it, if all of it is understood.
-fn body<A: Decode<()>>(bytes: &[u8]) -> Option<(Read<A>, Reports)> {
+fn body<A: Decode<()>>(bytes: &[u8]) -> Option<(Read<A>, Reports, Option<Outline>)> {
     let (read, later) = decode_first(bytes)?;
-    Some((read, if later.is_empty() { Reports::default() } else { decode(later)? }))
+    if later.is_empty() {
+        return Some((read, Reports::default(), None));
+    }
+    let (losses, later) = decode_first(later)?;
+    Some((read, losses, if later.is_empty() { None } else { Some(decode(later)?) }))
+}
+
+/// The state but for its [`pages`](super::pages), as a checkpoint writes it.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// The bytes of all but the sensors.
+    pub body: Vec<u8>,
+    /// Pages of sensors that changed since the last one.
+    pub pages: Vec<Page>,
+    /// From this position of the log on, readings may be missing in the pages.
+    pub missing_from: u64,
 }
 
 impl State {
-    /// The state as bytes.
+    /// The whole state as bytes.
     pub fn snapshot(&self) -> Vec<u8> {
-        self.encoded(self.alarms.to_list())
+        self.encoded(self.alarms.to_list(), to_records(&self.sensors))
     }
 
-    fn encoded<A: Encode>(&self, alarms: Vec<A>) -> Vec<u8> {
+    /// What a checkpoint has to write.
+    pub fn take_snapshot(&mut self) -> Snapshot {
+        let (pages, missing_from) = self.sensors.take_pages(self.position);
+        let mut body = self.encoded(self.alarms.to_list(), Vec::new());
+        body.extend(encode(&self.sensors.outline()));
+        Snapshot { body, pages, missing_from }
+    }
+
+    fn encoded<A: Encode>(&self, alarms: Vec<A>, sensors: Vec<SensorRecord>) -> Vec<u8> {
         let door = self.door.lock();
-        let mut packs: Vec<(GatewayId, Vec<u128>)> = (door.packs.iter())
-            .map(|(source, packs)| (source.clone(), packs.iter().copied().collect()))
-            .collect();
+        let mut packs: Vec<(&GatewayId, Vec<u128>)> =
+            (door.packs.iter()).map(|(source, packs)| (source, packs.iter().copied().collect())).collect();
         packs.sort();
         let (areas, _) = self.sensors.area_parts();
         let mut bytes = encode(&Written {
             totals: self.totals,
             ledger: door.ledger.to_list(),
             packs,
-            sensors: to_records(&self.sensors),
+            sensors,
             areas,
             gateways: self.gateways.to_list(),
             alarms,
@@ -216,9 +240,23 @@ impl State {
     /// The state from the bytes of a checkpoint at `position`, with the counts of files as they are after it;
     /// `None` when the bytes are of another version.
     pub fn restore(rules: Rules, position: u64, files: u64, rows: u64, bytes: &[u8]) -> Option<Self> {
-        let (read, losses) = body::<Alarm>(bytes).or_else(|| {
-            let (read, losses) = body::<EarlierAlarm>(bytes)?;
-            Some((read.upgraded(), losses))
+        Self::restore_with(rules, position, files, rows, bytes, position, |_, _| None)
+    }
+
+    /// The same with the pages that `page` reads, in which readings may be missing from position `missing_from` of
+    /// the log on.
+    pub fn restore_with(
+        rules: Rules,
+        position: u64,
+        files: u64,
+        rows: u64,
+        bytes: &[u8],
+        missing_from: u64,
+        page: impl FnMut(PageKind, u32) -> Option<Vec<u8>>,
+    ) -> Option<Self> {
+        let (read, losses, outline) = body::<Alarm>(bytes).or_else(|| {
+            let (read, losses, outline) = body::<EarlierAlarm>(bytes)?;
+            Some((read.upgraded(), losses, outline))
         })?;
         let mut state = State::new(rules);
         state.position = position;
@@ -231,7 +269,10 @@ impl State {
             door.packs =
                 read.packs.into_iter().map(|(source, packs)| (source, VecDeque::from(packs))).collect();
         }
-        state.sensors = from_records(&read.sensors, &read.areas)?;
+        state.sensors = match outline {
+            Some(outline) => Sensors::from_pages(outline, &read.areas, missing_from, page)?,
+            None => from_records(&read.sensors, &read.areas)?,
+        };
         state.gateways = Gateways::from_list(read.gateways);
         state.losses = losses;
         state.alarms = Alarms::from_list(read.alarms);
@@ -272,7 +313,7 @@ mod tests {
         let states = [AlarmState::Active, AlarmState::Blind, AlarmState::Cleared];
         let alarms: Vec<EarlierAlarm> = (0..).zip(states).map(|(n, state)| earlier(n, state)).collect();
         let rules = super::super::tests::rules;
-        let bytes = State::new(rules()).encoded(alarms);
+        let bytes = State::new(rules()).encoded(alarms, Vec::new());
         let state = State::restore(rules(), 7, 0, 0, &bytes).expect("read");
         let found: Vec<(AlarmState, Option<i64>, Measure)> =
             state.alarms.iter().map(|alarm| (alarm.state, alarm.cleared_ms, alarm.measure)).collect();
