@@ -15,6 +15,7 @@ use wire::Quality;
 
 use super::{FileError, schema};
 use crate::cell::{Bbox, Cell};
+use crate::pool::Row;
 use crate::pool::aggregate::{Aggregate, End};
 use crate::pool::sketch::Sketch;
 use crate::pool::windows::WindowKey;
@@ -63,7 +64,7 @@ pub fn read_readings(
     filter: &ReadingFilter,
     mut visit: impl FnMut(i64, Option<f64>, Quality),
 ) -> Result<(), FileError> {
-    let file = File::open(path).map_err(FileError::io(path))?;
+    let file = super::compact::open(path)?;
     let read = || -> Result<(), ParquetError> {
         let reader = SerializedFileReader::new(file)?;
         for index in 0..reader.num_row_groups() {
@@ -115,7 +116,7 @@ pub fn read_windows(
     filter: &WindowFilter,
     mut visit: impl FnMut(WindowKey, Aggregate),
 ) -> Result<(), FileError> {
-    let file = File::open(path).map_err(FileError::io(path))?;
+    let file = super::compact::open(path)?;
     let read = || -> Result<(), ParquetError> {
         let reader = SerializedFileReader::new(file)?;
         for index in 0..reader.num_row_groups() {
@@ -133,6 +134,70 @@ pub fn read_windows(
         Ok(())
     };
     read().map_err(FileError::format(path))
+}
+
+/// All rows of a row group of readings, and the names of their sensors. The area is not in the file: 0.
+pub(super) fn rows(
+    reader: &SerializedFileReader<File>,
+    group: usize,
+    mut name: impl FnMut(u32, &str, &str),
+) -> Result<Vec<Row>, ParquetError> {
+    let group = reader.get_row_group(group)?;
+    let rows = rows_of(group.metadata())?;
+    let gateways = plain::<ByteArrayType>(&*group, 0, rows)?;
+    let names = plain::<ByteArrayType>(&*group, 1, rows)?;
+    let sensors = plain::<Int32Type>(&*group, schema::reading::SENSOR_NO, rows)?;
+    let quantities = plain::<Int32Type>(&*group, 3, rows)?;
+    let times = plain::<Int64Type>(&*group, schema::reading::AT_MS, rows)?;
+    let (values, there, _) = levelled::<DoubleType>(&*group, schema::reading::VALUE, rows)?;
+    let qualities = plain::<Int32Type>(&*group, schema::reading::QUALITY, rows)?;
+    let clocks = plain::<Int32Type>(&*group, 7, rows)?;
+    let lats = plain::<Int32Type>(&*group, 8, rows)?;
+    let lons = plain::<Int32Type>(&*group, 9, rows)?;
+    let stores = plain::<Int64Type>(&*group, 10, rows)?;
+    let lanes = plain::<Int32Type>(&*group, 11, rows)?;
+    let sequences = plain::<Int64Type>(&*group, 12, rows)?;
+    let received = plain::<Int64Type>(&*group, 13, rows)?;
+    let mut values = values.into_iter();
+    let mut found = Vec::with_capacity(rows);
+    for row in 0..rows {
+        if row == 0 || sensors[row] != sensors[row - 1] {
+            name(sensors[row] as u32, gateways[row].as_utf8()?, names[row].as_utf8()?);
+        }
+        found.push(Row {
+            sensor: sensors[row] as u32,
+            area: 0,
+            quantity: quantities[row] as u16,
+            quality: qualities[row] as u8,
+            clock: clocks[row] as u8,
+            lane: lanes[row] as u8,
+            at_ms: times[row],
+            received_ms: received[row],
+            value: if there[row] > 0 { values.next() } else { None },
+            lat_e7: lats[row],
+            lon_e7: lons[row],
+            store: stores[row] as u64,
+            sequence: sequences[row] as u64,
+        });
+    }
+    Ok(found)
+}
+
+/// All partials of a row group of windows, if it is of this precision.
+pub(super) fn windows(
+    reader: &SerializedFileReader<File>,
+    group: usize,
+    precision: u8,
+) -> Result<Vec<(WindowKey, Aggregate)>, ParquetError> {
+    let meta = reader.metadata().row_group(group);
+    let mut found = Vec::new();
+    if may_hold(meta, schema::window::PRECISION, precision.into(), precision.into()) {
+        let all = WindowFilter { quantity: None, precision, from_ms: i64::MIN, to_ms: i64::MAX, bbox: None };
+        window_group(&*reader.get_row_group(group)?, rows_of(meta)?, &all, &mut |key, part| {
+            found.push((key, part));
+        })?;
+    }
+    Ok(found)
 }
 
 fn window_group(

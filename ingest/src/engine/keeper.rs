@@ -6,6 +6,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -118,6 +119,8 @@ pub(super) struct Keeper {
     pub(super) data: PathBuf,
     pub(super) folder: PoolFolder,
     pub(super) registry: Registry,
+    /// Log position of the durable checkpoint.
+    pub(super) kept: Arc<AtomicU64>,
 }
 
 impl Keeper {
@@ -142,6 +145,7 @@ impl Keeper {
             body: cut.snapshot.clone(),
         };
         checkpoint.write(&self.data).map_err(KeepError::Checkpoint)?;
+        self.kept.store(cut.position, Ordering::Release);
         after(Step::Checkpoint)?;
         Ok(files)
     }

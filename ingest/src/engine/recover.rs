@@ -88,9 +88,14 @@ pub(super) fn recover<S: Storage>(
             "removed files of a run that ended before its checkpoint; the log gives them again"
         );
     }
+    let merged = folder.finish_merges().map_err(pool)?;
+    if merged > 0 {
+        tracing::info!(files = merged, "removed files whose content a merged file holds");
+    }
     warm(&mut state, &folder, now_ms).map_err(pool)?;
 
-    let keeper = Keeper { data: data.clone(), folder, registry };
+    let kept = Arc::new(state.checkpoint.into());
+    let keeper = Keeper { data: data.clone(), folder, registry, kept };
     let log_path = data.join("log");
     let storage = disk(Folder::open(&log_path).map_err(io("open the log folder", &log_path))?);
     let log_config = LogConfig {
