@@ -388,14 +388,14 @@ mod tests {
         }
     }
 
-    /// A pool of so many stretches of 100 positions; gateway, minute and value of each frame are made up from `seed`,
+    /// A pool with these stretches of 100 positions; gateway, minute and value of each frame are made up from `seed`,
     /// so that late data and repeats of a window are common.
-    fn pool(folder: &Path, stretches: u64, seed: u64) -> PoolFolder {
+    fn pool(folder: &Path, written: Range<u64>, seed: u64) -> PoolFolder {
         let pool = PoolFolder::open(folder).unwrap();
         let mut state = State::new(rules());
         let mut random = fastrand::Rng::with_seed(seed);
         let mut sequence = 0;
-        for stretch in 0..stretches {
+        for stretch in 0..written.end {
             // Midnight is in the middle: each stretch has frames of both days.
             for at_ms in [-1, 0, random.i64(-5..5), random.i64(-5..5)].map(|minute| T0 + minute * 60_000) {
                 sequence += 1;
@@ -406,10 +406,12 @@ mod tests {
             state.position += 100;
             let names = Names::of(&state.current.rows, &state.sensors);
             let span = state.cut().unwrap();
-            let stretch = Stretch { from: stretch * 100, to: stretch * 100 + 100 };
-            write_readings(&pool, stretch, &span.rows, &names).unwrap();
-            write_windows(&pool, stretch, &span.windows).unwrap();
-            state.written(stretch.to, 0, T0);
+            if written.contains(&stretch) {
+                let stretch = Stretch { from: stretch * 100, to: stretch * 100 + 100 };
+                write_readings(&pool, stretch, &span.rows, &names).unwrap();
+                write_windows(&pool, stretch, &span.windows).unwrap();
+            }
+            state.written(state.position, 0, T0);
         }
         pool
     }
@@ -463,7 +465,7 @@ mod tests {
         #[test]
         fn merging_changes_no_answer(stretches in 8..20_u64, seed in any::<u64>()) {
             let folder = tempfile::tempdir().unwrap();
-            let pool = pool(folder.path(), stretches, seed);
+            let pool = pool(folder.path(), 0..stretches, seed);
             let (before, partials, files) = answers(&pool);
             prop_assert!(compact_all(&pool, stretches * 100) > 0);
             let (after, fewer_partials, fewer_files) = answers(&pool);
@@ -479,10 +481,10 @@ mod tests {
     #[test]
     fn a_kill_at_any_step_leaves_the_old_or_the_new_set() {
         let folder = tempfile::tempdir().unwrap();
-        let (expected, ..) = answers(&pool(folder.path(), 8, 1));
+        let (expected, ..) = answers(&pool(folder.path(), 0..8, 1));
         for step in [MergeStep::Written, MergeStep::Named, MergeStep::Retired] {
             let folder = tempfile::tempdir().unwrap();
-            let pool = pool(folder.path(), 8, 1);
+            let pool = pool(folder.path(), 0..8, 1);
             for _ in 0..2 {
                 let kill = |at| if at == step { Err(killed(at)) } else { Ok(()) };
                 pool.compact(800, LATER, &mut |_| true, kill).unwrap_err();
@@ -502,7 +504,7 @@ mod tests {
     #[test]
     fn a_question_that_listed_the_parts_still_reads_them() {
         let folder = tempfile::tempdir().unwrap();
-        let pool = pool(folder.path(), 8, 2);
+        let pool = pool(folder.path(), 0..8, 2);
         let listed = pool.window_files(ALWAYS.0, ALWAYS.1, 800).unwrap();
         let once = || pool.compact(800, LATER, &mut |_| true, |_| Ok(())).unwrap();
         assert!(once().is_some());
@@ -513,9 +515,26 @@ mod tests {
     }
 
     #[test]
+    fn what_the_keeper_writes_meanwhile_stays() {
+        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let (expected, ..) = answers(&pool(folders[0].path(), 0..11, 5));
+        let pool_before = pool(folders[1].path(), 0..8, 5);
+        let mut next = 8;
+        pool_before
+            .compact(800, LATER, &mut |_| true, |_| {
+                // The next stretch appears at each step of the merge: the same readings as in the other pool.
+                pool(folders[1].path(), next..next + 1, 5);
+                next += 1;
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!((next, answers(&pool_before).0), (11, expected));
+    }
+
+    #[test]
     fn what_is_young_or_beyond_the_checkpoint_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
-        let pool = pool(folder.path(), 8, 3);
+        let pool = pool(folder.path(), 0..8, 3);
         let young = pool.compact(800, crate::clock::now_ms(), &mut |_| true, |_| Ok(())).unwrap();
         let beyond = pool.compact(799, LATER, &mut |_| true, |_| Ok(())).unwrap();
         assert_eq!((young, beyond), (None, None));
@@ -524,7 +543,7 @@ mod tests {
     #[test]
     fn a_merge_tells_its_bytes_and_stops_when_told() {
         let folder = tempfile::tempdir().unwrap();
-        let pool = pool(folder.path(), 8, 4);
+        let pool = pool(folder.path(), 0..8, 4);
         let (before, _, files) = answers(&pool);
         pool.compact(800, LATER, &mut |_| false, |_| Ok(())).unwrap_err();
         let (after, _, as_many) = answers(&pool);
