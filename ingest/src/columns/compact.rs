@@ -147,9 +147,8 @@ impl Output<'_> {
 fn merge_readings(files: &[PathBuf], out: &mut Output<'_>) -> Result<(), ParquetError> {
     // Those of all cursors; bounded by the sensors of a district.
     let names = std::cell::RefCell::new(Names::default());
-    let mut load = |reader: &SerializedFileReader<File>, group: usize| {
-        read::rows(reader, group, |sensor, gateway, name| names.borrow_mut().add(sensor, gateway, name))
-    };
+    let mut load =
+        |reader: &SerializedFileReader<File>, group| read::rows(reader, group, &mut names.borrow_mut());
     let mut rows: Vec<Row> = Vec::with_capacity(GROUP_ROWS);
     let mut write = |rows: &mut Vec<Row>| {
         out.group(|group| {

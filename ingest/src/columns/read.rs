@@ -5,14 +5,16 @@ use std::fs::File;
 use std::path::Path;
 
 use parquet::basic::Type;
-use parquet::column::reader::get_typed_column_reader;
+use parquet::column::reader::{ColumnReaderImpl, get_typed_column_reader};
 use parquet::data_type::{ByteArrayType, DataType, DoubleType, FixedLenByteArrayType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use parquet::file::statistics::Statistics;
+use parquet::schema::types::ColumnDescPtr;
 use wire::Quality;
 
+use super::write::Names;
 use super::{FileError, schema};
 use crate::cell::{Bbox, Cell};
 use crate::pool::Row;
@@ -136,17 +138,16 @@ pub fn read_windows(
     read().map_err(FileError::format(path))
 }
 
-/// All rows of a row group of readings, and the names of their sensors. The area is not in the file: 0.
+/// All rows of a row group of readings; adds the names of their sensors. The area is not in the file: 0.
 pub(super) fn rows(
     reader: &SerializedFileReader<File>,
     group: usize,
-    mut name: impl FnMut(u32, &str, &str),
+    known: &mut Names,
 ) -> Result<Vec<Row>, ParquetError> {
     let group = reader.get_row_group(group)?;
     let rows = rows_of(group.metadata())?;
-    let gateways = plain::<ByteArrayType>(&*group, 0, rows)?;
-    let names = plain::<ByteArrayType>(&*group, 1, rows)?;
     let sensors = plain::<Int32Type>(&*group, schema::reading::SENSOR_NO, rows)?;
+    name_sensors(&*group, &sensors, known)?;
     let quantities = plain::<Int32Type>(&*group, 3, rows)?;
     let times = plain::<Int64Type>(&*group, schema::reading::AT_MS, rows)?;
     let (values, there, _) = levelled::<DoubleType>(&*group, schema::reading::VALUE, rows)?;
@@ -161,9 +162,6 @@ pub(super) fn rows(
     let mut values = values.into_iter();
     let mut found = Vec::with_capacity(rows);
     for row in 0..rows {
-        if row == 0 || sensors[row] != sensors[row - 1] {
-            name(sensors[row] as u32, gateways[row].as_utf8()?, names[row].as_utf8()?);
-        }
         found.push(Row {
             sensor: sensors[row] as u32,
             area: 0,
@@ -181,6 +179,30 @@ pub(super) fn rows(
         });
     }
     Ok(found)
+}
+
+/// Adds the names of sensors that are not known yet: of each row group some, so nearly all texts are passed over.
+fn name_sensors(group: &dyn RowGroupReader, sensors: &[i32], known: &mut Names) -> Result<(), ParquetError> {
+    let (mut gateways, mut names) =
+        (typed::<ByteArrayType>(group, 0)?.0, typed::<ByteArrayType>(group, 1)?.0);
+    let (mut read, mut row) = (0, 0);
+    for run in sensors.chunk_by(|a, b| a == b) {
+        let sensor = run[0] as u32;
+        if !known.holds(sensor) {
+            let mut text = Vec::with_capacity(2);
+            for column in [&mut gateways, &mut names] {
+                column.skip_records(row - read)?;
+                column.read_records(1, None, None, &mut text)?;
+            }
+            let [gateway, name] = &text[..] else {
+                return Err(ParquetError::General("names of sensors end early".into()));
+            };
+            known.add(sensor, gateway.as_utf8()?, name.as_utf8()?);
+            read = row + 1;
+        }
+        row += run.len();
+    }
+    Ok(())
 }
 
 /// All partials of a row group of windows, if it is of this precision.
@@ -286,12 +308,11 @@ fn may_hold(meta: &RowGroupMetaData, column: usize, from: i64, to: i64) -> bool 
 
 pub(super) type Levelled<T> = (Vec<T>, Vec<i16>, Vec<i16>);
 
-/// All values of a column with definition and repetition levels.
-pub(super) fn levelled<T: DataType>(
+/// A column that must be of this type.
+fn typed<T: DataType>(
     group: &dyn RowGroupReader,
     column: usize,
-    rows: usize,
-) -> Result<Levelled<T::T>, ParquetError> {
+) -> Result<(ColumnReaderImpl<T>, ColumnDescPtr), ParquetError> {
     if column >= group.num_columns() {
         return Err(ParquetError::General(format!("column {column} is missing: not one of our files")));
     }
@@ -300,7 +321,16 @@ pub(super) fn levelled<T: DataType>(
         let (found, wanted): (Type, Type) = (descriptor.physical_type(), T::get_physical_type());
         return Err(ParquetError::General(format!("column {column} holds {found}, {wanted} expected")));
     }
-    let mut reader = get_typed_column_reader::<T>(group.get_column_reader(column)?);
+    Ok((get_typed_column_reader::<T>(group.get_column_reader(column)?), descriptor))
+}
+
+/// All values of a column with definition and repetition levels.
+pub(super) fn levelled<T: DataType>(
+    group: &dyn RowGroupReader,
+    column: usize,
+    rows: usize,
+) -> Result<Levelled<T::T>, ParquetError> {
+    let (mut reader, descriptor) = typed::<T>(group, column)?;
     let (mut values, mut definition, mut repetition) = (Vec::with_capacity(rows), Vec::new(), Vec::new());
     let mut have = 0;
     while have < rows {

@@ -50,9 +50,14 @@ impl Names {
         names
     }
 
-    /// Adds those of a sensor, unless they are there.
+    /// Whether those of a sensor are there.
+    pub(super) fn holds(&self, sensor: u32) -> bool {
+        self.sensors.contains_key(&sensor)
+    }
+
+    /// Adds those of a sensor.
     pub(super) fn add(&mut self, sensor: u32, gateway: &str, name: &str) {
-        self.sensors.entry(sensor).or_insert_with(|| (gateway.to_owned(), name.to_owned()));
+        self.sensors.insert(sensor, (gateway.to_owned(), name.to_owned()));
     }
 
     fn district(&self, area: u32) -> &str {
