@@ -31,7 +31,7 @@ use crate::pool::windows::WindowKey;
 
 /// How many files become one. More means fewer rewrites and more memory: each is open with one row group.
 const FAN_IN: usize = 8;
-/// Largest file that merging makes: a day of a district of 100,000 sensors in some ten files.
+/// Largest file that merging makes: a day of 100,000 sensors that report once a minute takes one or two.
 const MAX_BYTES: u64 = 256 << 20;
 /// Files rest this long before they are merged, and as long again before they are removed: longer than any question
 /// runs that found them, and longer than one that began before the checkpoint that covers them.
@@ -55,19 +55,17 @@ struct Part {
     bytes: u64,
 }
 
-/// Which files of a folder to merge, given in the order of the log: [`FAN_IN`] neighbours of one size class or below
-/// it, the smallest class first. Classes grow eightfold, so that a byte is rewritten once for each class, and at most
-/// seven files for each class stay.
+/// Which files of a folder to merge, given in the order of the log: [`FAN_IN`] neighbours of which the largest is at
+/// most a quarter of all, the smallest such first. So a byte is rewritten only when its file grows fourfold, and a
+/// large file is not rewritten for a few small ones.
 fn plan(files: &[Part]) -> Option<Range<usize>> {
-    let class = |bytes: u64| bytes.max(1).ilog2() / 3;
-    (0..=class(MAX_BYTES)).find_map(|largest| {
-        let fits = |parts: &[Part]| {
-            parts.iter().all(|part| class(part.bytes) <= largest)
-                && parts.iter().map(|part| part.bytes).sum::<u64>() <= MAX_BYTES
-        };
-        let start = files.windows(FAN_IN).position(fits)?;
-        Some(start..start + FAN_IN)
-    })
+    let worth = |(start, parts): (usize, &[Part])| {
+        let all: u64 = parts.iter().map(|part| part.bytes).sum();
+        let largest = parts.iter().map(|part| part.bytes).max().unwrap_or(0);
+        (largest <= all / 4 && all <= MAX_BYTES).then_some((all, start))
+    };
+    let (_, start) = files.windows(FAN_IN).enumerate().filter_map(worth).min()?;
+    Some(start..start + FAN_IN)
 }
 
 /// One file of a merge: its rows, one row group at a time.
@@ -363,7 +361,7 @@ mod tests {
     const LATER: i64 = i64::MAX / 2;
 
     #[test]
-    fn neighbours_of_a_class_are_merged_smallest_first() {
+    fn neighbours_of_a_size_are_merged_smallest_first() {
         const M: u64 = 1 << 20;
         for (sizes, expected, why) in [
             (vec![], None, "nothing"),
@@ -373,9 +371,10 @@ mod tests {
             ([vec![60 * M; 9], vec![M; 8]].concat(), Some(9..17), "the small ones first"),
             (
                 [vec![M; 4], vec![40 * M], vec![M; 4]].concat(),
-                Some(0..8),
-                "small ones do not hide behind a larger",
+                None,
+                "a large one is not rewritten for small ones",
             ),
+            ([vec![M; 5], vec![4 * M; 3]].concat(), Some(0..8), "sizes need not be equal"),
             (vec![40 * M; 8], None, "they would be too large"),
             (vec![200 * M; 30], None, "these are done"),
         ] {

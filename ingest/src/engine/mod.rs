@@ -77,7 +77,7 @@ impl EngineConfig {
             keep_log_bytes: 1 << 30,
             parquet_every_ms: 30_000,
             parquet_rows: 500_000,
-            // Merges some 200,000 readings a second from end to end; what comes faster waits for a quieter hour.
+            // Merges 100,000 to 250,000 readings a second to the end; what comes faster waits for a quieter hour.
             compaction: Budget { core_percent: 25, bytes_per_s: 8 << 20 },
             hot_ms: 7_200_000,
             hot_windows: 2_000_000,
