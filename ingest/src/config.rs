@@ -284,6 +284,12 @@ impl Config {
         if let Some(rows) = pool.integer("parquet_rows", 1000..=50_000_000) {
             engine.parquet_rows = rows as usize;
         }
+        if let Some(percent) = pool.integer("compact_core_percent", 1..=100) {
+            engine.compaction.core_percent = percent as u64;
+        }
+        if let Some(bytes) = pool.size_bytes("compact_per_second", (64 << 10)..=(16 << 30)) {
+            engine.compaction.bytes_per_s = bytes;
+        }
         if let Some(ms) = pool.duration_ms("hot", 60_000..=30 * 86_400_000) {
             engine.hot_ms = ms as i64;
         }
@@ -383,6 +389,7 @@ mod tests {
             (of_file.parquet_every_ms, of_file.parquet_rows),
             (of_code.parquet_every_ms, of_code.parquet_rows)
         );
+        assert_eq!(of_file.compaction, of_code.compaction);
         assert_eq!((of_file.hot_ms, of_file.hot_windows), (of_code.hot_ms, of_code.hot_windows));
         assert_eq!(of_file.quarantine_bytes, of_code.quarantine_bytes);
         assert_eq!(of_file.mappings.len(), of_code.mappings.len());

@@ -4,7 +4,7 @@
 //! so other load on the machine hardly shows.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
@@ -36,12 +36,15 @@ struct Args {
     /// Readings of a stretch, which becomes one set of Parquet files.
     #[arg(long, default_value_t = 500_000)]
     stretch: usize,
-    /// Stretches to measure, after one to warm up.
-    #[arg(long, default_value_t = 5)]
+    /// Stretches to measure, after one to warm up; eight files are merged into one.
+    #[arg(long, default_value_t = 7)]
     stretches: u64,
     /// Folder for the files; removed at the end.
     #[arg(long, default_value = "stages.tmp")]
     data: PathBuf,
+    /// Leaves the files there, for another engine to check.
+    #[arg(long)]
+    keep: bool,
 }
 
 /// Processor time of this thread so far, in ns (Linux, `schedstat`: time on the processor).
@@ -69,7 +72,8 @@ impl Costs {
     }
 }
 
-fn bytes_below(folder: &PathBuf) -> std::io::Result<u64> {
+/// Bytes of all files below a folder.
+fn bytes_below(folder: &Path) -> std::io::Result<u64> {
     let mut bytes = 0;
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
@@ -128,6 +132,19 @@ fn main() -> anyhow::Result<()> {
         drop(span);
         costs.time("apply: windows become hot", || state.written(stretch.to, files, received_ms))?;
     }
+    let written = bytes_below(&args.data)? - before;
+    let mut merges = 0;
+    let mut pace = |_| true;
+    // All files have rested by then.
+    let later = i64::MAX;
+    while let Some(merged) = costs.time("compactor: merge, per reading written once", || {
+        folder.compact(state.position, later, &mut pace, |_| Ok(()))
+    })?? {
+        merges += 1;
+        let bytes = merged.metadata()?.len();
+        println!("{}: {bytes} bytes", merged.strip_prefix(&args.data)?.display());
+    }
+    folder.finish_merges()?;
     let mut table = Table::new(&["stage", "ns per reading"]);
     let mut total = 0.0;
     for (stage, ns) in &costs.0 {
@@ -141,8 +158,17 @@ fn main() -> anyhow::Result<()> {
         "\n{readings} readings of {} sensors; wire {:.2}, Parquet {:.2} bytes a reading",
         args.gateways * args.sensors,
         frame_bytes as f64 / readings as f64,
-        (bytes_below(&args.data)? - before) as f64 / readings as f64
+        written as f64 / readings as f64
     );
-    fs::remove_dir_all(&args.data)?;
+    let all = readings + readings / args.stretches;
+    let bytes = |part: &str| Ok::<_, std::io::Error>(bytes_below(&args.data.join(part))? as f64 / all as f64);
+    println!(
+        "after {merges} merges: readings {:.2}, windows {:.2} bytes a reading",
+        bytes("readings")?,
+        bytes("windows")?
+    );
+    if !args.keep {
+        fs::remove_dir_all(&args.data)?;
+    }
     Ok(())
 }

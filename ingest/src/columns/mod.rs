@@ -7,19 +7,20 @@
 //!
 //! `from` and `to` are positions of the log: a file holds exactly what that stretch of the log gave. The checkpoint
 //! names the position up to which files count; those beyond it were written by a run that ended before its commit
-//! point, and are removed at the next start. Nothing is ever rewritten: late data is another partial of its window,
-//! and readers fold partials (sums add, minima are minima of minima).
+//! point, and are removed at the next start. Late data is another partial of its window, and readers fold partials
+//! (sums add, minima are minima of minima). [`compact`] merges neighbouring files, and with them partials.
 //!
 //! A day is the UTC day of the reading's own time, not of its receipt.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::log::make_folder;
 
 mod chunk;
+mod compact;
 mod read;
 mod schema;
 mod write;
@@ -27,6 +28,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub use compact::{MergeStep, REST_MS};
 pub use read::{ReadingFilter, WindowFilter, read_readings, read_windows};
 pub use write::{Names, write_readings, write_windows};
 
@@ -81,12 +83,18 @@ impl Stretch {
         let (from, to) = name.strip_suffix(".parquet")?.split_once('-')?;
         Some(Self { from: from.parse().ok()?, to: to.parse().ok()? })
     }
+
+    fn of(file: &Path) -> Option<Self> {
+        Self::parse(file.file_name()?.to_str()?)
+    }
 }
 
 /// The folder of all files.
 #[derive(Debug, Clone)]
 pub struct PoolFolder {
     path: PathBuf,
+    /// Held for writing while a merged file takes the place of its parts, so that no listing sees both or neither.
+    listing: Arc<RwLock<()>>,
 }
 
 /// Days that a query may look at: bounds what one question can cost.
@@ -101,7 +109,7 @@ impl PoolFolder {
         for folder in [path.to_owned(), path.join("readings"), path.join("windows")] {
             make_folder(&folder).map_err(FileError::io(&folder))?;
         }
-        Ok(Self { path: path.to_owned() })
+        Ok(Self { path: path.to_owned(), listing: Arc::default() })
     }
 
     fn readings_folder(&self, day: &str, district: &str) -> PathBuf {
@@ -138,6 +146,7 @@ impl PoolFolder {
     /// # Errors
     /// As the system says.
     pub fn window_files(&self, from_ms: i64, to_ms: i64, checkpoint: u64) -> Result<Vec<PathBuf>, FileError> {
+        let _whole = self.listing.read().unwrap_or_else(PoisonError::into_inner);
         let mut files = Vec::new();
         for day in days(&self.path.join("windows"), from_ms, to_ms)? {
             files.extend(files_below(&day)?);
@@ -156,6 +165,7 @@ impl PoolFolder {
         to_ms: i64,
         checkpoint: u64,
     ) -> Result<Vec<PathBuf>, FileError> {
+        let _whole = self.listing.read().unwrap_or_else(PoisonError::into_inner);
         let mut files = Vec::new();
         for day in days(&self.path.join("readings"), from_ms, to_ms)? {
             files.extend(files_below(&match district {
@@ -192,14 +202,10 @@ fn days(folder: &Path, from_ms: i64, to_ms: i64) -> Result<Vec<PathBuf>, FileErr
 }
 
 fn covered(files: Vec<PathBuf>, checkpoint: u64) -> Vec<PathBuf> {
-    let mut by_stretch: BTreeMap<(Stretch, PathBuf), ()> = BTreeMap::new();
-    for file in files {
-        let stretch = file.file_name().and_then(|name| name.to_str()).and_then(Stretch::parse);
-        if let Some(stretch) = stretch.filter(|stretch| stretch.to <= checkpoint) {
-            by_stretch.insert((stretch, file), ());
-        }
-    }
-    by_stretch.into_keys().map(|(_, file)| file).collect()
+    let (mut files, _) = compact::told_apart(files);
+    files.retain(|(stretch, _)| stretch.to <= checkpoint);
+    files.sort();
+    files.into_iter().map(|(_, file)| file).collect()
 }
 
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, FileError> {

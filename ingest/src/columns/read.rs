@@ -5,16 +5,19 @@ use std::fs::File;
 use std::path::Path;
 
 use parquet::basic::Type;
-use parquet::column::reader::get_typed_column_reader;
+use parquet::column::reader::{ColumnReaderImpl, get_typed_column_reader};
 use parquet::data_type::{ByteArrayType, DataType, DoubleType, FixedLenByteArrayType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use parquet::file::statistics::Statistics;
+use parquet::schema::types::ColumnDescPtr;
 use wire::Quality;
 
+use super::write::Names;
 use super::{FileError, schema};
 use crate::cell::{Bbox, Cell};
+use crate::pool::Row;
 use crate::pool::aggregate::{Aggregate, End};
 use crate::pool::sketch::Sketch;
 use crate::pool::windows::WindowKey;
@@ -63,7 +66,7 @@ pub fn read_readings(
     filter: &ReadingFilter,
     mut visit: impl FnMut(i64, Option<f64>, Quality),
 ) -> Result<(), FileError> {
-    let file = File::open(path).map_err(FileError::io(path))?;
+    let file = super::compact::open(path)?;
     let read = || -> Result<(), ParquetError> {
         let reader = SerializedFileReader::new(file)?;
         for index in 0..reader.num_row_groups() {
@@ -115,7 +118,7 @@ pub fn read_windows(
     filter: &WindowFilter,
     mut visit: impl FnMut(WindowKey, Aggregate),
 ) -> Result<(), FileError> {
-    let file = File::open(path).map_err(FileError::io(path))?;
+    let file = super::compact::open(path)?;
     let read = || -> Result<(), ParquetError> {
         let reader = SerializedFileReader::new(file)?;
         for index in 0..reader.num_row_groups() {
@@ -133,6 +136,90 @@ pub fn read_windows(
         Ok(())
     };
     read().map_err(FileError::format(path))
+}
+
+/// All rows of a row group of readings; adds the names of their sensors. The area is not in the file: 0.
+pub(super) fn rows(
+    reader: &SerializedFileReader<File>,
+    group: usize,
+    known: &mut Names,
+) -> Result<Vec<Row>, ParquetError> {
+    let group = reader.get_row_group(group)?;
+    let rows = rows_of(group.metadata())?;
+    let sensors = plain::<Int32Type>(&*group, schema::reading::SENSOR_NO, rows)?;
+    name_sensors(&*group, &sensors, known)?;
+    let quantities = plain::<Int32Type>(&*group, 3, rows)?;
+    let times = plain::<Int64Type>(&*group, schema::reading::AT_MS, rows)?;
+    let (values, there, _) = levelled::<DoubleType>(&*group, schema::reading::VALUE, rows)?;
+    let qualities = plain::<Int32Type>(&*group, schema::reading::QUALITY, rows)?;
+    let clocks = plain::<Int32Type>(&*group, 7, rows)?;
+    let lats = plain::<Int32Type>(&*group, 8, rows)?;
+    let lons = plain::<Int32Type>(&*group, 9, rows)?;
+    let stores = plain::<Int64Type>(&*group, 10, rows)?;
+    let lanes = plain::<Int32Type>(&*group, 11, rows)?;
+    let sequences = plain::<Int64Type>(&*group, 12, rows)?;
+    let received = plain::<Int64Type>(&*group, 13, rows)?;
+    let mut values = values.into_iter();
+    let mut found = Vec::with_capacity(rows);
+    for row in 0..rows {
+        found.push(Row {
+            sensor: sensors[row] as u32,
+            area: 0,
+            quantity: quantities[row] as u16,
+            quality: qualities[row] as u8,
+            clock: clocks[row] as u8,
+            lane: lanes[row] as u8,
+            at_ms: times[row],
+            received_ms: received[row],
+            value: if there[row] > 0 { values.next() } else { None },
+            lat_e7: lats[row],
+            lon_e7: lons[row],
+            store: stores[row] as u64,
+            sequence: sequences[row] as u64,
+        });
+    }
+    Ok(found)
+}
+
+/// Adds the names of sensors that are not known yet: of each row group some, so nearly all texts are passed over.
+fn name_sensors(group: &dyn RowGroupReader, sensors: &[i32], known: &mut Names) -> Result<(), ParquetError> {
+    let (mut gateways, mut names) =
+        (typed::<ByteArrayType>(group, 0)?.0, typed::<ByteArrayType>(group, 1)?.0);
+    let (mut read, mut row) = (0, 0);
+    for run in sensors.chunk_by(|a, b| a == b) {
+        let sensor = run[0] as u32;
+        if !known.holds(sensor) {
+            let mut text = Vec::with_capacity(2);
+            for column in [&mut gateways, &mut names] {
+                column.skip_records(row - read)?;
+                column.read_records(1, None, None, &mut text)?;
+            }
+            let [gateway, name] = &text[..] else {
+                return Err(ParquetError::General("names of sensors end early".into()));
+            };
+            known.add(sensor, gateway.as_utf8()?, name.as_utf8()?);
+            read = row + 1;
+        }
+        row += run.len();
+    }
+    Ok(())
+}
+
+/// All partials of a row group of windows, if it is of this precision.
+pub(super) fn windows(
+    reader: &SerializedFileReader<File>,
+    group: usize,
+    precision: u8,
+) -> Result<Vec<(WindowKey, Aggregate)>, ParquetError> {
+    let meta = reader.metadata().row_group(group);
+    let mut found = Vec::new();
+    if may_hold(meta, schema::window::PRECISION, precision.into(), precision.into()) {
+        let all = WindowFilter { quantity: None, precision, from_ms: i64::MIN, to_ms: i64::MAX, bbox: None };
+        window_group(&*reader.get_row_group(group)?, rows_of(meta)?, &all, &mut |key, part| {
+            found.push((key, part));
+        })?;
+    }
+    Ok(found)
 }
 
 fn window_group(
@@ -221,12 +308,11 @@ fn may_hold(meta: &RowGroupMetaData, column: usize, from: i64, to: i64) -> bool 
 
 pub(super) type Levelled<T> = (Vec<T>, Vec<i16>, Vec<i16>);
 
-/// All values of a column with definition and repetition levels.
-pub(super) fn levelled<T: DataType>(
+/// A column that must be of this type.
+fn typed<T: DataType>(
     group: &dyn RowGroupReader,
     column: usize,
-    rows: usize,
-) -> Result<Levelled<T::T>, ParquetError> {
+) -> Result<(ColumnReaderImpl<T>, ColumnDescPtr), ParquetError> {
     if column >= group.num_columns() {
         return Err(ParquetError::General(format!("column {column} is missing: not one of our files")));
     }
@@ -235,7 +321,16 @@ pub(super) fn levelled<T: DataType>(
         let (found, wanted): (Type, Type) = (descriptor.physical_type(), T::get_physical_type());
         return Err(ParquetError::General(format!("column {column} holds {found}, {wanted} expected")));
     }
-    let mut reader = get_typed_column_reader::<T>(group.get_column_reader(column)?);
+    Ok((get_typed_column_reader::<T>(group.get_column_reader(column)?), descriptor))
+}
+
+/// All values of a column with definition and repetition levels.
+pub(super) fn levelled<T: DataType>(
+    group: &dyn RowGroupReader,
+    column: usize,
+    rows: usize,
+) -> Result<Levelled<T::T>, ParquetError> {
+    let (mut reader, descriptor) = typed::<T>(group, column)?;
     let (mut values, mut definition, mut repetition) = (Vec::with_capacity(rows), Vec::new(), Vec::new());
     let mut have = 0;
     while have < rows {

@@ -4,7 +4,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::BufWriter;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use foldhash::fast::RandomState;
 use parquet::errors::ParquetError;
@@ -21,7 +21,9 @@ use crate::pool::sensors::Sensors;
 use crate::pool::windows::{BASE_MS, WindowKey, Windows, roll_up};
 
 /// Most rows of a row group: what a reader must unpack to see one row of it.
-const GROUP_ROWS: usize = 64 * 1024;
+pub(super) const GROUP_ROWS: usize = 64 * 1024;
+/// The same of windows, which take some ten times the memory: a merge holds one group of each of its files.
+pub(super) const GROUP_WINDOWS: usize = 16 * 1024;
 /// Milliseconds of a day.
 const DAY_MS: i64 = 86_400_000;
 
@@ -29,7 +31,7 @@ const DAY_MS: i64 = 86_400_000;
 #[derive(Debug, Clone, Default)]
 pub struct Names {
     /// Gateway and sensor by the sensor's number.
-    sensors: HashMap<u32, (Box<str>, Box<str>), RandomState>,
+    sensors: HashMap<u32, (String, String), RandomState>,
     /// District by the area's number.
     districts: HashMap<u32, String>,
 }
@@ -41,11 +43,21 @@ impl Names {
         for run in rows.chunk_by(|a, b| (a.sensor, a.area) == (b.sensor, b.area)) {
             let &Row { sensor, area, .. } = &run[0];
             if let (Entry::Vacant(empty), Some(named)) = (names.sensors.entry(sensor), sensors.get(sensor)) {
-                empty.insert((named.gateway.as_str().into(), named.name.into()));
+                empty.insert((named.gateway.as_str().to_owned(), named.name.to_owned()));
             }
             names.districts.entry(area).or_insert_with(|| sensors.district(area).to_owned());
         }
         names
+    }
+
+    /// Whether those of a sensor are there.
+    pub(super) fn holds(&self, sensor: u32) -> bool {
+        self.sensors.contains_key(&sensor)
+    }
+
+    /// Adds those of a sensor.
+    pub(super) fn add(&mut self, sensor: u32, gateway: &str, name: &str) {
+        self.sensors.insert(sensor, (gateway.to_owned(), name.to_owned()));
     }
 
     fn district(&self, area: u32) -> &str {
@@ -54,9 +66,9 @@ impl Names {
 }
 
 /// Readings that differ in time, value and quality only: what one frame says of one sensor, at one day.
-type Run<'a> = &'a [Row];
+pub(super) type Run<'a> = &'a [Row];
 
-fn are_alike(a: &Row, b: &Row) -> bool {
+pub(super) fn are_alike(a: &Row, b: &Row) -> bool {
     let shared = |row: &Row| {
         let Row { sensor, area, quantity, clock, lane, received_ms, lat_e7, lon_e7, store, sequence, .. } =
             *row;
@@ -66,7 +78,7 @@ fn are_alike(a: &Row, b: &Row) -> bool {
 }
 
 /// The order of a file.
-fn order(row: &Row) -> (u32, i64, u64, u64) {
+pub(super) fn order(row: &Row) -> (u32, i64, u64, u64) {
     (row.sensor, row.at_ms, row.store, row.sequence)
 }
 
@@ -137,7 +149,11 @@ pub fn write_readings(
     Ok(parts.len() as u64)
 }
 
-fn reading_group(group: &mut Group<'_>, runs: &[Run<'_>], names: &Names) -> Result<(), ParquetError> {
+pub(super) fn reading_group(
+    group: &mut Group<'_>,
+    runs: &[Run<'_>],
+    names: &Names,
+) -> Result<(), ParquetError> {
     let heads = || runs.iter().map(|run| (&run[0], run.len()));
     let rows = || runs.iter().copied().flatten();
     let none = Levels::default();
@@ -189,7 +205,7 @@ pub fn write_windows(folder: &PoolFolder, stretch: Stretch, windows: &Windows) -
         write_file(&place, stretch, schema::windows, |writer| {
             let mut zstd = compressor()?;
             // A row group holds one precision, so that a reader of one skips the others.
-            for windows in precisions.iter().flat_map(|windows| windows.chunks(GROUP_ROWS)) {
+            for windows in precisions.iter().flat_map(|windows| windows.chunks(GROUP_WINDOWS)) {
                 let mut group = Group::begin(writer, &mut zstd)?;
                 window_group(&mut group, windows)?;
                 group.end()?;
@@ -200,9 +216,9 @@ pub fn write_windows(folder: &PoolFolder, stretch: Stretch, windows: &Windows) -
     Ok(parts.len() as u64)
 }
 
-type Window<'a> = (&'a WindowKey, &'a Aggregate);
+pub(super) type Window<'a> = (&'a WindowKey, &'a Aggregate);
 
-fn window_group(group: &mut Group<'_>, rows: &[Window<'_>]) -> Result<(), ParquetError> {
+pub(super) fn window_group(group: &mut Group<'_>, rows: &[Window<'_>]) -> Result<(), ParquetError> {
     let keys = || rows.iter().map(|row| row.0);
     let all = || rows.iter().map(|row| row.1);
     let none = Levels::default();
@@ -270,7 +286,19 @@ fn write_file(
     }
     make_folder(folder).map_err(FileError::io(folder))?;
     let path = folder.join(stretch.file_name());
-    let aside = path.with_extension("new");
+    let aside = write_aside(folder, stretch, schema, content)?;
+    fs::rename(&aside, &path).map_err(FileError::io(&path))?;
+    sync_folder(folder).map_err(FileError::io(folder))
+}
+
+/// Writes a file aside and syncs it. Returns where it is.
+pub(super) fn write_aside(
+    folder: &Path,
+    stretch: Stretch,
+    schema: impl FnOnce() -> Result<TypePtr, ParquetError>,
+    content: impl FnOnce(&mut Writer) -> Result<(), ParquetError>,
+) -> Result<PathBuf, FileError> {
+    let aside = folder.join(stretch.file_name()).with_extension("new");
     let file = File::create(&aside).map_err(FileError::io(&aside))?;
     let write = || -> Result<BufWriter<File>, ParquetError> {
         let mut writer = SerializedFileWriter::new(BufWriter::new(file), schema()?, schema::properties())?;
@@ -280,6 +308,5 @@ fn write_file(
     let buffer = write().map_err(FileError::format(&aside))?;
     let file = buffer.into_inner().map_err(|error| FileError::io(&aside)(error.into_error()))?;
     file.sync_all().map_err(FileError::io(&aside))?;
-    fs::rename(&aside, &path).map_err(FileError::io(&path))?;
-    sync_folder(folder).map_err(FileError::io(folder))
+    Ok(aside)
 }

@@ -1,7 +1,7 @@
 //! The engine as everybody else sees it.
 
 use std::fs::File;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use wire::{GatewayId, Lane};
 
 use super::apply_loop::{self, ApplyLoop, Question};
+use super::compactor::Compactor;
 use super::recover::{Recovered, lock, recover};
 use super::{EngineConfig, SenmlTaken, StartError, Stopped, Taken};
 use crate::admit::{self, Reason, Refusal};
@@ -62,6 +63,9 @@ pub struct EngineThreads {
     log: LogThread,
     apply: JoinHandle<()>,
     keeper: JoinHandle<()>,
+    compactor: JoinHandle<()>,
+    /// Dropped when the compactor is to end.
+    compacting: SyncSender<()>,
     registry: Registry,
     registry_thread: JoinHandle<()>,
     /// Released last.
@@ -112,6 +116,10 @@ impl Engine {
         let (applied, committed) = mpsc::channel(apply_loop::QUEUE);
         let (cuts, to_keep) = sync_channel(1);
         let (done, kept) = mpsc::channel(1);
+        let (compacting, stop) = sync_channel(1);
+        let compactor =
+            Compactor { folder: folder.clone(), kept: Arc::clone(&keeper.kept), budget: config.compaction };
+        let compactor = compactor.start(stop).map_err(thread("start"))?;
         let keeper = keeper.start(to_keep, done, Arc::clone(&counters)).map_err(thread("start"))?;
         let door = state.door.clone();
         let apply = ApplyLoop {
@@ -153,7 +161,17 @@ impl Engine {
             readers: Semaphore::new(READERS),
             held: Mutex::default(),
         };
-        let threads = EngineThreads { commands, log, apply, keeper, registry, registry_thread, _lock: lock };
+        let threads = EngineThreads {
+            commands,
+            log,
+            apply,
+            keeper,
+            compactor,
+            compacting,
+            registry,
+            registry_thread,
+            _lock: lock,
+        };
         Ok((Self { shared: Arc::new(shared) }, threads))
     }
 
@@ -357,7 +375,9 @@ impl EngineThreads {
             std::thread::sleep(STOP_PAUSE);
         }
         self.log.join();
-        for (name, handle) in [("apply", self.apply), ("keeper", self.keeper)] {
+        drop(self.compacting);
+        let handles = [("apply", self.apply), ("keeper", self.keeper), ("compactor", self.compactor)];
+        for (name, handle) in handles {
             if handle.join().is_err() {
                 tracing::error!(name, "a thread of the engine panicked");
             }

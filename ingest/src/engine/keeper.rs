@@ -6,6 +6,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -132,6 +133,8 @@ pub(super) struct Keeper {
     pub(super) folder: PoolFolder,
     pub(super) registry: Registry,
     pub(super) tables: Tables,
+    /// Log position of the durable checkpoint.
+    pub(super) kept: Arc<AtomicU64>,
 }
 
 impl Keeper {
@@ -161,6 +164,7 @@ impl Keeper {
         };
         checkpoint.write(&self.data).map_err(KeepError::Checkpoint)?;
         self.tables.commit(checkpoint.map);
+        self.kept.store(cut.position, Ordering::Release);
         after(Step::Checkpoint)?;
         Ok(files)
     }

@@ -7,6 +7,8 @@
 //!      └────── durable ─────────┘                       └──────── views
 //! ```
 //!
+//! Beside them the compactor merges small Parquet files, within a budget.
+//!
 //! An answer leaves only after the group commit. Everything behind the log is a function of the log: after a
 //! crash the newest checkpoint is loaded and the log replayed from its position. All three queues are bounded;
 //! when one is full the one before it waits, and in the end the sender does.
@@ -21,6 +23,7 @@ use crate::senml::Mappings;
 
 mod apply_loop;
 mod checkpoint;
+mod compactor;
 mod handle;
 mod keeper;
 mod progress;
@@ -30,6 +33,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+pub use compactor::Budget;
 pub use handle::{Engine, EngineThreads, MAX_GATEWAYS, unknown_topic};
 
 /// How the engine is to work. Durations in milliseconds, sizes in bytes.
@@ -47,6 +51,8 @@ pub struct EngineConfig {
     pub parquet_every_ms: i64,
     /// How many readings may wait for it; more bring it forward.
     pub parquet_rows: usize,
+    /// What merging small Parquet files may use.
+    pub compaction: Budget,
     /// How far back windows stay in memory.
     pub hot_ms: i64,
     /// How many windows (precision 7, one minute) stay in memory at most; the oldest go first.
@@ -73,6 +79,8 @@ impl EngineConfig {
             keep_log_bytes: 1 << 30,
             parquet_every_ms: 30_000,
             parquet_rows: 500_000,
+            // Merges 100,000 to 250,000 readings a second to the end; what comes faster waits for a quieter hour.
+            compaction: Budget { core_percent: 25, bytes_per_s: 8 << 20 },
             hot_ms: 7_200_000,
             hot_windows: 2_000_000,
             quarantine_bytes: 64 << 20,

@@ -91,9 +91,14 @@ pub(super) fn recover<S: Storage>(
             "removed files of a run that ended before its checkpoint; the log gives them again"
         );
     }
+    let merged = folder.finish_merges().map_err(pool)?;
+    if merged > 0 {
+        tracing::info!(files = merged, "removed files whose content a merged file holds");
+    }
     warm(&mut state, &folder, now_ms).map_err(pool)?;
 
-    let mut keeper = Keeper { data: data.clone(), folder, registry, tables };
+    let kept = Arc::new(state.checkpoint.into());
+    let mut keeper = Keeper { data: data.clone(), folder, registry, tables, kept };
     let log_path = data.join("log");
     let mut storage = disk(Folder::open(&log_path).map_err(io("open the log folder", &log_path))?);
     let log_config = LogConfig {

@@ -1,0 +1,93 @@
+//! The compactor: merges the pool's small files in the background, no faster than its budget.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::clock::now_ms;
+use crate::columns::PoolFolder;
+
+/// Pause when there is nothing to merge, and after a failure.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// What merging may use, so that it never stands in the way of taking in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// Share of one processor core, in percent, 1 to 100.
+    pub core_percent: u64,
+    /// Bytes written to disk in a second; about as many are read.
+    pub bytes_per_s: u64,
+}
+
+impl Budget {
+    /// How long to rest, in milliseconds, after `worked_ms` in which `bytes` were written.
+    fn rest_ms(self, worked_ms: u64, bytes: u64) -> u64 {
+        let percent = self.core_percent.clamp(1, 100);
+        let for_core = worked_ms.saturating_mul(100 - percent) / percent;
+        let for_disk = (bytes.saturating_mul(1000) / self.bytes_per_s.max(1)).saturating_sub(worked_ms);
+        for_core.max(for_disk)
+    }
+}
+
+pub(super) struct Compactor {
+    pub(super) folder: PoolFolder,
+    /// Log position of the durable checkpoint: only files it covers are merged.
+    pub(super) kept: Arc<AtomicU64>,
+    pub(super) budget: Budget,
+}
+
+impl Compactor {
+    /// Starts the thread. It ends, in the middle of a merge too, when the other end of `stop` is dropped.
+    pub(super) fn start(self, stop: Receiver<()>) -> std::io::Result<JoinHandle<()>> {
+        std::thread::Builder::new().name("compactor".into()).spawn(move || while self.round(&stop) {})
+    }
+
+    /// Merges once, or waits; whether to go on.
+    #[allow(clippy::disallowed_methods)] // the loop that drives: how long a piece of work took
+    fn round(&self, stop: &Receiver<()>) -> bool {
+        let rest = |pause| stop.recv_timeout(pause) == Err(RecvTimeoutError::Timeout);
+        let mut since = Instant::now();
+        let mut pace = |bytes| {
+            let worked_ms = since.elapsed().as_millis() as u64;
+            let go_on = rest(Duration::from_millis(self.budget.rest_ms(worked_ms, bytes)));
+            since = Instant::now();
+            go_on
+        };
+        match self.folder.compact(self.kept.load(Ordering::Acquire), now_ms(), &mut pace, |_| Ok(())) {
+            Ok(Some(file)) => {
+                tracing::debug!(file = %file.display(), "merged small files of the pool");
+                rest(Duration::ZERO)
+            }
+            Ok(None) => rest(IDLE),
+            Err(error) => {
+                let go_on = rest(IDLE);
+                if go_on {
+                    tracing::warn!(%error, "small files of the pool could not be merged; they stay as they are");
+                }
+                go_on
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rests_keep_to_the_budget() {
+        let budget = Budget { core_percent: 25, bytes_per_s: 1_000_000 };
+        for (worked_ms, bytes, expected_ms, why) in [
+            (0, 0, 0, "nothing done"),
+            (100, 0, 300, "a quarter of a core"),
+            (100, 1_000_000, 900, "a megabyte takes its second"),
+            (1000, 500_000, 3000, "the dearer of the two"),
+        ] {
+            assert_eq!(budget.rest_ms(worked_ms, bytes), expected_ms, "{why}");
+        }
+        assert_eq!(Budget { core_percent: 100, ..budget }.rest_ms(50, 0), 0);
+        assert_eq!(Budget { core_percent: 0, bytes_per_s: 0 }.rest_ms(10, 1), 1000 - 10);
+    }
+}
