@@ -176,8 +176,8 @@ fn many_gateways() -> Vec<(u8, &'static str, Vec<u8>)> {
     messages
 }
 
-/// All sensors with their newest readings, as a start finds them.
-fn newest_after_a_start(data: &Path) -> Vec<String> {
+/// The state as a start finds it.
+fn after_a_start(data: &Path) -> State {
     let config = config(data);
     let counters = Arc::new(Counters::default());
     let url = format!("sqlite://{}?mode=rwc", data.join("registry.sqlite").display());
@@ -186,7 +186,21 @@ fn newest_after_a_start(data: &Path) -> Vec<String> {
         recover(&config, lock(data).unwrap(), registry.clone(), &counters, T0, |folder| folder).unwrap();
     registry.stop();
     thread.join().unwrap();
-    recovered.state.sensors.iter().map(|sensor| format!("{sensor:?}")).collect()
+    recovered.state
+}
+
+/// The state as the messages make it, with no checkpoint in between.
+fn straight(messages: &[(u8, &str, Vec<u8>)]) -> State {
+    let mut state = State::new(crate::pool::tests::rules());
+    for (_, _, bytes) in messages {
+        state.apply_frame(&wire::Frame::decode(bytes).unwrap(), T0 + 60_000);
+    }
+    state
+}
+
+/// All sensors with their newest readings.
+fn newest(state: &State) -> Vec<String> {
+    state.sensors.iter().map(|sensor| format!("{sensor:?}")).collect()
 }
 
 #[test]
@@ -196,14 +210,9 @@ fn newest_readings_written_behind_the_rest_are_never_lost() {
     assert!(live(reference.path(), &messages, 9, None));
     let checkpoint = Checkpoint::read(reference.path()).unwrap().unwrap();
     assert!(checkpoint.missing_from < checkpoint.position, "the last checkpoint left some pages for later");
-    // What the log says, with no checkpoint in between.
-    let mut state = State::new(crate::pool::tests::rules());
-    for (_, _, bytes) in &messages {
-        state.apply_frame(&wire::Frame::decode(bytes).unwrap(), T0 + 60_000);
-    }
-    let newest: Vec<String> = state.sensors.iter().map(|sensor| format!("{sensor:?}")).collect();
-    assert!(newest.len() > 30, "{newest:?}");
-    assert_eq!(newest_after_a_start(reference.path()), newest);
+    let expected = newest(&straight(&messages));
+    assert!(expected.len() > 30, "{expected:?}");
+    assert_eq!(newest(&after_a_start(reference.path())), expected);
     for keep in [1, 4, 7] {
         for step in [Step::Registry, Step::Tables, Step::Checkpoint] {
             let folder = tempfile::tempdir().unwrap();
@@ -211,9 +220,32 @@ fn newest_readings_written_behind_the_rest_are_never_lost() {
             // And again, soon after the start.
             assert!(!live(folder.path(), &messages, 5, Some((1, step))));
             assert!(live(folder.path(), &messages, 17, None));
-            assert_eq!(newest_after_a_start(folder.path()), newest, "{keep} {step:?}");
+            assert_eq!(newest(&after_a_start(folder.path())), expected, "{keep} {step:?}");
         }
     }
+}
+
+#[test]
+fn a_checkpoint_from_before_there_were_tables_is_read_and_replaced() {
+    let messages = many_gateways();
+    let (before, after) = messages.split_at(60);
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    assert!(live(data, before, 9, None));
+    // The same as version 1: the sensors are in the body, and the log before it may be gone.
+    let Checkpoint { position, files, rows, .. } = Checkpoint::read(data).unwrap().unwrap();
+    let body = after_a_start(data).snapshot();
+    let mut bytes = b"WFCKPT\x00\x01".to_vec();
+    bytes.extend([position, files, rows, body.len() as u64].into_iter().flat_map(u64::to_le_bytes));
+    bytes.extend(body);
+    bytes.extend(wire::frame::crc32c(&bytes).to_le_bytes());
+    std::fs::write(super::checkpoint::path(data), bytes).unwrap();
+    std::fs::remove_dir_all(data.join("tables")).unwrap();
+    assert_eq!(newest(&after_a_start(data)), newest(&straight(before)));
+    assert!(live(data, &after[..1], 1, None));
+    let checkpoint = Checkpoint::read(data).unwrap().unwrap();
+    assert_eq!(checkpoint.missing_from, checkpoint.position, "all pages are there from the first one on");
+    assert_eq!(newest(&after_a_start(data)), newest(&straight(&messages[..61])));
 }
 
 fn start(data: &Path) -> (Engine, EngineThreads) {
