@@ -282,24 +282,22 @@ impl PoolFolder {
     pub fn finish_merges(&self) -> Result<usize, FileError> {
         let mut removed = 0;
         for (folder, _) in self.leaves()? {
-            let (_, mut gone) = told_apart(entries(&folder)?);
-            gone.extend(entries(&folder)?.into_iter().filter(|file| is_retired(file)));
-            for file in &gone {
-                fs::remove_file(file).map_err(FileError::io(file))?;
+            let (_, parts) = told_apart(entries(&folder)?);
+            for part in &parts {
+                fs::remove_file(part).map_err(FileError::io(part))?;
             }
-            if !gone.is_empty() {
-                sync_folder(&folder).map_err(FileError::io(&folder))?;
-            }
-            removed += gone.len();
+            // Not synced: what a power cut brings back is found again.
+            removed += parts.len() + self.remove_retired(&folder, i64::MAX)?;
         }
         Ok(removed)
     }
 
-    /// Removes parts out of sight whose merged file has rested.
-    fn remove_retired(&self, folder: &Path, now_ms: i64) -> Result<(), FileError> {
+    /// Removes parts out of sight whose merged file has rested. Returns how many.
+    fn remove_retired(&self, folder: &Path, now_ms: i64) -> Result<usize, FileError> {
         let files = entries(folder)?;
         let retired: Vec<PathBuf> = files.iter().filter(|file| is_retired(file)).cloned().collect();
         let (counting, _) = told_apart(files);
+        let mut removed = 0;
         for file in retired {
             let Some(part) = Stretch::of(&file.with_extension("parquet")) else { continue };
             let holds_it = |(whole, _): &&(Stretch, PathBuf)| whole.from <= part.from && part.to <= whole.to;
@@ -307,9 +305,10 @@ impl PoolFolder {
                 && now_ms.saturating_sub(modified_ms(merged)?) >= REST_MS
             {
                 fs::remove_file(&file).map_err(FileError::io(&file))?;
+                removed += 1;
             }
         }
-        Ok(())
+        Ok(removed)
     }
 
     /// The folders that hold files: readings (true) by day and district, windows (false) by day. Newest day first:

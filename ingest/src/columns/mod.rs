@@ -8,7 +8,7 @@
 //! `from` and `to` are positions of the log: a file holds exactly what that stretch of the log gave. The checkpoint
 //! names the position up to which files count; those beyond it were written by a run that ended before its commit
 //! point, and are removed at the next start. Late data is another partial of its window, and readers fold partials
-//! (sums add, minima are minima of minima). [`compact`] merges neighbouring files, and with them partials.
+//! (sums add, minima are minima of minima). `compact` merges neighbouring files, and with them partials.
 //!
 //! A day is the UTC day of the reading's own time, not of its receipt.
 
