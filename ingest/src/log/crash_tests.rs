@@ -520,13 +520,22 @@ mod with_its_thread {
         let (urgent, pressing) = mpsc::channel(URGENT_QUEUE);
         let (commands, queue) = mpsc::channel(8);
         let (room, has_room) = watch::channel(false);
-        let thread = LogThread::start(log, pressing, queue, has_room, Arc::default(), |_| {}).unwrap();
+        // As in the product, what is committed goes on through a queue that may be full.
+        let (sink, mut committed) = mpsc::channel(1);
+        let thread = LogThread::start(log, pressing, queue, has_room, Arc::default(), move |group| {
+            sink.blocking_send(group).unwrap();
+        })
+        .unwrap();
         let mut waiting = ask(&commands, 1).await;
+        while commands.capacity() < commands.max_capacity() {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
         let (append, answer) = message(2);
         assert!(urgent.send(append).await.is_ok());
         assert_eq!(answer.await, Ok(Ok(())));
         assert!(waiting.try_recv().is_err(), "it has no answer yet");
         room.send(true).unwrap();
+        assert_eq!(committed.recv().await.map(|group| group.len()), Some(1));
         assert_eq!(waiting.await, Ok(Ok(())));
         assert!(commands.send(Command::Stop).await.is_ok());
         thread.join();

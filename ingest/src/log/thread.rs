@@ -6,12 +6,13 @@
 //! is a function of the log, now and at a replay. What is committed cannot be overtaken any more; therefore groups are
 //! small, and few may wait to be applied.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Sleep;
 
 use super::{Appended, Entry, Log, Storage};
 use crate::counters::{Counters, Part};
@@ -114,9 +115,20 @@ impl LogThread {
                 while let Some(present) = command.take() {
                     if !*room.borrow() && !waited && matches!(present, Command::Append(_)) {
                         commit(&mut log, &mut group, &counters, &mut sink);
-                        waited = !wait_for_room(&runtime, &mut room, &mut urgent, |append| {
-                            commit(&mut log, &mut vec![append], &counters, &mut sink);
-                        });
+                        let mut end = {
+                            let _timers = runtime.enter();
+                            Box::pin(tokio::time::sleep(MAX_WAIT))
+                        };
+                        waited = loop {
+                            match runtime.block_on(wait_for_room(&mut room, &mut urgent, end.as_mut())) {
+                                Waited::Urgent(append) => {
+                                    // Here, outside the runtime: the sink may wait too.
+                                    commit(&mut log, &mut vec![append], &counters, &mut sink);
+                                }
+                                Waited::Room => break false,
+                                Waited::Spent => break true,
+                            }
+                        };
                     }
                     waited &= !*room.borrow();
                     match present {
@@ -169,25 +181,27 @@ impl LogThread {
     }
 }
 
-/// Waits for room behind the log, and commits meanwhile what is urgent; whether there is room.
-fn wait_for_room<T>(
-    runtime: &Runtime,
+/// What ended a wait for room.
+enum Waited<T> {
+    /// There is room.
+    Room,
+    /// Something urgent came.
+    Urgent(Append<T>),
+    /// It has lasted long enough, or nothing behind the log lives.
+    Spent,
+}
+
+async fn wait_for_room<T>(
     room: &mut watch::Receiver<bool>,
     urgent: &mut mpsc::Receiver<Append<T>>,
-    mut commit: impl FnMut(Append<T>),
-) -> bool {
-    runtime.block_on(async {
-        let mut end = std::pin::pin!(tokio::time::sleep(MAX_WAIT));
-        loop {
-            tokio::select! {
-                biased;
-                Some(append) = urgent.recv() => commit(append),
-                // Whoever made room has ended: nothing will be applied any more.
-                has_room = room.wait_for(|room| *room) => return has_room.is_ok(),
-                () = &mut end => return false,
-            }
-        }
-    })
+    end: Pin<&mut Sleep>,
+) -> Waited<T> {
+    tokio::select! {
+        biased;
+        Some(append) = urgent.recv() => Waited::Urgent(append),
+        has_room = room.wait_for(|room| *room) => if has_room.is_ok() { Waited::Room } else { Waited::Spent },
+        () = end => Waited::Spent,
+    }
 }
 
 fn commit<S: Storage, T>(
