@@ -29,6 +29,12 @@ pub enum ServeError {
         /// What the system said.
         error: io::Error,
     },
+    /// A thread of the engine ended in mid-service.
+    #[error(
+        "接入服务的内部线程已终止；已确认的数据都在日志中，重新启动即可恢复 a thread of the engine has ended; what was acknowledged \
+         is in the log: start ingest again. The error above says why"
+    )]
+    Ended,
     /// A thread of ours ended while starting or stopping.
     #[error("a thread of ingest ended unexpectedly: {0}")]
     Thread(String),
@@ -154,15 +160,19 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 /// Serves until `shutdown` comes, then stops in order.
 ///
 /// # Errors
-/// As [`Server::start`] and [`Server::stop`].
+/// [`ServeError::Ended`] when it can serve no more, so that a supervisor starts it again; else as [`Server::start`] and [`Server::stop`].
 pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
     let data = config.engine.data.display().to_string();
     let server = Server::start(config).await?;
     let mqtt = server.mqtt_addr.map_or_else(|| "external".to_owned(), |addr| addr.to_string());
     tracing::info!(mqtt, http = %server.http_addr, data, "接入服务已启动 ingest is serving");
-    shutdown.await;
+    let engine = server.engine.clone();
+    let ended = tokio::select! {
+        () = shutdown => Ok(()),
+        () = engine.ended() => Err(ServeError::Ended),
+    };
     tracing::info!("正在停止 stopping");
     server.stop().await?;
     tracing::info!("已停止 stopped");
-    Ok(())
+    ended
 }

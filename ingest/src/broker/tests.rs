@@ -162,3 +162,27 @@ async fn the_window_of_one_connection_shares_a_sync_and_no_answer_leaves_before_
     .await
     .unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thread_that_ends_is_told_so_that_ingest_starts_again() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let catalogue = Arc::new(Catalogue::builtin());
+    let config = EngineConfig::new(folder.path().to_owned(), catalogue, Arc::new(Mappings::default()));
+    let gate = Arc::new(Gate::default());
+    let below = Arc::clone(&gate);
+    let (engine, threads) =
+        Engine::start_on(config, Arc::new(Feed::new(1)), |folder| Held(folder, below)).unwrap();
+    assert!(tokio::time::timeout(Duration::from_millis(50), engine.ended()).await.is_err(), "it lives");
+    // A panic with the lock in hand poisons it, and the log's next sync panics.
+    let poisoned = Arc::clone(&gate);
+    let _ = std::thread::spawn(move || {
+        let _state = poisoned.state.lock().unwrap();
+        panic!("on purpose");
+    })
+    .join();
+    let frame = readings("caotang-03", 1, now_ms(), &[20.0]).encode(Codec::Zstd).unwrap();
+    let taken = engine.take_frame(&gateway("caotang-03"), Lane::Reading, frame, now_ms()).await;
+    assert!(!matches!(taken, crate::engine::Taken::Durable), "{taken:?}");
+    assert!(tokio::time::timeout(PATIENCE, engine.ended()).await.is_ok());
+    tokio::task::spawn_blocking(move || threads.stop()).await.unwrap();
+}

@@ -49,6 +49,8 @@ pub(super) struct ApplyLoop {
     pub(super) counters: Arc<Counters>,
     pub(super) parquet_every_ms: i64,
     pub(super) parquet_rows: usize,
+    /// Whether the registry or the keeper has ended.
+    pub(super) is_alone: bool,
     pub(super) last_cut_ms: i64,
     /// From where on a start needs the log, once the cut in flight is kept.
     pub(super) needs_log_from: u64,
@@ -59,7 +61,7 @@ impl ApplyLoop {
     pub(super) async fn run(mut self) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
+        while !self.is_alone {
             let waiting = self.state.current.rows.len();
             let room = self.state.in_flight.is_none() || waiting < self.parquet_rows * MAX_STRETCHES;
             self.room.send_if_modified(|before| std::mem::replace(before, room) != room);
@@ -73,6 +75,12 @@ impl ApplyLoop {
                     None => break,
                 },
             }
+        }
+        if self.is_alone {
+            tracing::error!(
+                "a thread behind this one has ended: ingest ends too. The log has everything for the next start"
+            );
+            return;
         }
         self.finish().await;
     }
@@ -89,9 +97,7 @@ impl ApplyLoop {
             });
         }
         let effects = self.state.take_effects();
-        if self.registry.write(writes_of(&effects)).is_err() {
-            tracing::error!("the registry has ended: records are kept by the log until the next start");
-        }
+        self.is_alone |= self.registry.write(writes_of(&effects)).is_err();
         for effect in &effects {
             if let Effect::Alarm(alarm) = effect {
                 self.publish("alarm", &views::alarm(&self.state, alarm));
@@ -132,14 +138,15 @@ impl ApplyLoop {
         self.needs_log_from = cut.needs_log_from();
         if let Err(TrySendError::Disconnected(_) | TrySendError::Full(_)) = self.cuts.try_send(cut) {
             // One is in flight at most, and the queue holds one: only an ended keeper refuses.
-            tracing::error!("the keeper has ended: readings are kept by the log until the next start");
+            self.is_alone = true;
         }
     }
 
     /// Hands new descriptions to the database; false when it has ended.
     fn describe(&mut self) -> bool {
         let descriptions = descriptions(&mut self.state);
-        self.registry.write(descriptions).is_ok()
+        self.is_alone |= self.registry.write(descriptions).is_err();
+        !self.is_alone
     }
 
     fn kept(&mut self, position: u64, files: u64) {

@@ -135,6 +135,7 @@ impl Engine {
             counters: Arc::clone(&counters),
             parquet_every_ms: config.parquet_every_ms,
             parquet_rows: config.parquet_rows,
+            is_alone: false,
             last_cut_ms: started_ms,
             needs_log_from: 0,
         };
@@ -173,6 +174,15 @@ impl Engine {
             _lock: lock,
         };
         Ok((Self { shared: Arc::new(shared) }, threads))
+    }
+
+    /// Returns when a thread of the engine has ended: told to, or because something is wrong in it. Then nothing is
+    /// taken in any more; what was acknowledged is in the log, and a fresh start has it.
+    pub async fn ended(&self) {
+        tokio::select! {
+            () = self.shared.commands.closed() => {}
+            () = self.shared.questions.closed() => {}
+        }
     }
 
     /// Takes a frame that came under `topic_gateway`'s topic of `topic_lane`; returns when its fate is durable.
