@@ -7,6 +7,8 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncReadExt};
+
 /// Protocol level in CONNECT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
@@ -86,6 +88,31 @@ pub fn subscribe(version: Version, id: u16, filter: &str) -> Vec<u8> {
 
 /// DISCONNECT (5.0 §3.14).
 pub const DISCONNECT: [u8; 2] = [0xe0, 0];
+
+/// Reason code of a broker that cannot take a message now (5.0 §3.4.2.1, implementation specific error).
+pub const LATER: u8 = 0x83;
+
+/// Reads one packet: its first byte and its body.
+///
+/// # Errors
+/// Of the stream, or when the packet is larger than any answer of ingest's.
+pub async fn next_packet(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<(u8, Vec<u8>)> {
+    let first = stream.read_u8().await?;
+    let mut length = 0_usize;
+    for shift in [0, 7, 14, 21] {
+        let byte = stream.read_u8().await?;
+        length |= usize::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            break;
+        }
+    }
+    if length > MAX_ANSWER {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await?;
+    Ok((first, body))
+}
 
 /// What a broker said about one publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

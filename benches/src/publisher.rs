@@ -6,15 +6,13 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
-use crate::mqtt::Client;
+use crate::mqtt::{Client, LATER};
 
 /// Most messages in flight: what the product's gateway allows itself is of this order.
 const MAX_WINDOW: usize = 32;
 /// Wait between two attempts to connect.
 const PAUSE: Duration = Duration::from_millis(200);
-/// Reason code of a broker that cannot take a message now (5.0 §3.4.2.1, implementation specific error), and the wait
-/// before it is sent again.
-const LATER: u8 = 0x83;
+/// Wait before a message is sent again that the broker could not take.
 const LATER_PAUSE: Duration = Duration::from_millis(20);
 
 /// A message that waits for its acknowledgement.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use fastrand::Rng;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -163,7 +163,7 @@ async fn deliver<'a>(
     let mut connection = Connection::new(stream, outcome);
     let stream = &mut connection.stream;
     stream.write_all(&mqtt::connect(Version::V5, name)).await?;
-    let (first, body) = read_packet(stream).await?;
+    let (first, body) = mqtt::next_packet(stream).await?;
     if first != 0x20 || body.get(1) != Some(&0) {
         outcome.failed.fetch_add(1, Relaxed);
         return Err(io::ErrorKind::ConnectionRefused.into());
@@ -191,7 +191,7 @@ async fn deliver<'a>(
         if flying.iter().flatten().count() == 0 {
             return Ok(connection);
         }
-        let (first, body) = match read_packet(stream).await {
+        let (first, body) = match mqtt::next_packet(stream).await {
             Ok(packet) => packet,
             Err(error) => return Err(keep(error, flying, left, outcome)),
         };
@@ -218,22 +218,4 @@ fn keep(
     outcome.repeats.fetch_add(flying.len() as u64, Relaxed);
     left.splice(0..0, flying);
     error
-}
-
-async fn read_packet(stream: &mut BufReader<TcpStream>) -> io::Result<(u8, Vec<u8>)> {
-    let first = stream.read_u8().await?;
-    let mut length = 0_usize;
-    for shift in [0, 7, 14, 21] {
-        let byte = stream.read_u8().await?;
-        length |= usize::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            break;
-        }
-    }
-    if length > mqtt::MAX_ANSWER {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body).await?;
-    Ok((first, body))
 }

@@ -19,7 +19,7 @@ use benches::listener::{self, now_us};
 use benches::mqtt::{self, Version};
 use benches::process;
 use clap::Parser;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -121,7 +121,7 @@ impl Publisher {
         stream.set_nodelay(true)?;
         let mut publisher = Self { stream: BufReader::with_capacity(256, stream), id: 0 };
         publisher.stream.write_all(&mqtt::connect(Version::V5, name)).await?;
-        let (first, body) = publisher.packet().await?;
+        let (first, body) = mqtt::next_packet(&mut publisher.stream).await?;
         ensure!(
             first == 0x20 && body.get(1) == Some(&0),
             "{name}: the broker refused the connection: {body:?}"
@@ -129,28 +129,12 @@ impl Publisher {
         Ok(publisher)
     }
 
-    async fn packet(&mut self) -> anyhow::Result<(u8, Vec<u8>)> {
-        let first = self.stream.read_u8().await?;
-        let mut length = 0_usize;
-        for shift in [0, 7, 14, 21] {
-            let byte = self.stream.read_u8().await?;
-            length |= usize::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                break;
-            }
-        }
-        ensure!(length <= 4_096, "the broker sent a packet of {length} bytes");
-        let mut body = vec![0; length];
-        self.stream.read_exact(&mut body).await?;
-        Ok((first, body))
-    }
-
     /// The reason code of the answer.
     async fn publish(&mut self, topic: &str, payload: &[u8]) -> anyhow::Result<u8> {
         self.id = self.id % 60_000 + 1;
         self.stream.write_all(&mqtt::publish(Version::V5, topic, self.id, payload)).await?;
         loop {
-            let (first, body) = self.packet().await?;
+            let (first, body) = mqtt::next_packet(&mut self.stream).await?;
             if first >> 4 == 4 && body.get(..2) == Some(&self.id.to_be_bytes()) {
                 return Ok(body.get(2).copied().unwrap_or(0));
             }
@@ -216,7 +200,7 @@ async fn deliver(
                 done.acknowledged_us.lock().unwrap_or_else(PoisonError::into_inner).push(took_us);
                 return Ok(());
             }
-            Ok(0x83) => {
+            Ok(mqtt::LATER) => {
                 done.later.fetch_add(1, Relaxed);
                 sleep(AGAIN).await;
             }

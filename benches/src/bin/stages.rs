@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use benches::city::{Gateway, Habits, SEED};
+use benches::process::processor_ns;
 use benches::table::Table;
 use clap::Parser;
 use configs::Catalogue;
@@ -45,14 +46,6 @@ struct Args {
     /// Leaves the files there, for another engine to check.
     #[arg(long)]
     keep: bool,
-}
-
-/// Processor time of this thread so far, in ns (Linux, `schedstat`: time on the processor).
-fn processor_ns() -> anyhow::Result<u64> {
-    let text =
-        fs::read_to_string("/proc/thread-self/schedstat").context("this needs Linux with schedstat")?;
-    let first = text.split_whitespace().next().context("schedstat is empty")?;
-    Ok(first.parse()?)
 }
 
 /// Stages in their order, with what they cost.

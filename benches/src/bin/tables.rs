@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use benches::city::SEED;
+use benches::process::processor_ns;
 use benches::table::Table;
 use clap::Parser;
 use configs::Catalogue;
@@ -51,14 +52,6 @@ struct Args {
     /// Measure checkpoints and a start too, with files in this new folder; removed at the end.
     #[arg(long)]
     folder: Option<PathBuf>,
-}
-
-/// Processor time of this thread so far, in ns (Linux, `schedstat`: time on the processor).
-fn processor_ns() -> anyhow::Result<u64> {
-    let text =
-        fs::read_to_string("/proc/thread-self/schedstat").context("this needs Linux with schedstat")?;
-    let first = text.split_whitespace().next().context("schedstat is empty")?;
-    Ok(first.parse()?)
 }
 
 /// Memory of this process that is there, in bytes.
