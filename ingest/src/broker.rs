@@ -111,6 +111,8 @@ struct Connection {
     reasons: std::cell::Cell<bool>,
     sink: RefCell<Option<Sink>>,
     replaced: Arc<Notify>,
+    /// Whose payload is being read.
+    reading: tokio::sync::Mutex<()>,
     /// How many connections this thread has: dropping this one, even by a panic, counts it out.
     open: Rc<watch::Sender<usize>>,
 }
@@ -263,6 +265,7 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stopping: watch::
             reasons: std::cell::Cell::new(true),
             sink: RefCell::default(),
             replaced: Arc::new(Notify::new()),
+            reading: tokio::sync::Mutex::default(),
             open: open.clone(),
         });
         open.send_modify(|open| *open += 1);
@@ -380,7 +383,7 @@ fn connect_v3(connect: v3::Connect<Rc<Connection>>) -> v3::ConnectAck<Rc<Connect
 
 async fn publish_v5(connection: &Rc<Connection>, publish: v5::Publish) -> Result<v5::PublishAck, Close> {
     bounded(publish.payload_size())?;
-    let verdict = match publish.read_all().await {
+    let verdict = match connection.in_turn(publish.read_all()).await {
         Ok(payload) => connection.take(publish.publish_topic(), payload.to_vec()).await,
         Err(_) => return Err(Close("the payload did not arrive whole")),
     };
@@ -404,7 +407,8 @@ async fn publish_v5(connection: &Rc<Connection>, publish: v5::Publish) -> Result
 
 async fn publish_v3(connection: &Rc<Connection>, publish: v3::Publish) -> Result<(), Close> {
     bounded(publish.payload_size())?;
-    let payload = publish.read_all().await.map_err(|_| Close("the payload did not arrive whole"))?;
+    let payload = connection.in_turn(publish.read_all()).await;
+    let payload = payload.map_err(|_| Close("the payload did not arrive whole"))?;
     let is_senml = publish.publish_topic().starts_with("senml/");
     match connection.take(publish.publish_topic(), payload.to_vec()).await {
         Verdict::Durable { .. } => Ok(()),
@@ -475,6 +479,14 @@ impl Connection {
 
     fn clients(&self) -> std::sync::MutexGuard<'_, HashMap<String, (u64, Arc<Notify>)>> {
         self.shared.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads a payload after those that began before it. The server starts on a publish when its head is there, and
+    /// tells it of a tail that comes later only after it has started on the next one, if that came along: an alarm
+    /// would be overtaken by its own end. Who has its payload takes it in before anybody else runs on this thread.
+    async fn in_turn<T>(&self, payload: impl Future<Output = T>) -> T {
+        let _turn = self.reading.lock().await;
+        payload.await
     }
 
     async fn take(&self, topic: &str, payload: Vec<u8>) -> Verdict {

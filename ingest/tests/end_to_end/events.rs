@@ -11,14 +11,14 @@ use wire::alarm::AlarmKind;
 use crate::vocabulary::*;
 
 /// A listener that reads a stream event by event.
-struct Stream {
+pub struct Stream {
     socket: TcpStream,
     text: String,
     ready: VecDeque<(String, String, Value)>,
 }
 
 impl Stream {
-    async fn open(city: &City, query: &str, last: Option<&str>) -> Self {
+    pub async fn open(city: &City, query: &str, last: Option<&str>) -> Self {
         let mut socket = TcpStream::connect(city.http()).await.unwrap();
         let last = last.map(|id| format!("last-event-id: {id}\r\n")).unwrap_or_default();
         let request = format!("GET /api/v1/events{query} HTTP/1.1\r\nhost: localhost\r\n{last}\r\n");
@@ -45,7 +45,7 @@ impl Stream {
     }
 
     /// Kind, id and data of the next event; `None` when the stream ended.
-    async fn next(&mut self) -> Option<(String, String, Value)> {
+    pub async fn next(&mut self) -> Option<(String, String, Value)> {
         loop {
             if let Some(event) = self.ready.pop_front() {
                 return Some(event);

@@ -8,7 +8,9 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use wire::Lane;
+use wire::alarm::AlarmKind;
 
+use crate::events::Stream;
 use crate::vocabulary::*;
 
 /// Panics on the broker's threads, which its runtime contains and nobody would hear of.
@@ -53,32 +55,12 @@ impl Raw {
     }
 
     async fn send(&mut self, first: u8, body: &[u8]) {
-        let mut bytes = vec![first];
-        let mut length = body.len();
-        loop {
-            let more = if length > 127 { 0x80 } else { 0 };
-            bytes.push((length % 128) as u8 | more);
-            length /= 128;
-            if length == 0 {
-                break;
-            }
-        }
-        bytes.extend_from_slice(body);
         // A server that refuses may have closed by now.
-        let _ = self.0.write_all(&bytes).await;
+        let _ = self.0.write_all(&packet(first, body)).await;
     }
 
     async fn publish(&mut self, level: u8, first: u8, topic: &str, payload: &[u8]) {
-        let mut body = Vec::new();
-        text(&mut body, topic);
-        if first & 0x06 != 0 {
-            body.extend([0, 9]);
-        }
-        if level == 5 {
-            body.push(0);
-        }
-        body.extend_from_slice(payload);
-        self.send(first, &body).await;
+        let _ = self.0.write_all(&publication(level, first, 9, topic, payload)).await;
     }
 
     /// The next packet; `None` when the server closed.
@@ -100,6 +82,34 @@ impl Raw {
         };
         tokio::time::timeout(PATIENCE, read).await.expect("neither a packet nor an end")
     }
+}
+
+fn packet(first: u8, body: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![first];
+    let mut length = body.len();
+    loop {
+        let more = if length > 127 { 0x80 } else { 0 };
+        bytes.push((length % 128) as u8 | more);
+        length /= 128;
+        if length == 0 {
+            break;
+        }
+    }
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+fn publication(level: u8, first: u8, id: u8, topic: &str, payload: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    text(&mut body, topic);
+    if first & 0x06 != 0 {
+        body.extend([0, id]);
+    }
+    if level == 5 {
+        body.push(0);
+    }
+    body.extend_from_slice(payload);
+    packet(first, &body)
 }
 
 fn text(body: &mut Vec<u8>, text: &str) {
@@ -308,4 +318,29 @@ async fn a_stop_says_goodbye() {
     let (kind, body) = raw.packet().await.unwrap();
     assert_eq!((kind, body[0]), (0xe0, 0x8b), "server shutting down");
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alarm_that_comes_in_pieces_is_not_overtaken_by_its_end() {
+    let city = City::start().await;
+    for level in [4, 5] {
+        let gateway = format!("caotang-{level:02}");
+        let (mut raw, _) = Raw::connect(&city, level, &gateway).await;
+        let mut stream = Stream::open(&city, "?topics=alarm", None).await;
+        let [raised, cleared] = [(AlarmKind::Raised, 1), (AlarmKind::Cleared, 2)].map(|(kind, id)| {
+            let frame = alarm(&gateway, u64::from(id), kind);
+            publication(level, 0x32, id, &up(&gateway, Lane::Alarm), &frame)
+        });
+        let (most, tail) = raised.split_at(raised.len() - 7);
+        raw.0.write_all(most).await.unwrap();
+        // The server has begun with it by then.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        raw.0.write_all(&[tail, &cleared].concat()).await.unwrap();
+        let mut states = Vec::new();
+        while states.last() != Some(&json!("cleared")) {
+            states.push(stream.next().await.unwrap().2["state"].clone());
+        }
+        assert_eq!(states, [json!("active"), json!("cleared")], "level {level}");
+    }
+    city.stop().await;
 }
