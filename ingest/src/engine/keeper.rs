@@ -17,6 +17,7 @@ use super::checkpoint::Checkpoint;
 use super::tables::Tables;
 use crate::columns::{FileError, Names, PoolFolder, Stretch, write_readings, write_windows};
 use crate::counters::{Counters, Part};
+use crate::pool::sensors::Words;
 use crate::pool::snapshot::Snapshot;
 use crate::pool::{Span, State};
 use crate::registry::{Ended, GatewayRow, Registry, SensorRow, Write};
@@ -24,9 +25,9 @@ use crate::registry::{Ended, GatewayRow, Registry, SensorRow, Write};
 /// Pause before a failed attempt is repeated.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Most descriptions that wait in memory for the next checkpoint before the database is told at once: a whole city may
-/// announce itself in a minute.
-pub(super) const MAX_UNSAVED: usize = 10_000;
+/// Most words of sensors that wait in memory for the next checkpoint before the database is told at once: a whole city
+/// may announce itself in a minute.
+pub(super) const MAX_DESCRIBED: usize = 10_000;
 
 /// Everything a checkpoint needs of the state, taken at one position.
 pub(super) struct Cut {
@@ -62,10 +63,13 @@ impl Cut {
     }
 }
 
-/// Descriptions of gateways and sensors that SQL does not have yet.
+fn degrees((lat, lon): (i32, i32)) -> (f64, f64) {
+    (f64::from(lat) / 1e7, f64::from(lon) / 1e7)
+}
+
+/// Descriptions of gateways and sensors that are to be in SQL before the next checkpoint.
 pub(super) fn descriptions(state: &mut State) -> Vec<Write> {
-    let degrees = |(lat, lon): (i32, i32)| (f64::from(lat) / 1e7, f64::from(lon) / 1e7);
-    let (gateways, sensors) = state.take_unsaved();
+    let (gateways, sensors) = state.take_described();
     let gateways = gateways.into_iter().filter_map(|id| {
         let gateway = state.gateways.get(&id)?;
         Some(Write::Gateway(GatewayRow {
@@ -78,19 +82,27 @@ pub(super) fn descriptions(state: &mut State) -> Vec<Write> {
             last_heard_ms: gateway.last_heard_ms,
         }))
     });
-    let sensors = sensors.into_iter().filter_map(|(number, words)| {
-        let sensor = state.sensors.get(number)?;
-        Some(Write::Sensor(SensorRow {
-            number,
-            gateway: sensor.gateway.to_string(),
-            sensor: sensor.name.to_owned(),
-            quantity: sensor.quantity.0,
-            words,
-            place: degrees((sensor.lat_e7, sensor.lon_e7)),
-            area: state.sensors.area(sensor.area).to_owned(),
-        }))
-    });
+    let sensors = sensors.into_iter().filter_map(|(number, words)| sensor(state, number, Some(words)));
     gateways.chain(sensors).collect()
+}
+
+/// Some of the sensors that SQL may learn of when it has time.
+pub(super) fn some_changed(state: &mut State, most: usize) -> Vec<Write> {
+    let changed = state.take_changed(most);
+    changed.into_iter().filter_map(|number| sensor(state, number, None)).collect()
+}
+
+fn sensor(state: &State, number: u32, words: Option<Words>) -> Option<Write> {
+    let sensor = state.sensors.get(number)?;
+    Some(Write::Sensor(SensorRow {
+        number,
+        gateway: sensor.gateway.to_string(),
+        sensor: sensor.name.to_owned(),
+        quantity: sensor.quantity.0,
+        words,
+        place: degrees((sensor.lat_e7, sensor.lon_e7)),
+        area: state.sensors.area(sensor.area).to_owned(),
+    }))
 }
 
 /// The steps of keeping, for tests that end in between.

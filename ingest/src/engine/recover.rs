@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::checkpoint::{self, Checkpoint};
-use super::keeper::{Cut, KeepError, Keeper, MAX_UNSAVED, descriptions};
+use super::keeper::{Cut, KeepError, Keeper, MAX_DESCRIBED, descriptions};
 use super::progress::Progress;
 use super::tables::Tables;
 use super::{EngineConfig, StartError};
@@ -196,7 +196,7 @@ fn replay(
     });
     let effects = state.take_effects();
     keeper.registry.write(writes_of(&effects))?;
-    if state.unsaved() >= MAX_UNSAVED {
+    if state.described() >= MAX_DESCRIBED {
         keeper.registry.write(descriptions(state))?;
     }
     if state.current.rows.len() >= parquet_rows {

@@ -34,6 +34,7 @@ pub mod readings;
 pub mod sensors;
 pub mod sketch;
 pub mod snapshot;
+mod unsaved;
 pub mod waiting;
 pub mod windows;
 
@@ -311,14 +312,19 @@ impl State {
         self.checkpoint = position;
     }
 
-    /// How many descriptions wait for the database.
-    pub(crate) fn unsaved(&self) -> usize {
-        self.sensors.unsaved()
+    /// How many sensors have words that the database does not have.
+    pub(crate) fn described(&self) -> usize {
+        self.sensors.unsaved.described()
     }
 
-    /// Descriptions that changed since this was last asked, for the database.
-    pub(crate) fn take_unsaved(&mut self) -> (BTreeSet<GatewayId>, Vec<(u32, Option<Words>)>) {
-        (self.gateways.take_unsaved(), self.sensors.take_changed())
+    /// What the database has to know before the next checkpoint: gateways, and sensors with new words.
+    pub(crate) fn take_described(&mut self) -> (BTreeSet<GatewayId>, Vec<(u32, Words)>) {
+        (self.gateways.take_unsaved(), self.sensors.unsaved.take_described())
+    }
+
+    /// Some of the other sensors that are new or changed: the database is told when it has nothing else to do.
+    pub(crate) fn take_changed(&mut self, most: usize) -> Vec<u32> {
+        self.sensors.unsaved.take_some(most)
     }
 
     fn note_change(&mut self, quantity: u16, cell: Cell, minute_ms: i64) {

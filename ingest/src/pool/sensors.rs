@@ -14,6 +14,7 @@ use wire::{Area, ClockState, GatewayId, Quality, QuantityCode, SensorInfo, Senso
 use super::members::Members;
 use super::names::Names;
 use super::pages::Marks;
+use super::unsaved::Unsaved;
 
 pub use super::members::MAX_PER_GATEWAY;
 
@@ -168,10 +169,7 @@ pub struct Sensors {
     former_areas: HashMap<u32, Vec<u16>, RandomState>,
     /// How many sensors measure a quantity.
     counts: HashMap<QuantityCode, usize, RandomState>,
-    /// Numbers of sensors whose description changed since the database was told.
-    changed: Vec<u32>,
-    /// The words of those whose words changed.
-    words: HashMap<u32, Words, RandomState>,
+    pub(super) unsaved: Unsaved,
     hasher: RandomState,
 }
 
@@ -328,7 +326,7 @@ impl Sensors {
         }
         *fixed = Fixed { lat_e7: seen.lat_e7, lon_e7: seen.lon_e7, quantity: seen.quantity, area, ..*fixed };
         self.marks.fixed(number as usize);
-        self.changed.push(number);
+        self.unsaved.note(number);
     }
 
     fn add(&mut self, owner: u32, name: &SensorName, seen: &Sighting) -> Option<u32> {
@@ -345,7 +343,7 @@ impl Sensors {
             area: seen.area as u16,
         };
         self.put_back_row(row, (0, 0.0), Grade::NONE)?;
-        self.changed.push(number);
+        self.unsaved.note(number);
         Some(number)
     }
 
@@ -382,13 +380,12 @@ impl Sensors {
 
     /// Takes label and chip from an announcement.
     pub fn describe(&mut self, number: u32, info: &SensorInfo) {
-        self.words.insert(number, Words { label: info.label.clone(), chip: info.chip.clone() });
-        self.changed.push(number);
+        self.unsaved.describe(number, Words { label: info.label.clone(), chip: info.chip.clone() });
     }
 
     /// Label and chip of a sensor that the database was not told yet.
     pub fn new_words(&self, number: u32) -> Option<&Words> {
-        self.words.get(&number)
+        self.unsaved.words(number)
     }
 
     /// Keeps `reading` when it is the newest of its sensor. Of two at the same time the later arrival wins.
@@ -403,23 +400,9 @@ impl Sensors {
         }
     }
 
-    /// How many descriptions changed since they were last taken.
-    pub(super) fn unsaved(&self) -> usize {
-        self.changed.len()
-    }
-
-    /// Numbers of the sensors whose description changed since this was last asked, with their words if those did.
-    pub(super) fn take_changed(&mut self) -> Vec<(u32, Option<Words>)> {
-        let mut changed = std::mem::take(&mut self.changed);
-        let mut words = std::mem::take(&mut self.words);
-        changed.sort_unstable();
-        changed.dedup();
-        changed.into_iter().map(|number| (number, words.remove(&number))).collect()
-    }
-
     /// Takes down as told what the database was to be told; for benches.
     pub fn forget_changes(&mut self) {
-        drop(self.take_changed());
+        self.unsaved.clear();
     }
 
     /// Bytes of the table in memory: the columns, the names and the tables of the gateways.
@@ -476,7 +459,7 @@ impl Sensors {
         if let Some(last) = last {
             self.reading(number, last);
         }
-        self.changed.clear();
+        self.unsaved.clear();
         self.marks.write_all();
         true
     }
@@ -512,9 +495,7 @@ mod tests {
     fn numbers_are_given_once() {
         let (mut sensors, gateway, owner) = one();
         let other = sensors.owner(&GatewayId::new("h").unwrap());
-        let changed = |sensors: &mut Sensors| -> Vec<u32> {
-            sensors.take_changed().into_iter().map(|(number, _)| number).collect()
-        };
+        let changed = |sensors: &mut Sensors| -> Vec<u32> { sensors.unsaved.take_some(usize::MAX) };
         for (owner, text, number) in [
             (owner, "a", 0),
             (owner, "b", 1),
@@ -588,7 +569,7 @@ mod tests {
         sensors.describe(number, &info);
         let words = Words { label: "大门".into(), chip: "sht4x".into() };
         assert_eq!(sensors.new_words(number), Some(&words));
-        assert_eq!(sensors.take_changed(), [(number, Some(words))]);
+        assert_eq!(sensors.unsaved.take_described(), [(number, words)]);
         assert_eq!(sensors.new_words(number), None, "they are in the database now");
     }
 

@@ -177,14 +177,23 @@ impl Read<EarlierAlarm> {
     }
 }
 
-/// A body and what lies behind it, if all of it is understood.
-fn body<A: Decode<()>>(bytes: &[u8]) -> Option<(Read<A>, Reports, Option<Outline>)> {
+/// What of the table of sensors is not in its pages, and which of these SQL does not have yet.
+type Beside = (Outline, Vec<u32>);
+
+/// A body and what lies behind it, if all of it is understood: each part came with a later version.
+fn body<A: Decode<()>>(bytes: &[u8]) -> Option<(Read<A>, Reports, Option<Beside>)> {
     let (read, later) = decode_first(bytes)?;
     if later.is_empty() {
         return Some((read, Reports::default(), None));
     }
     let (losses, later) = decode_first(later)?;
-    Some((read, losses, if later.is_empty() { None } else { Some(decode(later)?) }))
+    if later.is_empty() {
+        return Some((read, losses, None));
+    }
+    let (outline, later) = decode_first(later)?;
+    // Before, a checkpoint waited until SQL had everything.
+    let unsaved = if later.is_empty() { Vec::new() } else { decode(later)? };
+    Some((read, losses, Some((outline, unsaved))))
 }
 
 /// The state but for its [`pages`](super::pages), as a checkpoint writes it.
@@ -209,6 +218,7 @@ impl State {
         let (pages, missing_from) = self.sensors.take_pages(self.position);
         let mut body = self.encoded(self.alarms.to_list(), Vec::new());
         body.extend(encode(&self.sensors.outline()));
+        body.extend(encode(&self.sensors.unsaved.pages()));
         Snapshot { body, pages, missing_from }
     }
 
@@ -270,7 +280,12 @@ impl State {
                 read.packs.into_iter().map(|(source, packs)| (source, VecDeque::from(packs))).collect();
         }
         state.sensors = match outline {
-            Some(outline) => Sensors::from_pages(outline, &read.areas, missing_from, page)?,
+            Some((outline, unsaved)) => {
+                let mut sensors = Sensors::from_pages(outline, &read.areas, missing_from, page)?;
+                let rows = sensors.len();
+                sensors.unsaved.put_back(&unsaved, rows);
+                sensors
+            }
             None => from_records(&read.sensors, &read.areas)?,
         };
         state.gateways = Gateways::from_list(read.gateways);

@@ -11,6 +11,7 @@ use wire::{
 
 use super::aggregate::micro;
 use super::apply::{Incoming, Known, kind};
+use super::snapshot::Snapshot;
 use super::*;
 
 /// 2026-11-22 00:00 UTC.
@@ -307,6 +308,25 @@ fn a_snapshot_comes_back_as_it_was() {
     let older = State::restore(rules(), 4242, 3, 147, older).unwrap();
     assert_eq!((older.losses, older.totals), (losses::Reports::default(), back.totals));
     assert!(State::restore(rules(), 0, 0, 0, &bytes[..bytes.len() / 2]).is_none());
+}
+
+#[test]
+fn a_checkpoint_remembers_what_sql_was_not_told() {
+    let mut state = State::new(rules());
+    for (number, name) in ["a", "b", "c", "d", "e", "f"].into_iter().enumerate() {
+        state.apply_frame(&readings(name, 1, T0 + number as i64, &[20.0]), T0);
+    }
+    assert_eq!(state.take_changed(usize::MAX), [0, 1, 2, 3, 4, 5]);
+    state.apply_frame(&readings("g", 1, T0, &[20.0]), T0);
+    let Snapshot { body, pages, missing_from } = state.take_snapshot();
+    let page = |kind, number| {
+        let page = pages.iter().find(|page| page.kind == kind && page.number == number);
+        Some(page.map(|page| page.bytes.clone()).unwrap_or_default())
+    };
+    let mut back = State::restore_with(rules(), 0, 0, 0, &body, missing_from, page).unwrap();
+    assert_eq!(back.sensors.len(), 7);
+    assert_eq!(back.take_changed(usize::MAX), [4, 5, 6], "the page that the new one lies in");
+    assert!(back.take_changed(usize::MAX).is_empty());
 }
 
 #[test]

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -81,6 +82,8 @@ enum Job {
 #[derive(Debug, Clone)]
 pub(crate) struct Registry {
     jobs: SyncSender<Job>,
+    /// Jobs that are not done.
+    waiting: Arc<AtomicUsize>,
 }
 
 /// The registry's thread has ended.
@@ -111,6 +114,8 @@ impl Registry {
     ) -> Result<(Self, JoinHandle<()>), String> {
         let (jobs, queue) = sync_channel(QUEUE);
         let (ready, opened) = sync_channel(1);
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let undone = Arc::clone(&waiting);
         let url = url.to_owned();
         let handle = std::thread::Builder::new()
             .name("registry".into())
@@ -125,7 +130,7 @@ impl Registry {
                 match runtime.block_on(Database::open(&url, limit_bytes)) {
                     Ok(database) => {
                         let _ = ready.send(Ok(()));
-                        Worker { runtime, database, counters, broken: false }.run(&queue);
+                        Worker { runtime, database, counters, broken: false }.run(&queue, &undone);
                     }
                     Err(error) => {
                         let _ = ready.send(Err(error.to_string()));
@@ -134,18 +139,28 @@ impl Registry {
             })
             .map_err(|error| error.to_string())?;
         opened.recv().map_err(|_| "its thread ended at once".to_owned())??;
-        Ok((Self { jobs }, handle))
+        Ok((Self { jobs, waiting }, handle))
     }
 
     /// Queues writes; waits when the queue is full.
     pub(crate) fn write(&self, writes: Vec<Write>) -> Result<(), Ended> {
-        if writes.is_empty() { Ok(()) } else { self.jobs.send(Job::Write(writes)).map_err(|_| Ended) }
+        if writes.is_empty() { Ok(()) } else { self.queue(Job::Write(writes)) }
+    }
+
+    fn queue(&self, job: Job) -> Result<(), Ended> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.jobs.send(job).map_err(|_| Ended)
+    }
+
+    /// Whether nothing waits to be written.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) == 0
     }
 
     /// Returns when everything queued before is in the database.
     pub(crate) fn flush(&self) -> Result<(), Ended> {
         let (done, wait) = sync_channel(1);
-        self.jobs.send(Job::Flush(done)).map_err(|_| Ended)?;
+        self.queue(Job::Flush(done))?;
         wait.recv().map_err(|_| Ended)
     }
 
@@ -183,8 +198,12 @@ impl Registry {
     }
 
     fn ask(&self, job: Job) -> Result<(), AskError> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
         self.jobs.try_send(job).map_err(|error| match error {
-            TrySendError::Full(_) => AskError::Busy,
+            TrySendError::Full(_) => {
+                self.waiting.fetch_sub(1, Ordering::Relaxed);
+                AskError::Busy
+            }
             TrySendError::Disconnected(_) => AskError::Ended,
         })
     }
@@ -203,7 +222,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(mut self, queue: &Receiver<Job>) {
+    fn run(mut self, queue: &Receiver<Job>, undone: &AtomicUsize) {
         while let Ok(job) = queue.recv() {
             match job {
                 Job::Write(writes) => self.write(&writes),
@@ -224,6 +243,7 @@ impl Worker {
                 }
                 Job::Stop => break,
             }
+            undone.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
