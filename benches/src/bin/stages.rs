@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
+use benches::chengdu::{City, MAX_DEVICES, SLOTS};
 use benches::city::{Gateway, Habits, SEED};
 use benches::process::processor_ns;
 use benches::table::Table;
@@ -34,6 +35,9 @@ struct Args {
     /// Readings in a frame.
     #[arg(long, default_value_t = 500)]
     batch: usize,
+    /// Frames of the city minute instead: gateways of 4000 devices that report once a minute.
+    #[arg(long)]
+    chengdu: bool,
     /// Readings of a stretch, which becomes one set of Parquet files.
     #[arg(long, default_value_t = 500_000)]
     stretch: usize,
@@ -46,6 +50,45 @@ struct Args {
     /// Leaves the files there, for another engine to check.
     #[arg(long)]
     keep: bool,
+}
+
+/// Who makes up the readings.
+enum Source {
+    /// Few sensors, many readings of each in a frame.
+    Street(Vec<Gateway>, usize),
+    /// Many devices, one reading of each.
+    City(City),
+}
+
+impl Source {
+    fn of(args: &Args) -> anyhow::Result<Self> {
+        if args.chengdu {
+            return Ok(Self::City(City::new(SEED, args.gateways as u32, MAX_DEVICES, EPOCH_MS)?));
+        }
+        let gateway = |number| Gateway::new("stage", number, args.sensors, SEED, EPOCH_MS, Habits::default());
+        Ok(Self::Street((0..args.gateways).map(gateway).collect::<Result<_, _>>()?, args.batch))
+    }
+
+    /// Readings of a frame, at most.
+    fn batch(&self) -> usize {
+        match self {
+            Self::Street(_, batch) => *batch,
+            Self::City(_) => MAX_DEVICES.div_ceil(SLOTS) as usize,
+        }
+    }
+
+    /// The frame of a gateway in a round, and its readings.
+    fn frame(&mut self, gateway: usize, round: u64) -> anyhow::Result<(Vec<u8>, usize)> {
+        match self {
+            Self::Street(gateways, batch) => Ok((gateways[gateway].frame(*batch, Codec::Zstd)?.1, *batch)),
+            Self::City(city) => {
+                let (gateway, slots) = (gateway as u32, u64::from(SLOTS));
+                let slot = (round % slots) as u32;
+                let bytes = city.frame(gateway, &city.id(gateway)?, round / slots, slot)?;
+                Ok((bytes, city.devices_of(slot) as usize))
+            }
+        }
+    }
 }
 
 /// Stages in their order, with what they cost.
@@ -80,9 +123,8 @@ fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     ensure!(!args.data.exists(), "{}: exists already; choose a new folder", args.data.display());
     let folder = PoolFolder::open(&args.data)?;
-    let mut gateways = (0..args.gateways)
-        .map(|number| Gateway::new("stage", number, args.sensors, SEED, EPOCH_MS, Habits::default()))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut source = Source::of(&args)?;
+    let mut frames = (0_u64..).flat_map(|round| (0..args.gateways).map(move |gateway| (round, gateway)));
     let mut state = State::new(Rules {
         catalogue: Arc::new(Catalogue::builtin()),
         mappings: Arc::new(Mappings::default()),
@@ -98,11 +140,9 @@ fn main() -> anyhow::Result<()> {
             (readings, frame_bytes) = (0, 0);
             before = bytes_below(&args.data)?;
         }
-        let rounds = args.stretch.div_ceil(args.batch * args.gateways);
-        for number in (0..rounds).flat_map(|_| 0..args.gateways) {
-            let gateway = &mut gateways[number];
-            let (_, bytes) =
-                costs.time("generator: make up and encode", || gateway.frame(args.batch, Codec::Zstd))??;
+        for (round, gateway) in frames.by_ref().take(args.stretch.div_ceil(source.batch())) {
+            let (bytes, items) =
+                costs.time("generator: make up and encode", || source.frame(gateway, round))??;
             frame_bytes += bytes.len();
             let frame = costs.time("broker: judge and decode", || -> anyhow::Result<_> {
                 let header = Header::peek(&bytes)?;
@@ -112,7 +152,7 @@ fn main() -> anyhow::Result<()> {
                 state.apply_frame(&frame, received_ms)
             })?;
             costs.time("broker: free the frame", || drop(frame))?;
-            readings += args.batch as u64;
+            readings += items as u64;
         }
         state.position += 1_000_000;
         let stretch = Stretch { from: state.current.from, to: state.position };
@@ -149,7 +189,7 @@ fn main() -> anyhow::Result<()> {
     print!("{}", table.text());
     println!(
         "\n{readings} readings of {} sensors; wire {:.2}, Parquet {:.2} bytes a reading",
-        args.gateways * args.sensors,
+        state.sensors.len(),
         frame_bytes as f64 / readings as f64,
         written as f64 / readings as f64
     );
