@@ -1,4 +1,5 @@
-//! Column chunks, encoded by us: one dictionary page and one data page, or one data page of deltas or split doubles.
+//! Column chunks, encoded by us: one dictionary page and one data page, or one data page of deltas, of split doubles or
+//! of texts without what they share with the one before.
 //!
 //! The crate's writer takes a column value by value. Ours come in runs (the readings of a frame share all but time
 //! and value), so a column of runs costs as much as it has runs. Two more things the crate does not do, and zstd
@@ -106,9 +107,9 @@ impl Value for f64 {
     }
 }
 
-impl<'a> Value for &'a str {
-    type Key = &'a str;
-    fn key(self) -> &'a str {
+impl<'a> Value for &'a [u8] {
+    type Key = &'a [u8];
+    fn key(self) -> &'a [u8] {
         self
     }
     fn order(&self, other: &Self) -> std::cmp::Ordering {
@@ -116,16 +117,11 @@ impl<'a> Value for &'a str {
     }
     fn put(self, bytes: &mut Vec<u8>) {
         bytes.extend_from_slice(&(self.len() as u32).to_le_bytes());
-        bytes.extend_from_slice(self.as_bytes());
+        bytes.extend_from_slice(self);
     }
     fn statistics(least: Option<Self>, most: Option<Self>, nulls: u64) -> Statistics {
-        Statistics::byte_array(
-            least.map(ByteArray::from),
-            most.map(ByteArray::from),
-            None,
-            Some(nulls),
-            false,
-        )
+        let whole = |bytes: &[u8]| ByteArray::from(bytes.to_vec());
+        Statistics::byte_array(least.map(whole), most.map(whole), None, Some(nulls), false)
     }
 }
 
@@ -200,6 +196,22 @@ impl<'a> Group<'a> {
     ) -> Result<(), ParquetError> {
         let dictionary = Dictionary::of(runs);
         self.dictionary(&dictionary, &Levels::default())
+    }
+
+    /// A column of runs of texts: by dictionary when most are long; else each as how much it has in common with the one
+    /// before, and the rest.
+    pub(super) fn texts<'t>(
+        &mut self,
+        runs: impl Iterator<Item = (&'t [u8], usize)> + Clone,
+    ) -> Result<(), ParquetError> {
+        let (number, rows) = runs.clone().fold((0, 0), |(number, rows), run| (number + 1, rows + run.1));
+        if number * 2 <= rows {
+            return self.runs(runs);
+        }
+        let texts: Vec<&[u8]> = runs.flat_map(|(text, times)| std::iter::repeat_n(text, times)).collect();
+        let statistics = Value::statistics(texts.iter().min().copied(), texts.iter().max().copied(), 0);
+        let bytes = front_coded(&texts);
+        self.chunk(None, (Encoding::DELTA_BYTE_ARRAY, &bytes), rows, &Levels::default(), statistics)
     }
 
     /// A column of values that are seldom alike.
@@ -466,6 +478,23 @@ fn delta_bytes<T: Integer>(values: &[T]) -> Vec<u8> {
     bytes
 }
 
+/// `DELTA_BYTE_ARRAY`: how many bytes each text shares with the one before, and what follows them.
+fn front_coded(texts: &[&[u8]]) -> Vec<u8> {
+    let (mut shared, mut lengths) = (Vec::with_capacity(texts.len()), Vec::with_capacity(texts.len()));
+    let (mut rests, mut before) = (Vec::with_capacity(texts.len() * 4), &[][..]);
+    for &text in texts {
+        let same = text.iter().zip(before).take_while(|(a, b)| a == b).count();
+        shared.push(same as i32);
+        lengths.push((text.len() - same) as i32);
+        rests.extend_from_slice(&text[same..]);
+        before = text;
+    }
+    let mut bytes = delta_bytes(&shared);
+    bytes.extend(delta_bytes(&lengths));
+    bytes.extend(rests);
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -482,6 +511,7 @@ mod tests {
     const SCHEMA: &str = "
     message test {
       required binary name (STRING);
+      required binary text (STRING);
       required int64 run;
       required int64 time;
       required int32 number;
@@ -510,7 +540,8 @@ mod tests {
         let mut zstd = compressor()?;
         let mut group = Group::begin(&mut writer, &mut zstd)?;
         let none = Levels::default();
-        group.runs(rows.iter().map(|row| (row.name.as_str(), 1)))?;
+        group.runs(rows.iter().map(|row| (row.name.as_bytes(), 1)))?;
+        group.texts(rows.iter().map(|row| (row.name.as_bytes(), 1)))?;
         group.runs(rows.chunk_by(|a, b| a.run == b.run).map(|run| (run[0].run, run.len())))?;
         group.deltas(&rows.iter().map(|row| row.time).collect::<Vec<_>>(), &none)?;
         group.deltas(&rows.iter().map(|row| row.number).collect::<Vec<_>>(), &none)?;
@@ -527,15 +558,16 @@ mod tests {
         let group = reader.get_row_group(0)?;
         let count = rows.len();
         let texts = plain::<ByteArrayType>(&*group, 0, count)?;
-        let runs = plain::<Int64Type>(&*group, 1, count)?;
-        let times = plain::<Int64Type>(&*group, 2, count)?;
-        let numbers = plain::<Int32Type>(&*group, 3, count)?;
-        let (values, there, _) = levelled::<DoubleType>(&*group, 4, count)?;
-        let sums = plain::<FixedLenByteArrayType>(&*group, 5, count)?;
-        let found_lists = lists::<Int32Type>(&*group, 6, count)?;
+        let again = plain::<ByteArrayType>(&*group, 1, count)?;
+        let runs = plain::<Int64Type>(&*group, 2, count)?;
+        let times = plain::<Int64Type>(&*group, 3, count)?;
+        let numbers = plain::<Int32Type>(&*group, 4, count)?;
+        let (values, there, _) = levelled::<DoubleType>(&*group, 5, count)?;
+        let sums = plain::<FixedLenByteArrayType>(&*group, 6, count)?;
+        let found_lists = lists::<Int32Type>(&*group, 7, count)?;
         let mut values = values.into_iter();
         for (at, row) in rows.iter().enumerate() {
-            assert_eq!(texts[at].as_utf8()?, row.name);
+            assert_eq!((texts[at].as_utf8()?, again[at].as_utf8()?), (row.name.as_str(), row.name.as_str()));
             assert_eq!((runs[at], times[at], numbers[at]), (row.run, row.time, row.number));
             let value = if there[at] > 0 { values.next() } else { None };
             assert_eq!(value.map(f64::to_bits), row.value.map(f64::to_bits));
@@ -543,7 +575,7 @@ mod tests {
             assert_eq!(found_lists[at], row.list);
         }
         let bounds = |column: usize| group.metadata().column(column).statistics().cloned();
-        if let (Some(Statistics::Int64(times)), Some(Statistics::Double(values))) = (bounds(2), bounds(4)) {
+        if let (Some(Statistics::Int64(times)), Some(Statistics::Double(values))) = (bounds(3), bounds(5)) {
             assert_eq!(times.min_opt(), rows.iter().map(|row| row.time).min().as_ref());
             assert_eq!(times.max_opt(), rows.iter().map(|row| row.time).max().as_ref());
             assert_eq!(

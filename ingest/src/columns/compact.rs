@@ -21,7 +21,8 @@ use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use super::chunk::{Group, Writer, compressor};
-use super::write::{self, GROUP_ROWS, GROUP_WINDOWS, Names};
+use super::names::Found;
+use super::write::{self, GROUP_ROWS, GROUP_WINDOWS};
 use super::{FileError, PoolFolder, Stretch, entries, read, schema};
 use crate::cell::PRECISIONS;
 use crate::log::sync_folder;
@@ -143,15 +144,15 @@ impl Output<'_> {
 }
 
 fn merge_readings(files: &[PathBuf], out: &mut Output<'_>) -> Result<(), ParquetError> {
-    // Those of all cursors; bounded by the sensors of a district.
-    let names = std::cell::RefCell::new(Names::default());
+    // Those of all cursors.
+    let names = std::cell::RefCell::new(Found::default());
     let mut load =
         |reader: &SerializedFileReader<File>, group| read::rows(reader, group, &mut names.borrow_mut());
     let mut rows: Vec<Row> = Vec::with_capacity(GROUP_ROWS);
     let mut write = |rows: &mut Vec<Row>| {
         out.group(|group| {
             let runs: Vec<&[Row]> = rows.chunk_by(write::are_alike).collect();
-            write::reading_group(group, &runs, &names.borrow())
+            write::reading_group(group, &runs, names.borrow_mut().names())
         })?;
         rows.clear();
         Ok::<(), ParquetError>(())
@@ -350,7 +351,7 @@ mod tests {
 
     use super::*;
     use crate::columns::{
-        ReadingFilter, WindowFilter, read_readings, read_windows, write_readings, write_windows,
+        Names, ReadingFilter, WindowFilter, read_readings, read_windows, write_readings, write_windows,
     };
     use crate::pool::State;
     use crate::pool::tests::{T0, readings, rules};

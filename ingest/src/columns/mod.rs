@@ -21,6 +21,7 @@ use crate::log::make_folder;
 
 mod chunk;
 mod compact;
+mod names;
 mod read;
 mod schema;
 mod write;
@@ -29,8 +30,9 @@ mod write;
 mod tests;
 
 pub use compact::{MergeStep, REST_MS};
+pub use names::Names;
 pub use read::{ReadingFilter, WindowFilter, read_readings, read_windows};
-pub use write::{Names, write_readings, write_windows};
+pub use write::{write_readings, write_windows};
 
 /// Why files could not be written or read.
 #[derive(Debug, thiserror::Error)]

@@ -14,7 +14,7 @@ use parquet::file::statistics::Statistics;
 use parquet::schema::types::ColumnDescPtr;
 use wire::Quality;
 
-use super::write::Names;
+use super::names::Found;
 use super::{FileError, schema};
 use crate::cell::{Bbox, Cell};
 use crate::pool::Row;
@@ -142,7 +142,7 @@ pub fn read_windows(
 pub(super) fn rows(
     reader: &SerializedFileReader<File>,
     group: usize,
-    known: &mut Names,
+    known: &mut Found,
 ) -> Result<Vec<Row>, ParquetError> {
     let group = reader.get_row_group(group)?;
     let rows = rows_of(group.metadata())?;
@@ -161,9 +161,17 @@ pub(super) fn rows(
     let received = plain::<Int64Type>(&*group, 13, rows)?;
     let mut values = values.into_iter();
     let mut found = Vec::with_capacity(rows);
+    let mut places = (u32::MAX, (0, 0));
     for row in 0..rows {
+        let sensor = sensors[row] as u32;
+        if row == 0 || places.0 != sensor {
+            places = (sensor, known.places_of(sensor).unwrap_or_default());
+        }
+        let (gateway, name) = places.1;
         found.push(Row {
-            sensor: sensors[row] as u32,
+            sensor,
+            gateway,
+            name,
             area: 0,
             quantity: quantities[row] as u16,
             quality: qualities[row] as u8,
@@ -182,13 +190,13 @@ pub(super) fn rows(
 }
 
 /// Adds the names of sensors that are not known yet: of each row group some, so nearly all texts are passed over.
-fn name_sensors(group: &dyn RowGroupReader, sensors: &[i32], known: &mut Names) -> Result<(), ParquetError> {
+fn name_sensors(group: &dyn RowGroupReader, sensors: &[i32], known: &mut Found) -> Result<(), ParquetError> {
     let (mut gateways, mut names) =
         (typed::<ByteArrayType>(group, 0)?.0, typed::<ByteArrayType>(group, 1)?.0);
     let (mut read, mut row) = (0, 0);
     for run in sensors.chunk_by(|a, b| a == b) {
         let sensor = run[0] as u32;
-        if !known.holds(sensor) {
+        if known.places_of(sensor).is_none() {
             let mut text = Vec::with_capacity(2);
             for column in [&mut gateways, &mut names] {
                 column.skip_records(row - read)?;
@@ -197,7 +205,9 @@ fn name_sensors(group: &dyn RowGroupReader, sensors: &[i32], known: &mut Names) 
             let [gateway, name] = &text[..] else {
                 return Err(ParquetError::General("names of sensors end early".into()));
             };
-            known.add(sensor, gateway.as_utf8()?, name.as_utf8()?);
+            if !known.add(sensor, gateway.as_utf8()?, name.as_utf8()?) {
+                return Err(ParquetError::General("4 GiB of names are too many".into()));
+            }
             read = row + 1;
         }
         row += run.len();

@@ -1,23 +1,21 @@
 //! Writing one stretch of the log.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
-use foldhash::fast::RandomState;
 use parquet::errors::ParquetError;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::TypePtr;
 
 use super::chunk::{Group, Levels, Writer, compressor, extend_run};
+use super::names::Names;
 use super::{FileError, PoolFolder, Stretch, day_of, schema};
 use crate::cell::PRECISIONS;
 use crate::log::{make_folder, sync_folder};
 use crate::pool::Row;
 use crate::pool::aggregate::{Aggregate, End};
-use crate::pool::sensors::Sensors;
 use crate::pool::windows::{BASE_MS, WindowKey, Windows, roll_up};
 
 /// Most rows of a row group: what a reader must unpack to see one row of it.
@@ -26,44 +24,6 @@ pub(super) const GROUP_ROWS: usize = 64 * 1024;
 pub(super) const GROUP_WINDOWS: usize = 16 * 1024;
 /// Milliseconds of a day.
 const DAY_MS: i64 = 86_400_000;
-
-/// Names of the sensors and districts of a stretch.
-#[derive(Debug, Clone, Default)]
-pub struct Names {
-    /// Gateway and sensor by the sensor's number.
-    sensors: HashMap<u32, (String, String), RandomState>,
-    /// District by the area's number.
-    districts: HashMap<u32, String>,
-}
-
-impl Names {
-    /// The names of all rows.
-    pub fn of(rows: &[Row], sensors: &Sensors) -> Self {
-        let mut names = Self::default();
-        for run in rows.chunk_by(|a, b| (a.sensor, a.area) == (b.sensor, b.area)) {
-            let &Row { sensor, area, .. } = &run[0];
-            if let (Entry::Vacant(empty), Some(named)) = (names.sensors.entry(sensor), sensors.get(sensor)) {
-                empty.insert((named.gateway.as_str().to_owned(), named.name.to_owned()));
-            }
-            names.districts.entry(area).or_insert_with(|| sensors.district(area).to_owned());
-        }
-        names
-    }
-
-    /// Whether those of a sensor are there.
-    pub(super) fn holds(&self, sensor: u32) -> bool {
-        self.sensors.contains_key(&sensor)
-    }
-
-    /// Adds those of a sensor.
-    pub(super) fn add(&mut self, sensor: u32, gateway: &str, name: &str) {
-        self.sensors.insert(sensor, (gateway.to_owned(), name.to_owned()));
-    }
-
-    fn district(&self, area: u32) -> &str {
-        self.districts.get(&area).map_or("unknown", String::as_str)
-    }
-}
 
 /// Readings that differ in time, value and quality only: what one frame says of one sensor, at one day.
 pub(super) type Run<'a> = &'a [Row];
@@ -129,9 +89,14 @@ pub fn write_readings(
     names: &Names,
 ) -> Result<u64, FileError> {
     let mut parts: BTreeMap<(i64, &str), Vec<Run<'_>>> = BTreeMap::new();
-    for run in rows.chunk_by(are_alike) {
-        let day = run[0].at_ms.div_euclid(DAY_MS);
-        parts.entry((day, names.district(run[0].area))).or_default().push(run);
+    let place = |run: &Run<'_>| (run[0].at_ms.div_euclid(DAY_MS), run[0].area);
+    let mut runs = rows.chunk_by(are_alike).peekable();
+    while let Some(first) = runs.next() {
+        // Readings of a box stand together, and so do those of a place.
+        let (day, area) = place(&first);
+        let part = parts.entry((day, names.district(area))).or_default();
+        part.push(first);
+        part.extend(std::iter::from_fn(|| runs.next_if(|run| place(run) == (day, area))));
     }
     for ((day, district), runs) in &mut parts {
         sort(runs);
@@ -157,9 +122,12 @@ pub(super) fn reading_group(
     let heads = || runs.iter().map(|run| (&run[0], run.len()));
     let rows = || runs.iter().copied().flatten();
     let none = Levels::default();
-    let named = |row: &Row| names.sensors.get(&row.sensor);
-    group.runs(heads().map(|(row, n)| (named(row).map_or("", |name| &*name.0), n)))?;
-    group.runs(heads().map(|(row, n)| (named(row).map_or("", |name| &*name.1), n)))?;
+    // Readings of a box stand together, and so do those of a sensor: told apart by number, not by text.
+    let gateways = runs.chunk_by(|a, b| a[0].gateway == b[0].gateway);
+    let length = |runs: &[Run<'_>]| runs.iter().map(|run| run.len()).sum();
+    group.runs(gateways.map(|runs| (names.gateway(runs[0][0].gateway), length(runs))))?;
+    let named = runs.chunk_by(|a, b| a[0].name == b[0].name);
+    group.texts(named.map(|runs| (names.sensor(runs[0][0].name), length(runs))))?;
     let sensors: Vec<i32> = rows().map(|row| row.sensor as i32).collect();
     group.deltas(&sensors, &none)?;
     group.runs(heads().map(|(row, n)| (i32::from(row.quantity), n)))?;
@@ -227,7 +195,7 @@ pub(super) fn window_group(group: &mut Group<'_>, rows: &[Window<'_>]) -> Result
     let cells: Vec<(String, usize)> = (rows.chunk_by(|a, b| a.0.cell == b.0.cell))
         .map(|run| (run[0].0.cell.to_string(), run.len()))
         .collect();
-    group.runs(cells.iter().map(|(cell, n)| (cell.as_str(), *n)))?;
+    group.runs(cells.iter().map(|(cell, n)| (cell.as_bytes(), *n)))?;
     group.values(keys().map(|key| key.start_ms), &none)?;
     group.runs(std::iter::once((BASE_MS, rows.len())))?;
     group.values(all().map(|all| all.count as i64), &none)?;

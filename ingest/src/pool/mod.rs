@@ -28,7 +28,7 @@ pub mod gateways;
 pub mod ledger;
 pub mod losses;
 mod members;
-mod names;
+pub mod names;
 pub mod pages;
 pub mod readings;
 pub mod sensors;
@@ -100,6 +100,10 @@ pub struct Totals {
 pub struct Row {
     /// Number of the sensor.
     pub sensor: u32,
+    /// Number of its gateway or source.
+    pub gateway: u32,
+    /// Where its name lies.
+    pub name: u32,
     /// Number of the area it was in.
     pub area: u32,
     /// What was measured.

@@ -1,9 +1,9 @@
 //! The names of sensors, one behind the other in memory. Many boxes use the same names, so most lie there once.
 
 use std::hash::BuildHasher;
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use wire::SensorName;
 
 /// Bytes of a chunk. Growing never moves what is there; a test fills several.
 pub(super) const CHUNK_BYTES: usize = if cfg!(test) { 64 } else { 64 * 1024 };
@@ -13,38 +13,57 @@ const RECENT: usize = 1 << 14;
 /// No name begins here: it would leave the chunk.
 const NOTHING: u32 = u32::MAX;
 
-/// All names. A name is known by where its length byte lies.
+/// Names to look at, from another thread too. A name is known by where its length byte lies.
+#[derive(Debug, Clone, Default)]
+pub struct Texts(Vec<Arc<[u8]>>);
+
+impl Texts {
+    /// The name at `at`; empty where there is none.
+    pub fn bytes(&self, at: u32) -> &[u8] {
+        let at = at as usize;
+        let chunk: &[u8] = self.0.get(at / CHUNK_BYTES).map_or(&[], |chunk| chunk);
+        match chunk.get(at % CHUNK_BYTES..) {
+            Some([length, rest @ ..]) => rest.get(..usize::from(*length)).unwrap_or(&[]),
+            _ => &[],
+        }
+    }
+}
+
+/// All names.
 #[derive(Debug, Clone)]
-pub(super) struct Names {
-    chunks: Vec<Box<[u8]>>,
+pub(crate) struct Names {
+    chunks: Texts,
     /// Bytes taken of the last chunk.
     used: usize,
     recent: Vec<u32>,
+    hasher: RandomState,
 }
 
 impl Default for Names {
     fn default() -> Self {
-        Self { chunks: Vec::new(), used: CHUNK_BYTES, recent: vec![NOTHING; RECENT] }
+        let (chunks, hasher) = (Texts::default(), RandomState::default());
+        Self { chunks, used: CHUNK_BYTES, recent: vec![NOTHING; RECENT], hasher }
     }
 }
 
 impl Names {
     /// Where `name` lies, put there if need be; `None` when 4 GiB of names are full.
-    pub(super) fn place(&mut self, name: &SensorName, hasher: &RandomState) -> Option<u32> {
-        let text = name.as_str().as_bytes();
-        let slot = hasher.hash_one(text) as usize % RECENT;
+    pub(crate) fn place(&mut self, name: &str) -> Option<u32> {
+        let text = name.as_bytes();
+        let slot = self.hasher.hash_one(text) as usize % RECENT;
         let before = self.recent[slot];
         if before != NOTHING && self.bytes(before) == text {
             return Some(before);
         }
         let length = u8::try_from(text.len()).ok()?;
         if self.used + 1 + text.len() > CHUNK_BYTES {
-            u32::try_from((self.chunks.len() + 1) * CHUNK_BYTES).ok()?;
-            self.chunks.push(vec![0; CHUNK_BYTES].into());
+            u32::try_from((self.chunks.0.len() + 1) * CHUNK_BYTES).ok()?;
+            self.chunks.0.push(vec![0; CHUNK_BYTES].into());
             self.used = 0;
         }
-        let at = u32::try_from((self.chunks.len() - 1) * CHUNK_BYTES + self.used).ok()?;
-        let chunk = self.chunks.last_mut()?;
+        let at = u32::try_from((self.chunks.0.len() - 1) * CHUNK_BYTES + self.used).ok()?;
+        // Copied once more after each time that it was shared.
+        let chunk = Arc::make_mut(self.chunks.0.last_mut()?);
         chunk[self.used] = length;
         chunk[self.used + 1..][..text.len()].copy_from_slice(text);
         self.used += 1 + text.len();
@@ -54,12 +73,12 @@ impl Names {
 
     /// The name at `at`; empty where there is none.
     pub(super) fn bytes(&self, at: u32) -> &[u8] {
-        let at = at as usize;
-        let chunk: &[u8] = self.chunks.get(at / CHUNK_BYTES).map_or(&[], |chunk| chunk);
-        match chunk.get(at % CHUNK_BYTES..) {
-            Some([length, rest @ ..]) => rest.get(..usize::from(*length)).unwrap_or(&[]),
-            _ => &[],
-        }
+        self.chunks.bytes(at)
+    }
+
+    /// All names of now, to look at.
+    pub(crate) fn texts(&self) -> &Texts {
+        &self.chunks
     }
 
     /// The same as text.
@@ -69,12 +88,12 @@ impl Names {
 
     /// Bytes taken, the unused ends of chunks included.
     pub(super) fn bytes_used(&self) -> usize {
-        (self.chunks.len() * CHUNK_BYTES + self.used) - CHUNK_BYTES
+        (self.chunks.0.len() * CHUNK_BYTES + self.used) - CHUNK_BYTES
     }
 
     /// One chunk.
     pub(super) fn chunk(&self, number: usize) -> &[u8] {
-        self.chunks.get(number).map_or(&[], |chunk| chunk)
+        self.chunks.0.get(number).map_or(&[], |chunk| chunk)
     }
 
     /// Puts the next chunk back, of names that take `bytes_used` in all; `None` when it is none.
@@ -82,14 +101,14 @@ impl Names {
         if chunk.len() != CHUNK_BYTES {
             return None;
         }
-        self.used = (bytes_used - self.chunks.len() * CHUNK_BYTES).min(CHUNK_BYTES);
-        self.chunks.push(chunk.into());
+        self.used = (bytes_used - self.chunks.0.len() * CHUNK_BYTES).min(CHUNK_BYTES);
+        self.chunks.0.push(chunk.into());
         Some(())
     }
 
     /// Bytes in memory.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.chunks.len() * CHUNK_BYTES + self.chunks.capacity() * size_of::<Box<[u8]>>() + RECENT * 4
+        self.chunks.0.len() * CHUNK_BYTES + self.chunks.0.capacity() * size_of::<Arc<[u8]>>() + RECENT * 4
     }
 }
 
@@ -99,18 +118,28 @@ mod tests {
 
     #[test]
     fn a_name_lies_there_once_and_comes_back() {
-        let (mut names, hasher) = (Names::default(), RandomState::default());
+        let mut names = Names::default();
         let texts: Vec<String> = (0..40).map(|n| format!("station-{n}.level")).collect();
-        let mut place = |text: &str| names.place(&SensorName::new(text).unwrap(), &hasher).unwrap();
+        let mut place = |text: &str| names.place(text).unwrap();
         let places: Vec<u32> = texts.iter().map(|text| place(text)).collect();
         assert_eq!(place(&texts[39]), places[39], "the newest is still in its slot");
         let longest = "x".repeat(wire::ids::MAX_SENSOR_NAME);
         let last = place(&longest);
-        assert!(names.chunks.len() > 10, "in several chunks");
+        assert!(names.chunks.0.len() > 10, "in several chunks");
         for (text, &at) in texts.iter().zip(&places) {
             assert_eq!(names.get(at), text);
         }
         assert_eq!(names.get(last), longest);
         assert_eq!(names.get(last + 10_000), "", "nothing lies there");
+    }
+
+    #[test]
+    fn who_looks_sees_the_names_of_then() {
+        let mut names = Names::default();
+        let first = names.place("first").unwrap();
+        let texts = names.texts().clone();
+        let second = names.place("second").unwrap();
+        assert_eq!((texts.bytes(first), texts.bytes(second)), (&b"first"[..], &b""[..]));
+        assert_eq!((names.get(first), names.get(second)), ("first", "second"));
     }
 }

@@ -18,6 +18,8 @@ pub const LATE_MS: i64 = 120_000;
 #[derive(Debug, Clone, Copy)]
 struct Run {
     sensor: u32,
+    gateway: u32,
+    name: u32,
     area: u32,
     quantity: QuantityCode,
     min: f64,
@@ -157,8 +159,11 @@ impl State {
                 leftover.crowded_readings += readings.len() as u64;
                 continue;
             };
+            let (gateway, name) = self.sensors.places_of(sensor);
             let run = Run {
                 sensor,
+                gateway,
+                name,
                 area,
                 quantity: series.quantity,
                 min: quantity.min,
@@ -281,8 +286,11 @@ impl State {
                 continue;
             };
             let (at_ms, clock) = time_of(reading, origin.received_ms);
+            let (gateway, name) = self.sensors.places_of(sensor);
             let run = Run {
                 sensor,
+                gateway,
+                name,
                 area,
                 quantity: reading.quantity,
                 min,
@@ -309,6 +317,8 @@ impl State {
             let quality = judged(value, quality, run.min, run.max);
             rows.push(Row {
                 sensor: run.sensor,
+                gateway: run.gateway,
+                name: run.name,
                 area: run.area,
                 quantity: run.quantity.0,
                 quality: quality as u8,

@@ -12,7 +12,7 @@ use foldhash::fast::RandomState;
 use wire::{Area, ClockState, GatewayId, Quality, QuantityCode, SensorInfo, SensorName};
 
 use super::members::Members;
-use super::names::Names;
+use super::names::{Names, Texts};
 use super::pages::Marks;
 use super::unsaved::Unsaved;
 
@@ -336,7 +336,7 @@ impl Sensors {
         }
         let row = Fixed {
             gateway: owner,
-            name: self.names.place(name, &self.hasher)?,
+            name: self.names.place(name.as_str())?,
             lat_e7: seen.lat_e7,
             lon_e7: seen.lon_e7,
             quantity: seen.quantity,
@@ -398,6 +398,22 @@ impl Sensors {
             *grade = Grade::of(&reading);
             self.marks.newest(at);
         }
+    }
+
+    /// Where the number of a sensor's gateway and its name are to be looked up: in [`Sensors::gateway`] and
+    /// [`Sensors::texts`].
+    pub(super) fn places_of(&self, number: u32) -> (u32, u32) {
+        self.fixed.get(number as usize).map_or((u32::MAX, u32::MAX), |fixed| (fixed.gateway, fixed.name))
+    }
+
+    /// The gateway or source with this number.
+    pub fn gateway(&self, number: u32) -> Option<&GatewayId> {
+        self.owners.get(number as usize).map(|owner| &owner.id)
+    }
+
+    /// The names of all sensors, to look at.
+    pub fn texts(&self) -> &Texts {
+        self.names.texts()
     }
 
     /// Takes down as told what the database was to be told; for benches.
