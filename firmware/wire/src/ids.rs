@@ -7,6 +7,7 @@ use alloc::string::String;
 use core::fmt;
 
 use bincode::{Decode, Encode};
+use compact_str::CompactString;
 
 /// Why a name was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,8 +39,8 @@ fn is_plain(byte: u8) -> bool {
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $what:literal, $check:expr, $rule:literal) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, serde::Serialize)]
-        pub struct $name(String);
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(CompactString);
 
         impl $name {
             /// Takes `text` if it obeys the rule of this kind of name.
@@ -60,6 +61,18 @@ macro_rules! name {
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&self.0)
+            }
+        }
+
+        impl Encode for $name {
+            fn encode<E: bincode::enc::Encoder>(&self, e: &mut E) -> Result<(), bincode::error::EncodeError> {
+                self.as_str().encode(e)
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                s.serialize_str(self.as_str())
             }
         }
 
@@ -143,7 +156,7 @@ name!(
 impl Area {
     /// The area of which nothing is known.
     pub fn unknown() -> Self {
-        Self(String::new())
+        Self(CompactString::const_new(""))
     }
 
     /// The district, the second level, which Parquet files are partitioned by; `unknown` when there is none.
