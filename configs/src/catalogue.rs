@@ -1,7 +1,7 @@
 //! The quantities a city measures: data, not code.
 //!
 //! A file of `configs/quantities` is a field of the city's work and owns a range of numbers, with room to grow. What
-//! is yes or no has unit `1`, min 0 and max 1. A comment behind `max` names the standard or the usual instrument that
+//! is yes (1) or no (0) has unit `1`, min 0 and max 1. A comment behind `max` names the standard or the usual instrument that
 //! the range goes by; it is no quotation.
 
 use std::collections::HashMap;
@@ -51,6 +51,13 @@ pub struct Quantity {
     pub max_rate_per_s: Option<f64>,
     /// What it may announce.
     pub hazard: Hazard,
+}
+
+impl Quantity {
+    /// Whether it only says yes (1) or no (0), as a contact does.
+    pub fn is_yes_or_no(&self) -> bool {
+        self.unit == "1" && self.min == 0.0 && self.max == 1.0
+    }
 }
 
 /// The built-in files, and the numbers that each may give.
@@ -237,9 +244,11 @@ mod tests {
     fn doubles_and_gaps_are_refused() {
         let mut catalogue = Catalogue::default();
         let entry = "[[quantity]]\ncode=1\nname='a'\nunit='1'\nzh='甲'\nen='A'\nmin=0\nmax=1\n";
-        let problems = catalogue.add("q.toml", &format!("{entry}{entry}[[quantity]]\ncode=2\n")).unwrap_err();
+        let problems =
+            catalogue.add("q.toml", &format!("{entry}{entry}[[quantity]]\ncode=2\nzh=' '\n")).unwrap_err();
         assert!(problems.to_string().contains("1 is taken"), "{problems}");
         assert!(problems.to_string().contains("quantity[2].name: missing"), "{problems}");
+        assert!(problems.to_string().contains("quantity[2].zh: empty"), "{problems}");
         assert!(catalogue.all().is_empty());
     }
 }

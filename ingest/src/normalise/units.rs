@@ -200,8 +200,8 @@ const UNITS: &[(&str, Dimension, f64, f64)] = &[
     ("mm/m", D::Strain, 1000.0, 0.0),
     ("N", D::Force, 1.0, 0.0),
     ("kN", D::Force, 1000.0, 0.0),
-    ("C", D::Charge, 1.0, 0.0),
-    ("pC", D::Charge, 1e-12, 0.0),
+    ("pC", D::Charge, 1.0, 0.0),
+    ("nC", D::Charge, 1000.0, 0.0),
     // UCUM has no var: the annotation keeps it apart from the volt-ampere
     ("V.A", D::ApparentPower, 1.0, 0.0),
     ("VA", D::ApparentPower, 1.0, 0.0),
