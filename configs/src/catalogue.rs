@@ -1,8 +1,8 @@
 //! The quantities a city measures: data, not code.
 //!
 //! A file of `configs/quantities` is a field of the city's work and owns a range of numbers, with room to grow. What
-//! is yes (1) or no (0) has unit `1`, min 0 and max 1. A comment behind `max` names the standard or the usual instrument that
-//! the range goes by; it is no quotation.
+//! is yes (1) or no (0) has unit `1`, min 0 and max 1. A comment behind `max` names the standard or the usual
+//! instrument that the range goes by, from memory: read the standard before you quote it.
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
