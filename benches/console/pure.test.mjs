@@ -1,7 +1,7 @@
 // The console's pure modules against known values: geohash, projection, datum shift, numbers.
 //   node --test benches/console/
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
+import { readFile, readdir } from 'node:fs/promises';
 import test from 'node:test';
 
 // The console's files are modules for a browser and lie outside this package: they are loaded by their text.
@@ -53,6 +53,17 @@ test('numbers and units as people write them', () => {
   assert.equal(scale.valueText(null, 'Cel'), '—');
   assert.equal(scale.unitText('1'), '');
   assert.equal(scale.countText(12345678), '12.35\u202fM');
+});
+
+test('every unit of the catalogue is shown as people write it', async () => {
+  for (const [unit, shown] of [['m3/s', 'm³/s'], ['m/s2', 'm/s²'], ['[ppm].m', 'ppm·m'], ['ug/l', 'µg/L'], ['lx', 'lx'], ['MOhm', 'MΩ'], ['[pH]', 'pH'], ['kV.A{reactive}', 'kvar']]) {
+    assert.equal(scale.unitText(unit), shown);
+  }
+  const folder = new URL('../../configs/quantities/', import.meta.url);
+  const texts = await Promise.all((await readdir(folder)).map((file) => readFile(new URL(file, folder), 'utf8')));
+  const units = new Set(texts.flatMap((text) => [...text.matchAll(/^unit = "(.*)"$/gm)].map((found) => found[1])));
+  assert.ok(units.size > 30, 'the catalogue was not read');
+  for (const unit of units) assert.doesNotMatch(scale.unitText(unit), /[[\]{}0-9.]|^u|Ohm/, unit);
 });
 
 test('ticks are round and inside; the colour scale has distinct ends', () => {

@@ -62,6 +62,9 @@ const MAX_LATE_MS: u64 = 2;
 /// One reading in so many is no good: half are faults, half cannot be (out of every range).
 const BAD_IN: u64 = 100;
 
+/// Most steps that a device tells apart within its range: meters show six digits that matter.
+const MOST_STEPS: f64 = 1e6;
+
 /// The city of a seed.
 #[derive(Debug)]
 pub struct City {
@@ -209,14 +212,7 @@ impl City {
         let range = quantity.max - quantity.min;
         let level = quantity.min + range * (0.2 + 0.5 * unit(common) + 0.1 * drift(common));
         let value = level + range * (0.02 * drift(own));
-        let steps = if range > 1_000.0 {
-            1.0
-        } else if range > 20.0 {
-            10.0
-        } else {
-            100.0
-        };
-        (Some((value * steps).round() / steps), Quality::Good)
+        (Some(as_told(quantity, value)), Quality::Good)
     }
 
     /// The same as a frame; its number counts a gateway's slots from 1.
@@ -235,6 +231,24 @@ impl City {
     pub fn devices_of(&self, slot: u32) -> u32 {
         (self.devices + SLOTS - 1 - slot) / SLOTS
     }
+}
+
+/// A value as a device of this quantity tells it: yes or no, tenths or hundredths where the range is small, and no
+/// more than a million steps where it is large.
+fn as_told(quantity: &Quantity, value: f64) -> f64 {
+    let range = quantity.max - quantity.min;
+    if range > MOST_STEPS {
+        let step = 10_f64.powi((range / MOST_STEPS).log10().ceil() as i32);
+        return (value / step).round() * step;
+    }
+    let steps = if quantity.is_yes_or_no() || range > 1_000.0 {
+        1.0
+    } else if range > 20.0 {
+        10.0
+    } else {
+        100.0
+    };
+    (value * steps).round() / steps
 }
 
 fn own_boot(seed: u64, gateway: u32) -> u64 {
@@ -267,6 +281,23 @@ mod tests {
         assert_ne!(bytes, City::new(8, 46, 100, 1_780_272_000_000).unwrap().frame(3, &id, 5, 2).unwrap());
         let frame = wire::Frame::decode(&bytes).unwrap();
         assert_eq!(frame.sequence, 33);
+    }
+
+    #[test]
+    fn values_are_rounded_as_devices_tell_them() {
+        let catalogue = Catalogue::builtin();
+        for (name, value, told) in [
+            ("door-open", 0.37, 0.0),
+            ("door-open", 0.62, 1.0),
+            ("power-factor", 0.937_2, 0.94),
+            ("air-temperature", 21.537, 21.5),
+            ("water-level", 1_234.56, 1_235.0),
+            ("illuminance", 86_420.4, 86_420.0),
+            ("uptime", 1_234_567_890.0, 1_234_570_000.0),
+            ("reservoir-storage", 39_301_234_567.0, 39_301_200_000.0),
+        ] {
+            assert_eq!(as_told(catalogue.by_name(name).unwrap(), value), told, "{value} of {name}");
+        }
     }
 
     #[test]

@@ -1,6 +1,11 @@
 //! The quantities a city measures: data, not code.
+//!
+//! A file of `configs/quantities` is a field of the city's work and owns a range of numbers, with room to grow. What
+//! is yes (1) or no (0) has unit `1`, min 0 and max 1. A comment behind `max` names the standard or the usual
+//! instrument that the range goes by, from memory: read the standard before you quote it.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 
 use wire::QuantityCode;
 
@@ -21,6 +26,8 @@ pub enum Hazard {
     Equipment,
     /// Security of a place or a seal.
     Security,
+    /// Something that stands comes down: a bridge, a wall, a slope.
+    Collapse,
 }
 
 /// One kind of measurement.
@@ -46,6 +53,32 @@ pub struct Quantity {
     pub hazard: Hazard,
 }
 
+impl Quantity {
+    /// Whether it only says yes (1) or no (0), as a contact does.
+    pub fn is_yes_or_no(&self) -> bool {
+        self.unit == "1" && self.min == 0.0 && self.max == 1.0
+    }
+}
+
+/// The built-in files, and the numbers that each may give.
+const FILES: [(&str, RangeInclusive<u16>, &str); 15] = [
+    ("air.toml", 1..=49, include_str!("../quantities/air.toml")),
+    ("weather.toml", 50..=99, include_str!("../quantities/weather.toml")),
+    ("water.toml", 100..=149, include_str!("../quantities/water.toml")),
+    ("water-quality.toml", 150..=199, include_str!("../quantities/water-quality.toml")),
+    ("fire.toml", 200..=249, include_str!("../quantities/fire.toml")),
+    ("gas.toml", 250..=299, include_str!("../quantities/gas.toml")),
+    ("equipment.toml", 300..=399, include_str!("../quantities/equipment.toml")),
+    ("place.toml", 400..=499, include_str!("../quantities/place.toml")),
+    ("structures.toml", 500..=549, include_str!("../quantities/structures.toml")),
+    ("ground.toml", 550..=599, include_str!("../quantities/ground.toml")),
+    ("traffic.toml", 600..=699, include_str!("../quantities/traffic.toml")),
+    ("power.toml", 700..=759, include_str!("../quantities/power.toml")),
+    ("heat.toml", 760..=799, include_str!("../quantities/heat.toml")),
+    ("emissions.toml", 800..=829, include_str!("../quantities/emissions.toml")),
+    ("sites.toml", 830..=899, include_str!("../quantities/sites.toml")),
+];
+
 /// All known quantities.
 #[derive(Debug, Clone, Default)]
 pub struct Catalogue {
@@ -60,13 +93,7 @@ impl Catalogue {
     /// Never in a build whose tests passed: they load the same files.
     pub fn builtin() -> Self {
         let mut all = Self::default();
-        for (file, text) in [
-            ("air.toml", include_str!("../quantities/air.toml")),
-            ("water.toml", include_str!("../quantities/water.toml")),
-            ("fire.toml", include_str!("../quantities/fire.toml")),
-            ("equipment.toml", include_str!("../quantities/equipment.toml")),
-            ("place.toml", include_str!("../quantities/place.toml")),
-        ] {
+        for (file, _, text) in FILES {
             if let Err(problems) = all.add(file, text) {
                 panic!("the built-in catalogue is broken:\n{problems}");
             }
@@ -85,9 +112,9 @@ impl Catalogue {
         for mut entry in root.sections("quantity") {
             let code = entry.required_integer("code", 1..=65_535);
             let name = entry.required("name", |t| wire::SensorName::new(t).map(|name| name.to_string()));
-            let unit = entry.required("unit", |t| if t.is_empty() { Err("empty") } else { Ok(t.to_owned()) });
-            let label_zh = entry.required("zh", |t| Ok::<_, String>(t.to_owned()));
-            let label_en = entry.required("en", |t| Ok::<_, String>(t.to_owned()));
+            let unit = entry.required("unit", words);
+            let label_zh = entry.required("zh", words);
+            let label_en = entry.required("en", words);
             let min = entry.required_number("min", -1e12..=1e12);
             let max = entry.required_number("max", -1e12..=1e12);
             let max_rate_per_s = entry.number("max_rate_per_s", 1e-9..=1e12);
@@ -101,6 +128,7 @@ impl Catalogue {
                         ("air", Hazard::Air),
                         ("equipment", Hazard::Equipment),
                         ("security", Hazard::Security),
+                        ("collapse", Hazard::Collapse),
                     ],
                 )
                 .unwrap_or(Hazard::None);
@@ -151,24 +179,76 @@ impl Catalogue {
     }
 }
 
+/// A text that says something.
+fn words(text: &str) -> Result<String, &'static str> {
+    if text.trim().is_empty() { Err("empty") } else { Ok(text.to_owned()) }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+
+    /// Kinds of device that Chengdu counts: the catalogue must have words for them.
+    const KINDS_OF_DEVICE: usize = 226;
 
     #[test]
     fn the_built_in_catalogue_is_sound() {
         let catalogue = Catalogue::builtin();
-        assert!(catalogue.all().len() >= 30);
+        assert!(catalogue.all().len() >= KINDS_OF_DEVICE, "{}", catalogue.all().len());
         assert_eq!(catalogue.by_name("air-temperature").map(|q| q.unit.as_str()), Some("Cel"));
+    }
+
+    #[test]
+    fn a_file_gives_numbers_of_its_own_range_in_order() {
+        let mut free = 1;
+        for (file, range, text) in FILES {
+            assert!(free <= *range.start(), "{file} overlaps the file before it");
+            free = range.end() + 1;
+            let title = text.lines().next().unwrap();
+            assert!(title.ends_with(&format!(": {} to {}.", range.start(), range.end())), "{file}: {title}");
+
+            let codes: Vec<u16> = text
+                .lines()
+                .filter_map(|line| line.strip_prefix("code = "))
+                .map(|code| code.parse().unwrap())
+                .collect();
+            assert!(codes.is_sorted(), "{file}: not in order");
+            assert!(codes.iter().all(|code| range.contains(code)), "{file}: a number outside {range:?}");
+        }
+    }
+
+    #[test]
+    fn labels_are_of_their_language_and_tell_quantities_apart() {
+        let is_chinese = |text: &str| text.chars().any(|c| ('\u{4e00}'..='\u{9fff}').contains(&c));
+        let (mut zh, mut en) = (BTreeSet::new(), BTreeSet::new());
+        for quantity in Catalogue::builtin().all() {
+            let Quantity { name, label_zh, label_en, .. } = quantity;
+            assert!(is_chinese(label_zh), "{name}: {label_zh}");
+            assert!(label_en.is_ascii(), "{name}: {label_en}");
+            assert!(zh.insert(label_zh.clone()), "{name}: {label_zh} is the label of another quantity");
+            assert!(en.insert(label_en.clone()), "{name}: {label_en} is the label of another quantity");
+        }
+    }
+
+    #[test]
+    fn a_rate_is_one_that_readings_can_break() {
+        for quantity in Catalogue::builtin().all() {
+            let range = quantity.max - quantity.min;
+            assert!(quantity.max_rate_per_s.is_none_or(|rate| rate <= range), "{}", quantity.name);
+        }
     }
 
     #[test]
     fn doubles_and_gaps_are_refused() {
         let mut catalogue = Catalogue::default();
         let entry = "[[quantity]]\ncode=1\nname='a'\nunit='1'\nzh='甲'\nen='A'\nmin=0\nmax=1\n";
-        let problems = catalogue.add("q.toml", &format!("{entry}{entry}[[quantity]]\ncode=2\n")).unwrap_err();
+        let problems =
+            catalogue.add("q.toml", &format!("{entry}{entry}[[quantity]]\ncode=2\nzh=' '\n")).unwrap_err();
         assert!(problems.to_string().contains("1 is taken"), "{problems}");
         assert!(problems.to_string().contains("quantity[2].name: missing"), "{problems}");
+        assert!(problems.to_string().contains("quantity[2].zh: empty"), "{problems}");
         assert!(catalogue.all().is_empty());
     }
 }

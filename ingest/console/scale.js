@@ -42,14 +42,18 @@ export function ticks(min, max, count) {
   return out;
 }
 
-// UCUM codes as people write them.
+// UCUM codes as people write them, where the rule below does not do.
 const UNITS = {
-  Cel: '°C', 'ug/m3': 'µg/m³', '[ppm]': 'ppm', 'dB[SPL]': 'dB', 'dB[m]': 'dBm', 1: '', 'm3/s': 'm³/s', 'm/s2': 'm/s²',
-  '%{LEL}': '% LEL', '[pH]': 'pH', '[NTU]': 'NTU', deg: '°', '/min': 'rpm', 'mS/cm': 'mS/cm', 'uS/cm': 'µS/cm',
+  Cel: '°C', 1: '', deg: '°', '/min': 'rpm', '%{LEL}': '% LEL', '[ppth]': '‰', 'um/m': 'µε', 'dB[SPL]': 'dB', 'dB[m]': 'dBm',
+  'kW.h': 'kWh', 'kV.A': 'kVA', 'kV.A{reactive}': 'kvar',
 };
 
+// Brackets go, m3 is m³, u is µ, l is L.
+const plainUnit = (unit) => unit.replace(/[[\]]/g, '').replace(/([ms])2$/, '$1²').replace(/m3/, 'm³').replace(/^u/, 'µ')
+  .replace('Ohm', 'Ω').replace('.', '·').replace(/(^|\/)l(?=\/|$)/, '$1L');
+
 /** A UCUM unit as shown to people; unknown ones as they are. */
-export const unitText = (unit) => (unit == null ? '' : UNITS[unit] ?? unit);
+export const unitText = (unit) => (unit == null ? '' : UNITS[unit] ?? plainUnit(unit));
 
 // `+ 0` below turns −0 into 0: nobody reads a negative zero.
 

@@ -63,6 +63,7 @@ fn hazard_word(hazard: Hazard) -> &'static str {
         Hazard::Air => "air",
         Hazard::Equipment => "equipment",
         Hazard::Security => "security",
+        Hazard::Collapse => "collapse",
     }
 }
 

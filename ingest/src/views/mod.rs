@@ -371,7 +371,7 @@ pub struct QuantityView {
     /// The quantity.
     #[serde(flatten)]
     pub quantity: QuantityBrief,
-    /// What it may announce: `none`, `fire`, `flood`, `air`, `equipment`, `security`.
+    /// What it may announce: `none`, `fire`, `flood`, `air`, `equipment`, `security`, `collapse`.
     pub hazard: &'static str,
     /// How many sensors measure it.
     pub sensors: usize,
