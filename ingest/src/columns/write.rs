@@ -11,6 +11,7 @@ use parquet::errors::ParquetError;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::TypePtr;
 
+use super::cards::Card;
 use super::chunk::{Group, Levels, Writer, compressor, extend_run};
 use super::{FileError, PoolFolder, Stretch, day_of, schema};
 use crate::cell::PRECISIONS;
@@ -145,6 +146,7 @@ pub fn write_readings(
             }
             Ok(())
         })?;
+        folder.cards.put(place.join(stretch.file_name()), Card::of_readings(runs.iter().copied()));
     }
     Ok(parts.len() as u64)
 }
@@ -212,6 +214,8 @@ pub fn write_windows(folder: &PoolFolder, stretch: Stretch, windows: &Windows) -
             }
             Ok(())
         })?;
+        let keys = precisions.iter().flatten().map(|window| window.0);
+        folder.cards.put(place.join(stretch.file_name()), Card::of_windows(keys));
     }
     Ok(parts.len() as u64)
 }
