@@ -10,6 +10,7 @@ mod events;
 mod external;
 mod frames;
 mod interface;
+mod queries;
 mod restart;
 mod schema;
 mod senml;
