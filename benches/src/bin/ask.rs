@@ -168,5 +168,12 @@ fn main() -> anyhow::Result<()> {
         table.row(row(kind, answers));
     }
     print!("{}", table.text());
+    println!("the thread that takes readings in, since ingest started:");
+    let metrics = http::request(args.http, "GET", "/metrics", None)?;
+    for line in String::from_utf8_lossy(&metrics.body).lines() {
+        if let Some(line) = line.strip_prefix("watchfire_ingest_question") {
+            println!("  question{line}");
+        }
+    }
     Ok(())
 }
