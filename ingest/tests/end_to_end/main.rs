@@ -11,6 +11,7 @@ mod external;
 mod frames;
 mod interface;
 mod queries;
+mod query;
 mod restart;
 mod schema;
 mod senml;
