@@ -127,7 +127,23 @@ impl City {
         mix(self.seed ^ 1, u64::from(gateway)) % SLOT_MS
     }
 
-    fn places(&self, gateway: u32) -> Vec<Place> {
+    /// How many districts.
+    pub fn districts(&self) -> u32 {
+        self.areas.len() as u32
+    }
+
+    /// West, south, east and north of the gateways of a district, in degrees.
+    pub fn bounds(&self, district: u32) -> [f64; 4] {
+        let gateways = (district..self.gateways).step_by(DISTRICTS.len());
+        let places = gateways.flat_map(|gateway| self.places(gateway));
+        places.fold([180.0, 90.0, -180.0, -90.0_f64], |[west, south, east, north], place| {
+            let (lat, lon) = (f64::from(place.lat_e7) / 1e7, f64::from(place.lon_e7) / 1e7);
+            [west.min(lon), south.min(lat), east.max(lon), north.max(lat)]
+        })
+    }
+
+    /// Where a gateway's devices are.
+    pub fn places(&self, gateway: u32) -> Vec<Place> {
         let district = gateway as usize % DISTRICTS.len();
         let (_, lat, lon) = DISTRICTS[district];
         let nth = gateway / DISTRICTS.len() as u32;
@@ -298,6 +314,16 @@ mod tests {
         ] {
             assert_eq!(as_told(catalogue.by_name(name).unwrap(), value), told, "{value} of {name}");
         }
+    }
+
+    #[test]
+    fn a_district_holds_its_gateways() {
+        let city = City::new(7, 100, 10, 0).unwrap();
+        let [west, south, east, north] = city.bounds(1);
+        assert!(west < 104.04 && 104.03 < east && south < 30.68 && 30.67 < north);
+        let place = &city.places(24)[0];
+        assert_eq!(place.area.as_str(), "chengdu/qingyang");
+        assert!((south..=north).contains(&(f64::from(place.lat_e7) / 1e7)));
     }
 
     #[test]

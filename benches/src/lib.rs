@@ -19,7 +19,7 @@
 //! - [`publisher`]: keeps what is not acknowledged and sends it again, as a gateway does
 //! - [`siege`]: one attacker, and how it was answered
 //! - [`witness`]: remembers what was sent and compares it with what the API gives back
-//! - [`http`]: the smallest HTTP client that can ask our own API
+//! - [`http`]: the HTTP client of `ingest query`
 //! - [`sequences`]: which numbers of a lane are where
 //! - [`order`]: in which order a backlog came in
 //! - [`pool`]: the readings files, read as a stranger would
@@ -33,6 +33,7 @@
 //! - `watchfire`: the one command: ingest, this machine, and a simulated street
 //! - `codec`: bytes and nanoseconds per reading
 //! - `chengdu`: the city minute: 22 million devices over MQTT, and what that takes of ingest
+//! - `ask`: typical questions of a console, put to ingest during the city minute: how long the answers take
 //! - `stages`: where the time of a reading goes inside ingest; `tables`: what a city's sensors and checkpoints cost
 //! - `load`: valid frames at a chosen rate
 //! - `alarms`: from a sensor's change to the console, while a backlog drains; the same over a bad line; a storm
@@ -42,9 +43,10 @@
 //! - `sim`: thousands of simulated cities, each held against the promises
 //! - `kills`: `kill -9` and long stops in full flow, each judged by the audit
 
+pub use ingest::client as http;
+
 pub mod chengdu;
 pub mod city;
-pub mod http;
 pub mod layout;
 pub mod line;
 pub mod listener;

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use wire::Lane;
 
@@ -28,7 +29,21 @@ pub struct Counters {
     gateways: AtomicU64,
     hot_windows: AtomicU64,
     quarantine_dropped: AtomicU64,
+    questions: AtomicU64,
+    questions_us: AtomicU64,
+    question_us_max: AtomicU64,
     troubles: [Trouble; 4],
+}
+
+/// Questions put to the apply thread, which takes nothing in meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QuestionCounts {
+    /// How many since the start.
+    pub count: u64,
+    /// How long they took in all, in microseconds.
+    pub took_us: u64,
+    /// How long the longest took, in microseconds.
+    pub longest_us: u64,
 }
 
 /// Something that can fail and recover.
@@ -121,6 +136,22 @@ impl Counters {
     /// Entries of the quarantine that were dropped because it was full, since the start.
     pub fn quarantine_drops(&self) -> u64 {
         self.quarantine_dropped.load(Relaxed)
+    }
+
+    /// Questions put to the apply thread.
+    pub fn questions(&self) -> QuestionCounts {
+        QuestionCounts {
+            count: self.questions.load(Relaxed),
+            took_us: self.questions_us.load(Relaxed),
+            longest_us: self.question_us_max.load(Relaxed),
+        }
+    }
+
+    pub(crate) fn answered(&self, took: Duration) {
+        let took_us = took.as_micros() as u64;
+        self.questions.fetch_add(1, Relaxed);
+        self.questions_us.fetch_add(took_us, Relaxed);
+        self.question_us_max.fetch_max(took_us, Relaxed);
     }
 
     /// Everything the pool counted, over the life of the data folder.

@@ -14,11 +14,13 @@
 //! - [`engine`]: the way from the socket to the pool; [`log`]: what an acknowledgement promises
 //! - [`pool`]: state, windows, repeats; [`columns`]: Parquet; [`registry`]: SQL; [`quarantine`]: what was refused
 //! - [`views`]: answers; [`feeds`]: live events; [`http`]: both over HTTP; [`console`]: the page
+//! - [`query`]: `ingest query`, from the other side of the API; [`client`]: its HTTP client
 //! - [`counters`]: counts any thread may read; [`metrics`]: the same for Prometheus; [`clock`]: the wall clock
 
 pub mod admit;
 pub mod broker;
 pub mod cell;
+pub mod client;
 pub mod clock;
 pub mod columns;
 pub mod config;
@@ -34,6 +36,7 @@ pub mod metrics;
 pub mod normalise;
 pub mod pool;
 pub mod quarantine;
+pub mod query;
 pub mod registry;
 pub mod senml;
 pub mod views;

@@ -6,10 +6,11 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use configs::Problems;
 use ingest::config::{BrokerUrl, Config, Overrides, address};
+use ingest::query::{self, QueryArgs, QueryError};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Exit code of a configuration that cannot be used (sysexits.h EX_USAGE).
-const BAD_CONFIG: u8 = 64;
+/// Exit code of a configuration or a question that cannot be used (sysexits.h EX_USAGE).
+const BAD_USAGE: u8 = 64;
 /// Where data goes when nobody says.
 const DEFAULT_DATA: &str = "data/ingest";
 
@@ -44,6 +45,9 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Ask a running ingest and print the answer as a table, CSV or Arrow. 查询运行中的 ingest
+    #[command(after_help = query::EXAMPLES)]
+    Query(QueryArgs),
 }
 
 #[derive(Args)]
@@ -72,6 +76,7 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Check { config } => check(&config),
         Command::Serve(args) => serve(args),
+        Command::Query(args) => ask(args),
     }
 }
 
@@ -86,12 +91,25 @@ fn check(path: &std::path::Path) -> ExitCode {
     }
 }
 
+fn ask(args: QueryArgs) -> ExitCode {
+    use std::io::Write as _;
+    let (said, code) = match query::run(args, ingest::clock::now_ms()) {
+        Ok(None) => return ExitCode::SUCCESS,
+        Ok(Some(warning)) => (warning, ExitCode::SUCCESS),
+        Err(error @ QueryError::Question(_)) => (error.to_string(), ExitCode::from(BAD_USAGE)),
+        Err(error) => (error.to_string(), ExitCode::FAILURE),
+    };
+    // Nobody is left to tell when stderr is gone.
+    let _ = writeln!(std::io::stderr(), "{said}");
+    code
+}
+
 fn refuse(problems: &Problems) -> ExitCode {
     use std::io::Write as _;
     let count = problems.0.len();
     // Nobody is left to tell when stderr is gone.
     let _ = writeln!(std::io::stderr(), "{problems}配置有误 configuration refused; 错误 mistakes: {count}");
-    ExitCode::from(BAD_CONFIG)
+    ExitCode::from(BAD_USAGE)
 }
 
 fn serve(args: ServeArgs) -> ExitCode {

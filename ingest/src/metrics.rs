@@ -133,6 +133,16 @@ fn families(counters: &Counters, broker: &broker::Counts, http: &http::Counts) -
         vec![("", pool.parquet_files)],
     );
     add(true, "parquet_rows", "Readings in them", "", vec![("", pool.parquet_rows)]);
+    let questions = counters.questions();
+    add(true, "questions", "Questions to the thread that takes readings in", "", vec![("", questions.count)]);
+    add(true, "questions_microseconds", "How long they took it", "", vec![("", questions.took_us)]);
+    add(
+        false,
+        "question_microseconds_max",
+        "How long the longest since the start took it",
+        "",
+        vec![("", questions.longest_us)],
+    );
     let troubles =
         Part::ALL.iter().map(|part| (part.as_str(), u64::from(counters.trouble(*part).is_some()))).collect();
     add(false, "trouble", "1 where a part does not work, see /api/v1/health", "part", troubles);

@@ -557,14 +557,14 @@ mod tests {
         let reader = SerializedFileReader::new(place.reopen().unwrap())?;
         let group = reader.get_row_group(0)?;
         let count = rows.len();
-        let texts = plain::<ByteArrayType>(&*group, 0, count)?;
-        let again = plain::<ByteArrayType>(&*group, 1, count)?;
-        let runs = plain::<Int64Type>(&*group, 2, count)?;
-        let times = plain::<Int64Type>(&*group, 3, count)?;
-        let numbers = plain::<Int32Type>(&*group, 4, count)?;
-        let (values, there, _) = levelled::<DoubleType>(&*group, 5, count)?;
-        let sums = plain::<FixedLenByteArrayType>(&*group, 6, count)?;
-        let found_lists = lists::<Int32Type>(&*group, 7, count)?;
+        let texts = plain::<ByteArrayType>(&*group, 0, 0..count)?;
+        let again = plain::<ByteArrayType>(&*group, 1, 0..count)?;
+        let runs = plain::<Int64Type>(&*group, 2, 0..count)?;
+        let times = plain::<Int64Type>(&*group, 3, 0..count)?;
+        let numbers = plain::<Int32Type>(&*group, 4, 0..count)?;
+        let (values, there, _) = levelled::<DoubleType>(&*group, 5, 0..count)?;
+        let sums = plain::<FixedLenByteArrayType>(&*group, 6, 0..count)?;
+        let found_lists = lists::<Int32Type>(&*group, 7, 0..count)?;
         let mut values = values.into_iter();
         for (at, row) in rows.iter().enumerate() {
             assert_eq!((texts[at].as_utf8()?, again[at].as_utf8()?), (row.name.as_str(), row.name.as_str()));

@@ -19,6 +19,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::log::make_folder;
 
+mod cards;
 mod chunk;
 mod compact;
 mod names;
@@ -97,6 +98,8 @@ pub struct PoolFolder {
     path: PathBuf,
     /// Held for writing while a merged file takes the place of its parts, so that no listing sees both or neither.
     listing: Arc<RwLock<()>>,
+    /// What files may hold.
+    cards: cards::Cards,
 }
 
 /// Days that a query may look at: bounds what one question can cost.
@@ -111,7 +114,7 @@ impl PoolFolder {
         for folder in [path.to_owned(), path.join("readings"), path.join("windows")] {
             make_folder(&folder).map_err(FileError::io(&folder))?;
         }
-        Ok(Self { path: path.to_owned(), listing: Arc::default() })
+        Ok(Self { path: path.to_owned(), listing: Arc::default(), cards: cards::Cards::default() })
     }
 
     fn readings_folder(&self, day: &str, district: &str) -> PathBuf {
@@ -224,7 +227,8 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
 fn files_below(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
     let mut files = Vec::new();
     for entry in entries(folder)? {
-        if entry.is_dir() {
+        // What has the name of a file of ours is not looked at: there are thousands.
+        if Stretch::of(&entry).is_none() && entry.is_dir() {
             files.extend(files_below(&entry)?);
         } else {
             files.push(entry);

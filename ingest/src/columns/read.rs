@@ -1,7 +1,9 @@
 //! Reading back: one sensor's readings, or the windows of one quantity. Row groups that cannot hold what is wanted
 //! are skipped by their statistics, and only one row group is in memory at a time.
 
+use std::cmp::Ordering;
 use std::fs::File;
+use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 
 use parquet::basic::Type;
@@ -14,6 +16,7 @@ use parquet::file::statistics::Statistics;
 use parquet::schema::types::ColumnDescPtr;
 use wire::Quality;
 
+use super::cards::{self, Card};
 use super::names::Found;
 use super::{FileError, schema};
 use crate::cell::{Bbox, Cell};
@@ -21,6 +24,11 @@ use crate::pool::Row;
 use crate::pool::aggregate::{Aggregate, End};
 use crate::pool::sketch::Sketch;
 use crate::pool::windows::WindowKey;
+
+/// Row groups of a file that are unpacked to know its sensors; in larger ones each is of few sensors anyway.
+const MAX_UNPACKED: usize = 4;
+/// A step to the neighbouring cell, in degrees: far less than any cell is wide.
+const NUDGE: f64 = 1e-9;
 
 /// Which readings.
 #[derive(Debug, Clone, Copy)]
@@ -55,9 +63,62 @@ impl WindowFilter {
             && (self.from_ms..self.to_ms).contains(&key.start_ms)
             && self.bbox.is_none_or(|bbox| key.cell.bbox().touches(&bbox))
     }
+
+    /// The first and the last cell of the precision that may touch the rectangle: cells are numbered so that all of a
+    /// rectangle lie between those of its south-western and its north-eastern corner.
+    pub fn reach(&self) -> RangeInclusive<Cell> {
+        match self.bbox {
+            None => Cell::from_bits(0, self.precision)..=Cell::from_bits(u64::MAX, self.precision),
+            Some(Bbox { west, south, east, north }) => {
+                // A cell beyond the edge touches it too.
+                let corner = |lat: f64, lon: f64, outward: f64| {
+                    Cell::at(lat + outward * NUDGE, lon + outward * NUDGE, self.precision)
+                };
+                corner(south, west, -1.0)..=corner(north, east, 1.0)
+            }
+        }
+    }
 }
 
-/// Hands the wanted readings of a file to `visit`: time, value, quality; ascending by time.
+/// What a file of readings may hold. Of large files only what their statistics say.
+pub(super) fn reading_card(path: &Path) -> Result<Card, FileError> {
+    let file = super::compact::open(path)?;
+    let read = || -> Result<Card, ParquetError> {
+        let reader = SerializedFileReader::new(file)?;
+        let groups = reader.metadata().row_groups();
+        let mut sensors = Vec::new();
+        for (index, meta) in groups.iter().enumerate() {
+            match bounds(meta, schema::reading::SENSOR_NO) {
+                Some((low, high)) if groups.len() > MAX_UNPACKED => sensors.push((low as u32, high as u32)),
+                _ => {
+                    let group = reader.get_row_group(index)?;
+                    let numbers = plain::<Int32Type>(&*group, schema::reading::SENSOR_NO, 0..rows_of(meta)?)?;
+                    sensors.extend(numbers.chunk_by(|a, b| a == b).map(|run| (run[0] as u32, run[0] as u32)));
+                }
+            }
+        }
+        Ok(Card { times: times(groups, schema::reading::AT_MS), sensors: cards::ranges(sensors.into_iter()) })
+    };
+    read().map_err(FileError::format(path))
+}
+
+/// What a file of windows may hold.
+pub(super) fn window_card(path: &Path) -> Result<Card, FileError> {
+    let file = super::compact::open(path)?;
+    let reader = SerializedFileReader::new(file).map_err(FileError::format(path))?;
+    let times = times(reader.metadata().row_groups(), schema::window::START_MS);
+    Ok(Card { times, sensors: Box::default() })
+}
+
+/// Least and largest value of a column, if all row groups tell.
+fn times(groups: &[RowGroupMetaData], column: usize) -> Option<(i64, i64)> {
+    let all: Option<Vec<(i64, i64)>> = groups.iter().map(|meta| bounds(meta, column)).collect();
+    let all = all?;
+    all.iter().map(|bounds| bounds.0).min().zip(all.iter().map(|bounds| bounds.1).max())
+}
+
+/// Hands the wanted readings of a file to `visit`: time, value, quality; ascending by time. Returns how many row
+/// groups were unpacked.
 ///
 /// # Errors
 /// [`FileError`] when the file is not there or not one of ours.
@@ -65,10 +126,11 @@ pub fn read_readings(
     path: &Path,
     filter: &ReadingFilter,
     mut visit: impl FnMut(i64, Option<f64>, Quality),
-) -> Result<(), FileError> {
+) -> Result<usize, FileError> {
     let file = super::compact::open(path)?;
-    let read = || -> Result<(), ParquetError> {
+    let read = || -> Result<usize, ParquetError> {
         let reader = SerializedFileReader::new(file)?;
+        let mut unpacked = 0;
         for index in 0..reader.num_row_groups() {
             let meta = reader.metadata().row_group(index);
             let sensor = i64::from(filter.sensor as i32);
@@ -77,39 +139,37 @@ pub fn read_readings(
             {
                 continue;
             }
+            unpacked += 1;
             let group = reader.get_row_group(index)?;
-            let rows = rows_of(meta)?;
-            let sensors = plain::<Int32Type>(&*group, schema::reading::SENSOR_NO, rows)?;
+            let sensors = plain::<Int32Type>(&*group, schema::reading::SENSOR_NO, 0..rows_of(meta)?)?;
             // Sorted by sensor: its rows are one run.
             let start = sensors.partition_point(|&number| i64::from(number) < sensor);
             let end = sensors.partition_point(|&number| i64::from(number) <= sensor);
             if start == end {
                 continue;
             }
-            let times = plain::<Int64Type>(&*group, schema::reading::AT_MS, rows)?;
-            let (values, there, _) = levelled::<DoubleType>(&*group, schema::reading::VALUE, rows)?;
+            let rows = start..end;
+            let times = plain::<Int64Type>(&*group, schema::reading::AT_MS, rows.clone())?;
+            let (values, there, _) = levelled::<DoubleType>(&*group, schema::reading::VALUE, rows.clone())?;
             let qualities = plain::<Int32Type>(&*group, schema::reading::QUALITY, rows)?;
-            let mut next = there[..start].iter().filter(|&&level| level > 0).count();
-            for row in start..end {
-                let value = if there[row] > 0 {
-                    next += 1;
-                    values.get(next - 1).copied()
-                } else {
-                    None
-                };
-                if (filter.from_ms..filter.to_ms).contains(&times[row]) {
-                    let quality =
-                        Quality::ALL.get(qualities[row] as usize).copied().unwrap_or(Quality::Fault);
-                    visit(times[row], value, quality);
+            let mut values = values.into_iter();
+            for ((at_ms, quality), there) in times.into_iter().zip(qualities).zip(there) {
+                let value = if there > 0 { values.next() } else { None };
+                if (filter.from_ms..filter.to_ms).contains(&at_ms) {
+                    visit(
+                        at_ms,
+                        value,
+                        Quality::ALL.get(quality as usize).copied().unwrap_or(Quality::Fault),
+                    );
                 }
             }
         }
-        Ok(())
+        Ok(unpacked)
     };
     read().map_err(FileError::format(path))
 }
 
-/// Hands the wanted partials of a file to `visit`.
+/// Hands the wanted partials of a file to `visit`. Returns how many row groups were unpacked.
 ///
 /// # Errors
 /// As [`read_readings`].
@@ -117,10 +177,11 @@ pub fn read_windows(
     path: &Path,
     filter: &WindowFilter,
     mut visit: impl FnMut(WindowKey, Aggregate),
-) -> Result<(), FileError> {
+) -> Result<usize, FileError> {
     let file = super::compact::open(path)?;
-    let read = || -> Result<(), ParquetError> {
+    let read = || -> Result<usize, ParquetError> {
         let reader = SerializedFileReader::new(file)?;
+        let mut unpacked = 0;
         for index in 0..reader.num_row_groups() {
             let meta = reader.metadata().row_group(index);
             let precision = i64::from(filter.precision);
@@ -131,9 +192,10 @@ pub fn read_windows(
             {
                 continue;
             }
+            unpacked += 1;
             window_group(&*reader.get_row_group(index)?, rows_of(meta)?, filter, &mut visit)?;
         }
-        Ok(())
+        Ok(unpacked)
     };
     read().map_err(FileError::format(path))
 }
@@ -146,19 +208,19 @@ pub(super) fn rows(
 ) -> Result<Vec<Row>, ParquetError> {
     let group = reader.get_row_group(group)?;
     let rows = rows_of(group.metadata())?;
-    let sensors = plain::<Int32Type>(&*group, schema::reading::SENSOR_NO, rows)?;
+    let sensors = plain::<Int32Type>(&*group, schema::reading::SENSOR_NO, 0..rows)?;
     name_sensors(&*group, &sensors, known)?;
-    let quantities = plain::<Int32Type>(&*group, 3, rows)?;
-    let times = plain::<Int64Type>(&*group, schema::reading::AT_MS, rows)?;
-    let (values, there, _) = levelled::<DoubleType>(&*group, schema::reading::VALUE, rows)?;
-    let qualities = plain::<Int32Type>(&*group, schema::reading::QUALITY, rows)?;
-    let clocks = plain::<Int32Type>(&*group, 7, rows)?;
-    let lats = plain::<Int32Type>(&*group, 8, rows)?;
-    let lons = plain::<Int32Type>(&*group, 9, rows)?;
-    let stores = plain::<Int64Type>(&*group, 10, rows)?;
-    let lanes = plain::<Int32Type>(&*group, 11, rows)?;
-    let sequences = plain::<Int64Type>(&*group, 12, rows)?;
-    let received = plain::<Int64Type>(&*group, 13, rows)?;
+    let quantities = plain::<Int32Type>(&*group, 3, 0..rows)?;
+    let times = plain::<Int64Type>(&*group, schema::reading::AT_MS, 0..rows)?;
+    let (values, there, _) = levelled::<DoubleType>(&*group, schema::reading::VALUE, 0..rows)?;
+    let qualities = plain::<Int32Type>(&*group, schema::reading::QUALITY, 0..rows)?;
+    let clocks = plain::<Int32Type>(&*group, 7, 0..rows)?;
+    let lats = plain::<Int32Type>(&*group, 8, 0..rows)?;
+    let lons = plain::<Int32Type>(&*group, 9, 0..rows)?;
+    let stores = plain::<Int64Type>(&*group, 10, 0..rows)?;
+    let lanes = plain::<Int32Type>(&*group, 11, 0..rows)?;
+    let sequences = plain::<Int64Type>(&*group, 12, 0..rows)?;
+    let received = plain::<Int64Type>(&*group, 13, 0..rows)?;
     let mut values = values.into_iter();
     let mut found = Vec::with_capacity(rows);
     let mut places = (u32::MAX, (0, 0));
@@ -238,36 +300,58 @@ fn window_group(
     filter: &WindowFilter,
     visit: &mut impl FnMut(WindowKey, Aggregate),
 ) -> Result<(), ParquetError> {
-    let quantities = plain::<Int32Type>(group, 0, rows)?;
-    let precisions = plain::<Int32Type>(group, 1, rows)?;
-    let cells = plain::<ByteArrayType>(group, 2, rows)?;
-    let starts = plain::<Int64Type>(group, 3, rows)?;
-    let keys: Vec<Option<WindowKey>> = (0..rows)
+    let mut rows = 0..rows;
+    if let Some(wanted) = filter.quantity {
+        let quantities = plain::<Int32Type>(group, schema::window::QUANTITY, rows.clone())?;
+        // Sorted by quantity, then cell: those of one are one run.
+        rows = run_of(rows.start, &quantities, |quantity| quantity.cmp(&i32::from(wanted)));
+    }
+    let cells = plain::<ByteArrayType>(group, schema::window::CELL, rows.clone())?;
+    let cells: Vec<Option<Cell>> =
+        cells.iter().map(|text| text.as_utf8().ok().and_then(Cell::parse)).collect();
+    let reach = filter.reach();
+    let mut skipped = 0;
+    if filter.quantity.is_some() {
+        let near = run_of(rows.start, &cells, |cell| match cell {
+            Some(cell) if cell < reach.start() => Ordering::Less,
+            Some(cell) if cell > reach.end() => Ordering::Greater,
+            _ => Ordering::Equal,
+        });
+        skipped = near.start - rows.start;
+        rows = near;
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let quantities = plain::<Int32Type>(group, schema::window::QUANTITY, rows.clone())?;
+    let precisions = plain::<Int32Type>(group, schema::window::PRECISION, rows.clone())?;
+    let starts = plain::<Int64Type>(group, schema::window::START_MS, rows.clone())?;
+    let keys: Vec<Option<WindowKey>> = (0..rows.len())
         .map(|row| {
-            let cell = Cell::parse(cells[row].as_utf8().ok()?)?;
-            let key =
-                WindowKey { quantity: u16::try_from(quantities[row]).ok()?, cell, start_ms: starts[row] };
+            let quantity = u16::try_from(quantities[row]).ok()?;
+            let key = WindowKey { quantity, cell: cells[skipped + row]?, start_ms: starts[row] };
             (precisions[row] == i32::from(filter.precision) && filter.wants(&key)).then_some(key)
         })
         .collect();
-    if keys.iter().all(Option::is_none) {
-        return Ok(());
-    }
-    let counts = plain::<Int64Type>(group, 5, rows)?;
-    let sums = plain::<FixedLenByteArrayType>(group, 6, rows)?;
-    let minima = plain::<DoubleType>(group, 7, rows)?;
-    let maxima = plain::<DoubleType>(group, 8, rows)?;
-    let first_times = plain::<Int64Type>(group, 9, rows)?;
-    let firsts = plain::<DoubleType>(group, 10, rows)?;
-    let last_times = plain::<Int64Type>(group, 11, rows)?;
-    let lasts = plain::<DoubleType>(group, 12, rows)?;
-    let first_sensors = plain::<Int32Type>(group, 13, rows)?;
-    let last_sensors = plain::<Int32Type>(group, 14, rows)?;
-    let sensors = lists::<Int32Type>(group, 15, rows)?;
-    let buckets = lists::<Int32Type>(group, 16, rows)?;
+    let Some(first) = keys.iter().position(Option::is_some) else { return Ok(()) };
+    let last = keys.iter().rposition(Option::is_some).unwrap_or(first);
+    let keys = &keys[first..=last];
+    let rows = rows.start + first..rows.start + last + 1;
+    let counts = plain::<Int64Type>(group, 5, rows.clone())?;
+    let sums = plain::<FixedLenByteArrayType>(group, 6, rows.clone())?;
+    let minima = plain::<DoubleType>(group, 7, rows.clone())?;
+    let maxima = plain::<DoubleType>(group, 8, rows.clone())?;
+    let first_times = plain::<Int64Type>(group, 9, rows.clone())?;
+    let firsts = plain::<DoubleType>(group, 10, rows.clone())?;
+    let last_times = plain::<Int64Type>(group, 11, rows.clone())?;
+    let lasts = plain::<DoubleType>(group, 12, rows.clone())?;
+    let first_sensors = plain::<Int32Type>(group, 13, rows.clone())?;
+    let last_sensors = plain::<Int32Type>(group, 14, rows.clone())?;
+    let sensors = lists::<Int32Type>(group, 15, rows.clone())?;
+    let buckets = lists::<Int32Type>(group, 16, rows.clone())?;
     let bucket_counts = lists::<Int64Type>(group, 17, rows)?;
-    for (row, key) in keys.into_iter().enumerate() {
-        let Some(key) = key else { continue };
+    for (row, key) in keys.iter().enumerate() {
+        let Some(key) = *key else { continue };
         let mut sketch = Sketch::default();
         for (&bucket, &count) in buckets[row].iter().zip(&bucket_counts[row]) {
             sketch.add_bucket(bucket, count as u64);
@@ -301,19 +385,28 @@ fn rows_of(meta: &RowGroupMetaData) -> Result<usize, ParquetError> {
 
 /// Whether a row group may hold a value in `from..=to`; yes when nothing is known.
 fn may_hold(meta: &RowGroupMetaData, column: usize, from: i64, to: i64) -> bool {
+    bounds(meta, column).is_none_or(|(low, high)| low <= to && from <= high)
+}
+
+/// The least and the largest value of a column of integers, if the row group tells.
+fn bounds(meta: &RowGroupMetaData, column: usize) -> Option<(i64, i64)> {
     if column >= meta.num_columns() {
-        return true;
+        return None;
     }
-    let bounds = match meta.column(column).statistics() {
-        Some(Statistics::Int32(bounds)) => {
+    match meta.column(column).statistics()? {
+        Statistics::Int32(bounds) => {
             bounds.min_opt().zip(bounds.max_opt()).map(|(&low, &high)| (i64::from(low), i64::from(high)))
         }
-        Some(Statistics::Int64(bounds)) => {
-            bounds.min_opt().zip(bounds.max_opt()).map(|(&low, &high)| (low, high))
-        }
+        Statistics::Int64(bounds) => bounds.min_opt().zip(bounds.max_opt()).map(|(&low, &high)| (low, high)),
         _ => None,
-    };
-    bounds.is_none_or(|(low, high)| low <= to && from <= high)
+    }
+}
+
+/// The rows, counted from `start`, whose value is the wanted one; values ascend.
+fn run_of<T>(start: usize, values: &[T], order: impl Fn(&T) -> Ordering) -> Range<usize> {
+    let first = values.partition_point(|value| order(value).is_lt());
+    let end = values.partition_point(|value| order(value).is_le());
+    start + first..start + end
 }
 
 pub(super) type Levelled<T> = (Vec<T>, Vec<i16>, Vec<i16>);
@@ -334,18 +427,20 @@ fn typed<T: DataType>(
     Ok((get_typed_column_reader::<T>(group.get_column_reader(column)?), descriptor))
 }
 
-/// All values of a column with definition and repetition levels.
+/// The values of a column in some rows, with definition and repetition levels.
 pub(super) fn levelled<T: DataType>(
     group: &dyn RowGroupReader,
     column: usize,
-    rows: usize,
+    rows: Range<usize>,
 ) -> Result<Levelled<T::T>, ParquetError> {
     let (mut reader, descriptor) = typed::<T>(group, column)?;
-    let (mut values, mut definition, mut repetition) = (Vec::with_capacity(rows), Vec::new(), Vec::new());
+    let (mut values, mut definition, mut repetition) =
+        (Vec::with_capacity(rows.len()), Vec::new(), Vec::new());
+    reader.skip_records(rows.start)?;
     let mut have = 0;
-    while have < rows {
+    while have < rows.len() {
         let (records, ..) = reader.read_records(
-            rows - have,
+            rows.len() - have,
             (descriptor.max_def_level() > 0).then_some(&mut definition),
             (descriptor.max_rep_level() > 0).then_some(&mut repetition),
             &mut values,
@@ -361,23 +456,25 @@ pub(super) fn levelled<T: DataType>(
 pub(super) fn plain<T: DataType>(
     group: &dyn RowGroupReader,
     column: usize,
-    rows: usize,
+    rows: Range<usize>,
 ) -> Result<Vec<T::T>, ParquetError> {
+    let count = rows.len();
     let (values, ..) = levelled::<T>(group, column, rows)?;
-    if values.len() == rows {
+    if values.len() == count {
         Ok(values)
     } else {
-        Err(ParquetError::General(format!("column {column} has {} values for {rows} rows", values.len())))
+        Err(ParquetError::General(format!("column {column} has {} values for {count} rows", values.len())))
     }
 }
 
 pub(super) fn lists<T: DataType>(
     group: &dyn RowGroupReader,
     column: usize,
-    rows: usize,
+    rows: Range<usize>,
 ) -> Result<Vec<Vec<T::T>>, ParquetError> {
+    let count = rows.len();
     let (values, definition, repetition) = levelled::<T>(group, column, rows)?;
-    let mut lists: Vec<Vec<T::T>> = Vec::with_capacity(rows);
+    let mut lists: Vec<Vec<T::T>> = Vec::with_capacity(count);
     let mut values = values.into_iter();
     for (defined, repeated) in definition.into_iter().zip(repetition) {
         if repeated == 0 {
@@ -389,9 +486,9 @@ pub(super) fn lists<T: DataType>(
             list.push(value);
         }
     }
-    if lists.len() == rows {
+    if lists.len() == count {
         Ok(lists)
     } else {
-        Err(ParquetError::General(format!("column {column} has {} lists for {rows} rows", lists.len())))
+        Err(ParquetError::General(format!("column {column} has {} lists for {count} rows", lists.len())))
     }
 }

@@ -61,6 +61,7 @@ pub(super) mod reading {
 pub(super) mod window {
     pub(in super::super) const QUANTITY: usize = 0;
     pub(in super::super) const PRECISION: usize = 1;
+    pub(in super::super) const CELL: usize = 2;
     pub(in super::super) const START_MS: usize = 3;
 }
 

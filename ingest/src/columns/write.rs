@@ -9,6 +9,7 @@ use parquet::errors::ParquetError;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::TypePtr;
 
+use super::cards::Card;
 use super::chunk::{Group, Levels, Writer, compressor, extend_run};
 use super::names::Names;
 use super::{FileError, PoolFolder, Stretch, day_of, schema};
@@ -110,6 +111,7 @@ pub fn write_readings(
             }
             Ok(())
         })?;
+        folder.cards.put(place.join(stretch.file_name()), Card::of_readings(runs.iter().copied()));
     }
     Ok(parts.len() as u64)
 }
@@ -180,6 +182,8 @@ pub fn write_windows(folder: &PoolFolder, stretch: Stretch, windows: &Windows) -
             }
             Ok(())
         })?;
+        let keys = precisions.iter().flatten().map(|window| window.0);
+        folder.cards.put(place.join(stretch.file_name()), Card::of_windows(keys));
     }
     Ok(parts.len() as u64)
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
@@ -70,7 +70,7 @@ impl ApplyLoop {
             self.room.send_if_modified(|before| std::mem::replace(before, room) != room);
             tokio::select! {
                 biased;
-                Some(question) = self.questions.recv() => question(&self.state),
+                Some(question) = self.questions.recv() => self.answer(question),
                 Some((position, files)) = self.kept.recv() => self.kept(position, files),
                 _ = tick.tick() => self.tick(),
                 group = self.committed.recv() => match group {
@@ -86,6 +86,13 @@ impl ApplyLoop {
             return;
         }
         self.finish().await;
+    }
+
+    #[allow(clippy::disallowed_methods)] // the loop that drives: how long nothing is taken in
+    fn answer(&self, question: Question) {
+        let since = Instant::now();
+        question(&self.state);
+        self.counters.answered(since.elapsed());
     }
 
     fn apply(&mut self, group: Vec<Committed<Known>>) {

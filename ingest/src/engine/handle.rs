@@ -347,8 +347,16 @@ impl Engine {
         read: impl FnOnce() -> Result<T, FileError> + Send + 'static,
     ) -> Result<T, ViewError> {
         let _turn = self.shared.readers.acquire().await.map_err(|_| ViewError::Stopped)?;
-        let read = tokio::task::spawn_blocking(read).await;
-        read.map_err(|_| ViewError::Stopped)?.map_err(|error| ViewError::Storage(error.to_string()))
+        self.work(read).await
+    }
+
+    /// Works on a thread that may take some milliseconds; nobody waits for a turn.
+    pub(crate) async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, FileError> + Send + 'static,
+    ) -> Result<T, ViewError> {
+        let worked = tokio::task::spawn_blocking(work).await;
+        worked.map_err(|_| ViewError::Stopped)?.map_err(|error| ViewError::Storage(error.to_string()))
     }
 
     /// Counts that cost nothing to read.

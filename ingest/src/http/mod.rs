@@ -3,7 +3,8 @@
 //! # Layout
 //! - [`listener`]: how many connections, and how long a silent one may stay
 //! - [`problem`], [`query`]: what goes wrong, and how questions are read
-//! - [`read`]: everything that is asked; [`write`]: SenML in, quarantine replay
+//! - [`read`]: what is there now, readings and cells; [`curves`]: what is folded for a question: series, top cells,
+//!   blind spots; [`write`]: SenML in, quarantine replay
 //! - [`events`]: server-sent events
 //! - [`guard`]: headers on every answer, and who may ask at all
 //!
@@ -30,7 +31,9 @@ use crate::console::Console;
 use crate::engine::Engine;
 use crate::external::Link;
 use crate::feeds::Feed;
+use crate::views::Surveys;
 
+mod curves;
 mod events;
 mod geojson;
 mod guard;
@@ -42,6 +45,8 @@ mod write;
 
 use problem::{METHOD, NOT_FOUND, Problem};
 
+pub(crate) use query::duration;
+
 /// How long connections may take to finish at the end.
 const CLOSING: Duration = Duration::from_secs(3);
 
@@ -52,6 +57,8 @@ struct App {
     console: Console,
     broker: Arc<broker::Counts>,
     link: Option<Arc<Link>>,
+    /// Where the sensors are, and how they are.
+    surveys: Surveys,
     /// Places for event streams.
     streams: Arc<Semaphore>,
     stopping: watch::Receiver<bool>,
@@ -130,6 +137,10 @@ fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(read::readings))
         .routes(routes!(read::quantities))
         .routes(routes!(read::cells))
+        .routes(routes!(curves::series_of_sensor))
+        .routes(routes!(curves::series_of_cell))
+        .routes(routes!(curves::top))
+        .routes(routes!(curves::coverage))
         .routes(routes!(read::alarms))
         .routes(routes!(read::quarantine))
         .routes(routes!(write::replay))
@@ -150,6 +161,7 @@ fn router(parts: Parts, stopping: watch::Receiver<bool>) -> (Router, Arc<Counts>
         console: parts.console,
         broker: parts.broker,
         link: parts.link,
+        surveys: Surveys::default(),
         streams: Arc::new(Semaphore::new(parts.streams)),
         stopping,
         document,
@@ -260,7 +272,7 @@ mod tests {
     fn every_operation_is_documented_with_its_answers() {
         let document: serde_json::Value = serde_json::to_value(api().into_openapi()).unwrap();
         let paths = document["paths"].as_object().unwrap();
-        assert_eq!(paths.len(), 16);
+        assert_eq!(paths.len(), 20);
         for (path, operations) in paths {
             for (method, operation) in operations.as_object().unwrap() {
                 let what = format!("{method} {path}");

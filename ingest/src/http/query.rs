@@ -85,6 +85,61 @@ impl Params {
         )
     }
 
+    /// The word of a quantity, which must be there.
+    ///
+    /// # Errors
+    /// A problem that says where the words are.
+    pub(super) fn quantity(&self) -> Result<&str, Problem> {
+        self.text("quantity").ok_or_else(|| {
+            bad(
+                "quantity",
+                "missing: the word of a quantity expected, such as air-temperature; GET /api/v1/quantities lists them",
+                "缺少：应为物理量的名称，例如 air-temperature；见 GET /api/v1/quantities",
+            )
+        })
+    }
+
+    /// Length of windows in milliseconds: a minute when absent.
+    ///
+    /// # Errors
+    /// As [`Params::parsed`].
+    pub(super) fn window(&self) -> Result<i64, Problem> {
+        Ok(self.parsed("window", window, "1m, 1h or 1d", " 1m、1h 或 1d")?.unwrap_or(60_000))
+    }
+
+    /// Characters of cells: 6 when absent.
+    ///
+    /// # Errors
+    /// As [`Params::parsed`].
+    pub(super) fn precision(&self) -> Result<u8, Problem> {
+        Ok(self.parsed("precision", precision, "5, 6 or 7", " 5、6 或 7")?.unwrap_or(6))
+    }
+
+    /// A rectangle.
+    ///
+    /// # Errors
+    /// As [`Params::parsed`].
+    pub(super) fn bbox(&self) -> Result<Option<[f64; 4]>, Problem> {
+        self.parsed(
+            "bbox",
+            bbox,
+            "west,south,east,north in degrees, west < east",
+            "西,南,东,北（度），且西小于东",
+        )
+    }
+
+    /// `from` and `to`, in order when both are there.
+    ///
+    /// # Errors
+    /// As [`Params::time`].
+    pub(super) fn span(&self) -> Result<(Option<i64>, Option<i64>), Problem> {
+        let span = (self.time("from")?, self.time("to")?);
+        if let (Some(from), Some(to)) = span {
+            in_order(from, to)?;
+        }
+        Ok(span)
+    }
+
     /// `limit` and `cursor`.
     ///
     /// # Errors
@@ -113,6 +168,44 @@ pub(super) fn bad(name: &str, detail: &str, detail_zh: &str) -> Problem {
     Problem::new(BAD_PARAMETER, format!("{name}: {detail}"), format!("参数 {name}：{detail_zh}"))
 }
 
+/// Complains of a span that is empty.
+pub(super) fn in_order(from_ms: i64, to_ms: i64) -> Result<(), Problem> {
+    if from_ms < to_ms {
+        return Ok(());
+    }
+    Err(bad(
+        "from",
+        &format!("{from_ms} is not before to, {to_ms}"),
+        &format!("{from_ms} 不早于 to（{to_ms}）"),
+    ))
+}
+
+fn window(text: &str) -> Option<i64> {
+    match text {
+        "1m" => Some(60_000),
+        "1h" => Some(3_600_000),
+        "1d" => Some(86_400_000),
+        _ => None,
+    }
+}
+
+fn precision(text: &str) -> Option<u8> {
+    text.parse().ok().filter(|precision| (5..=7).contains(precision))
+}
+
+/// A length of time with its unit: `90s`, `5m`, `2h`, `1d`; in milliseconds.
+pub(crate) fn duration(text: &str) -> Option<i64> {
+    let number = text.trim_end_matches(|unit: char| unit.is_ascii_alphabetic());
+    let unit_ms = match &text[number.len()..] {
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    number.parse::<u32>().ok().map(|number| i64::from(number) * unit_ms)
+}
+
 /// RFC 3339 or milliseconds since 1970; between 1970 and 9999.
 fn time(text: &str) -> Option<i64> {
     let ms = match text.parse::<i64>() {
@@ -124,7 +217,7 @@ fn time(text: &str) -> Option<i64> {
 }
 
 /// `west,south,east,north` in degrees.
-pub(super) fn bbox(text: &str) -> Option<[f64; 4]> {
+fn bbox(text: &str) -> Option<[f64; 4]> {
     let mut parts =
         text.split(',').map(|part| part.trim().parse::<f64>().ok().filter(|number| number.is_finite()));
     let found = [parts.next()??, parts.next()??, parts.next()??, parts.next()??];
@@ -180,6 +273,23 @@ mod tests {
         );
         for bad in ["0", "1001", "-1", "x", "5.0"] {
             assert!(read(&format!("limit={bad}")).unwrap().page().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn lengths_of_time_have_a_unit() {
+        for (text, ms) in [
+            ("90s", Some(90_000)),
+            ("5m", Some(300_000)),
+            ("2h", Some(7_200_000)),
+            ("1d", Some(86_400_000)),
+            ("5", None),
+            ("m", None),
+            ("5min", None),
+            ("-5m", None),
+            ("五m", None),
+        ] {
+            assert_eq!(duration(text), ms, "{text}");
         }
     }
 

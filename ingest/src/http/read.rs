@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use super::App;
 use super::geojson::FeatureCollection;
 use super::problem::Problem;
-use super::query::{Params, bad, bbox};
+use super::query::{Params, in_order};
 use crate::clock::now_ms;
 use crate::metrics;
 use crate::views::{
@@ -18,7 +18,7 @@ use crate::views::{
     Page, QuantityView, QuarantineView, ReadingsView, SensorView, StatsView,
 };
 
-type Answer<T> = Result<Json<T>, Problem>;
+pub(super) type Answer<T> = Result<Json<T>, Problem>;
 
 /// Span of readings when nothing is asked: ten minutes.
 const DEFAULT_SPAN_MS: i64 = 600_000;
@@ -176,21 +176,8 @@ pub(super) async fn cells(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let params = Params::read(&uri, &["quantity", "window", "from", "to", "precision", "bbox", "format"])?;
-    let quantity = params.text("quantity").ok_or_else(|| {
-        bad(
-            "quantity",
-            "missing: the word of a quantity expected, see /api/v1/quantities",
-            "缺少：应为物理量名称，见 /api/v1/quantities",
-        )
-    })?;
-    let window_ms = params.parsed("window", window, "1m, 1h or 1d", " 1m、1h 或 1d")?.unwrap_or(60_000);
-    let precision = params.parsed("precision", precision, "5, 6 or 7", " 5、6 或 7")?.unwrap_or(6);
-    let bbox = params.parsed(
-        "bbox",
-        bbox,
-        "west,south,east,north in degrees, west < east",
-        "西,南,东,北（度），且西小于东",
-    )?;
+    let quantity = params.quantity()?;
+    let (window_ms, precision, bbox) = (params.window()?, params.precision()?, params.bbox()?);
     let as_geojson = match params.parsed(
         "format",
         |text| ["json", "geojson"].iter().position(|f| *f == text),
@@ -203,10 +190,7 @@ pub(super) async fn cells(
             .and_then(|accept| accept.to_str().ok())
             .is_some_and(|accept| accept.contains("application/geo+json")),
     };
-    let (from_ms, to_ms) = (params.time("from")?, params.time("to")?);
-    if let (Some(from), Some(to)) = (from_ms, to_ms) {
-        in_order(from, to)?;
-    }
+    let (from_ms, to_ms) = params.span()?;
     let query = CellQuery { quantity: quantity.into(), window_ms, from_ms, to_ms, precision, bbox };
     let view = views::cells(&app.engine, query).await?;
     if as_geojson {
@@ -271,28 +255,4 @@ pub(super) async fn openapi(State(app): State<Arc<App>>) -> Response {
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
     let text = metrics::text(app.engine.counters(), &app.broker, &app.counts);
     ([(header::CONTENT_TYPE, metrics::MEDIA_TYPE)], text).into_response()
-}
-
-fn window(text: &str) -> Option<i64> {
-    match text {
-        "1m" => Some(60_000),
-        "1h" => Some(3_600_000),
-        "1d" => Some(86_400_000),
-        _ => None,
-    }
-}
-
-fn precision(text: &str) -> Option<u8> {
-    text.parse().ok().filter(|precision| (5..=7).contains(precision))
-}
-
-fn in_order(from_ms: i64, to_ms: i64) -> Result<(), Problem> {
-    if from_ms < to_ms {
-        return Ok(());
-    }
-    Err(bad(
-        "from",
-        &format!("{from_ms} is not before to, {to_ms}"),
-        &format!("{from_ms} 不早于 to（{to_ms}）"),
-    ))
 }

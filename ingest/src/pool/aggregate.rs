@@ -20,7 +20,8 @@ pub struct End {
 }
 
 impl End {
-    fn order(&self, other: &Self) -> std::cmp::Ordering {
+    /// Which of two ends is the earlier one.
+    pub(crate) fn order(&self, other: &Self) -> std::cmp::Ordering {
         (self.at_ms, self.sensor).cmp(&(other.at_ms, other.sensor)).then(self.value.total_cmp(&other.value))
     }
 }

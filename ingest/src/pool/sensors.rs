@@ -66,6 +66,17 @@ impl Sensor<'_> {
     }
 }
 
+/// Where a sensor is and whether it is well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sight {
+    /// Latitude, WGS-84, in 1e-7 degrees.
+    pub lat_e7: i32,
+    /// Longitude, WGS-84, in 1e-7 degrees.
+    pub lon_e7: i32,
+    /// When its newest reading was taken, in milliseconds since 1970 UTC; `None` when there is none, or no usable one.
+    pub well_ms: Option<i64>,
+}
+
 /// What the installer wrote and which part measures.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Words {
@@ -120,11 +131,20 @@ impl Grade {
         Self(Self::THERE | value | (last.quality as u8) << 2 | clock_number(last.clock))
     }
 
+    fn quality(self) -> Quality {
+        Quality::ALL.get(usize::from(self.0 >> 2 & 0xF)).copied().unwrap_or(Quality::Fault)
+    }
+
+    /// Whether there is a reading, and a usable one.
+    fn is_well(self) -> bool {
+        self.0 & Self::THERE != 0 && self.0 & Self::VALUE != 0 && self.quality().is_usable()
+    }
+
     fn last(self, (at_ms, value): (i64, f64)) -> Option<Last> {
         (self.0 & Self::THERE != 0).then(|| Last {
             at_ms,
             value: (self.0 & Self::VALUE != 0).then_some(value),
-            quality: Quality::ALL.get(usize::from(self.0 >> 2 & 0xF)).copied().unwrap_or(Quality::Fault),
+            quality: self.quality(),
             clock: match self.0 & 3 {
                 0 => ClockState::Unset,
                 1 => ClockState::HeldOver,
@@ -233,6 +253,17 @@ impl Sensors {
                 Box::new(numbers.filter(wanted).filter_map(|number| self.get(number)))
             }
         }
+    }
+
+    /// Where the sensors from number `from` on are and whether they are well, `most` of them at most.
+    pub fn sights(&self, from: u32, most: usize) -> Vec<Sight> {
+        let columns = self.fixed.iter().zip(&self.newest).zip(&self.grades);
+        let sight = |((fixed, newest), grade): ((&Fixed, &(i64, f64)), &Grade)| Sight {
+            lat_e7: fixed.lat_e7,
+            lon_e7: fixed.lon_e7,
+            well_ms: grade.is_well().then_some(newest.0),
+        };
+        columns.skip(from as usize).take(most).map(sight).collect()
     }
 
     /// How many sensors a gateway has.
@@ -567,6 +598,26 @@ mod tests {
             sensors.reading(number, taken);
             assert_eq!(sensors.get(number).unwrap().last, Some(newest));
         }
+    }
+
+    #[test]
+    fn a_sensor_is_well_by_its_newest_reading() {
+        let (mut sensors, _, owner) = one();
+        let at = |at_ms, value, quality| Last { at_ms, value, quality, clock: ClockState::Synchronised };
+        for (text, taken, well_ms) in [
+            ("never", None, None),
+            ("good", Some(at(5, Some(0.0), Quality::Good)), Some(5)),
+            ("suspect", Some(at(6, Some(1.0), Quality::Suspect)), Some(6)),
+            ("impossible", Some(at(7, Some(1e9), Quality::OutOfRange)), None),
+            ("fault", Some(at(8, None, Quality::Fault)), None),
+        ] {
+            let number = sensors.see(owner, &name(text), &SEEN).unwrap();
+            taken.into_iter().for_each(|taken| sensors.reading(number, taken));
+            let Sighting { lat_e7, lon_e7, .. } = SEEN;
+            assert_eq!(sensors.sights(number, 9), [Sight { lat_e7, lon_e7, well_ms }], "{text}");
+        }
+        let slices: usize = [0, 2, 4, 6].map(|from| sensors.sights(from, 2).len()).iter().sum();
+        assert_eq!(slices, sensors.len());
     }
 
     #[test]

@@ -1,17 +1,13 @@
-//! Aggregates of cells: from memory when the span is recent, else folded from Parquet partials and what is not yet
-//! there.
+//! Aggregates of cells.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-
-use foldhash::fast::RandomState;
 use wire::QuantityCode;
 
 use super::lists::quantity_code;
+use super::memory::{self, Wanted};
 use super::{CellView, CellsView, ViewError};
-use crate::cell::{Bbox, Cell, PRECISIONS};
+use crate::cell::{Bbox, PRECISIONS};
 use crate::clock::now_ms;
-use crate::columns::{MAX_DAYS, WindowFilter, read_windows};
+use crate::columns::{MAX_DAYS, WindowFilter};
 use crate::engine::Engine;
 use crate::pool::State;
 use crate::pool::aggregate::Aggregate;
@@ -19,8 +15,6 @@ use crate::pool::windows::{BASE_MS, WindowKey};
 
 /// Most cells in an answer.
 pub const MAX_CELLS: usize = 10_000;
-/// Most windows held while an answer is folded.
-const MAX_FOLD: usize = 200_000;
 /// Lengths of windows that may be asked for, in milliseconds: a minute, an hour, a day.
 pub const WINDOWS_MS: [i64; 3] = [BASE_MS, 60 * BASE_MS, 1440 * BASE_MS];
 
@@ -39,58 +33,6 @@ pub struct CellQuery {
     pub precision: u8,
     /// Cells that touch this rectangle: west, south, east, north in degrees.
     pub bbox: Option<[f64; 4]>,
-}
-
-/// Windows while they are folded.
-#[derive(Default)]
-struct Fold {
-    windows: HashMap<WindowKey, Aggregate, RandomState>,
-    truncated: bool,
-}
-
-impl Fold {
-    fn add(&mut self, key: WindowKey, part: &Aggregate) {
-        let room = self.windows.len() < MAX_FOLD;
-        match self.windows.entry(key) {
-            Entry::Occupied(mut entry) => entry.get_mut().merge(part),
-            Entry::Vacant(entry) if room => {
-                entry.insert(part.clone());
-            }
-            Entry::Vacant(_) => self.truncated = true,
-        }
-    }
-
-    fn add_all<'a>(
-        &mut self,
-        windows: impl Iterator<Item = &'a (WindowKey, Aggregate)>,
-        wanted: &WindowFilter,
-        window_ms: i64,
-    ) {
-        for (key, part) in windows {
-            let coarser = key.coarser(wanted.precision, window_ms);
-            // The rectangle is held against the cell that is asked for: a coarse cell is never shown in part.
-            if wanted.wants(&WindowKey { start_ms: key.start_ms, ..coarser }) {
-                self.add(coarser, part);
-            }
-        }
-    }
-
-    /// Keeps the newest window of each cell.
-    fn newest(&mut self) {
-        let mut newest: HashMap<Cell, i64> = HashMap::new();
-        for key in self.windows.keys() {
-            let start = newest.entry(key.cell).or_insert(key.start_ms);
-            *start = (*start).max(key.start_ms);
-        }
-        self.windows.retain(|key, _| newest.get(&key.cell) == Some(&key.start_ms));
-    }
-}
-
-/// What the state contributes to an answer.
-struct Recent {
-    fold: Fold,
-    /// Files up to this position are needed too; `None` when memory is enough.
-    checkpoint: Option<u64>,
 }
 
 fn cell(key: &WindowKey, all: &Aggregate) -> CellView {
@@ -144,40 +86,52 @@ pub(crate) fn changed_cells(
     })
 }
 
-/// The newest window of each cell, of those that are in memory as a whole. A day is longer than what is in memory: the
-/// newest one is folded from files.
-fn newest(state: &State, wanted: WindowFilter, window_ms: i64) -> Recent {
-    let whole_ms = state.hot_from_ms.saturating_add(window_ms - 1).div_euclid(window_ms) * window_ms;
-    let wanted = WindowFilter { from_ms: whole_ms, ..wanted };
-    let mut fold = Fold::default();
-    hot(state, &wanted, window_ms, &mut fold);
-    pending(state, &wanted, window_ms, &mut fold);
-    fold.newest();
-    Recent { fold, checkpoint: None }
+impl CellQuery {
+    /// What is looked for: whole windows.
+    ///
+    /// # Errors
+    /// [`ViewError::BadQuery`].
+    pub(super) fn wanted(&self, quantity: QuantityCode, now_ms: i64) -> Result<Wanted, ViewError> {
+        let bad = |field, detail: String| Err(ViewError::BadQuery { field, detail });
+        if !PRECISIONS.contains(&self.precision) {
+            return bad("precision", format!("{} is not 5, 6 or 7", self.precision));
+        }
+        if !WINDOWS_MS.contains(&self.window_ms) {
+            return bad("window", format!("{} ms is not 1m, 1h or 1d", self.window_ms));
+        }
+        let window_ms = self.window_ms;
+        let only_newest = self.from_ms.is_none() && self.to_ms.is_none();
+        // No window begins later than a box may be ahead.
+        let latest_ms = now_ms + crate::admit::MAX_AHEAD_MS;
+        let to_ms = self.to_ms.unwrap_or(latest_ms).clamp(0, latest_ms);
+        let from_ms = match self.from_ms {
+            Some(from_ms) => from_ms.max(0),
+            None if only_newest => now_ms - window_ms,
+            None => to_ms - 3_600_000,
+        };
+        let (from_ms, to_ms) = whole(from_ms, to_ms, window_ms)?;
+        let bbox = self.bbox.map(|[west, south, east, north]| Bbox { west, south, east, north });
+        let filter =
+            WindowFilter { quantity: Some(quantity.0), precision: self.precision, from_ms, to_ms, bbox };
+        Ok(Wanted { quantity: quantity.0, filter, window_ms, only_newest })
+    }
 }
 
-fn range(state: &State, wanted: &WindowFilter, window_ms: i64) -> Recent {
-    let mut fold = Fold::default();
-    let covered = wanted.from_ms >= state.hot_from_ms;
-    if covered {
-        hot(state, wanted, window_ms, &mut fold);
+/// The span in whole windows: from the first moment of the first to the last moment of the last.
+///
+/// # Errors
+/// [`ViewError::BadQuery`] when it is empty or too long.
+pub(super) fn whole(from_ms: i64, to_ms: i64, window_ms: i64) -> Result<(i64, i64), ViewError> {
+    let bad = |detail: String| Err(ViewError::BadQuery { field: "from", detail });
+    let from_ms = from_ms.div_euclid(window_ms) * window_ms;
+    let to_ms = (to_ms + window_ms - 1).div_euclid(window_ms) * window_ms;
+    if from_ms >= to_ms {
+        return bad(format!("from {from_ms} is not before to {to_ms}"));
     }
-    pending(state, wanted, window_ms, &mut fold);
-    Recent { fold, checkpoint: (!covered).then_some(state.checkpoint) }
-}
-
-fn hot(state: &State, wanted: &WindowFilter, window_ms: i64, fold: &mut Fold) {
-    if let Some(quantity) = wanted.quantity {
-        fold.add_all(state.hot.of(quantity), wanted, window_ms);
+    if (to_ms - from_ms) / 86_400_000 > MAX_DAYS {
+        return bad(format!("from and to are more than {MAX_DAYS} days apart"));
     }
-}
-
-/// What is not in files yet.
-fn pending(state: &State, wanted: &WindowFilter, window_ms: i64, fold: &mut Fold) {
-    if let Some(span) = &state.in_flight {
-        fold.add_all(span.windows.iter(), wanted, window_ms);
-    }
-    fold.add_all(state.current.windows.iter(), wanted, window_ms);
+    Ok((from_ms, to_ms))
 }
 
 /// Aggregates of one quantity over cells. Without a span: the newest window of each cell, within the last
@@ -186,61 +140,9 @@ fn pending(state: &State, wanted: &WindowFilter, window_ms: i64, fold: &mut Fold
 /// # Errors
 /// [`ViewError`].
 pub async fn cells(engine: &Engine, query: CellQuery) -> Result<CellsView, ViewError> {
-    let now_ms = now_ms();
     let code = quantity_code(engine, &query.quantity)?;
-    let bad = |field, detail: String| Err(ViewError::BadQuery { field, detail });
-    if !PRECISIONS.contains(&query.precision) {
-        return bad("precision", format!("{} is not 5, 6 or 7", query.precision));
-    }
-    if !WINDOWS_MS.contains(&query.window_ms) {
-        return bad("window", format!("{} ms is not 1m, 1h or 1d", query.window_ms));
-    }
-    let window_ms = query.window_ms;
-    let only_newest = query.from_ms.is_none() && query.to_ms.is_none();
-    // No window begins later than a box may be ahead.
-    let latest_ms = now_ms + crate::admit::MAX_AHEAD_MS;
-    let to_ms = query.to_ms.unwrap_or(latest_ms).clamp(0, latest_ms);
-    let from_ms = match query.from_ms {
-        Some(from_ms) => from_ms.max(0),
-        None if only_newest => now_ms - window_ms,
-        None => to_ms - 3_600_000,
-    };
-    // Whole windows: the first minute of the first, the last minute of the last.
-    let from_ms = from_ms.div_euclid(window_ms) * window_ms;
-    let to_ms = (to_ms + window_ms - 1).div_euclid(window_ms) * window_ms;
-    if from_ms >= to_ms {
-        return bad("from", format!("from {from_ms} is not before to {to_ms}"));
-    }
-    if (to_ms - from_ms) / 86_400_000 > MAX_DAYS {
-        return bad("from", format!("from and to are more than {MAX_DAYS} days apart"));
-    }
-    let quantity = Some(code.0);
-    let bbox = query.bbox.map(|[west, south, east, north]| Bbox { west, south, east, north });
-    let wanted = WindowFilter { quantity, precision: query.precision, from_ms, to_ms, bbox };
-    let in_memory = only_newest && window_ms <= engine.config().hot_ms / 2;
-    let Recent { mut fold, checkpoint } = engine
-        .ask(
-            move |state| {
-                if in_memory { newest(state, wanted, window_ms) } else { range(state, &wanted, window_ms) }
-            },
-        )
-        .await?;
-    if let Some(checkpoint) = checkpoint {
-        let folder = engine.folder().clone();
-        fold = engine
-            .read(move || {
-                for file in folder.window_files(from_ms, to_ms, checkpoint)? {
-                    read_windows(&file, &wanted, |key, part| {
-                        fold.add(key.coarser(wanted.precision, window_ms), &part);
-                    })?;
-                }
-                Ok(fold)
-            })
-            .await?;
-    }
-    if only_newest {
-        fold.newest();
-    }
+    let fold = memory::windows::<Aggregate>(engine, query.wanted(code, now_ms())?).await?;
+    let truncated = fold.truncated;
     let mut windows: Vec<(WindowKey, Aggregate)> = fold.windows.into_iter().collect();
     windows.sort_by_key(|(key, _)| (key.start_ms, key.cell));
     let left_out = windows.len().saturating_sub(MAX_CELLS);
@@ -248,10 +150,10 @@ pub async fn cells(engine: &Engine, query: CellQuery) -> Result<CellsView, ViewE
     Ok(CellsView {
         quantity: query.quantity,
         unit: unit.unwrap_or_default(),
-        window_ms,
+        window_ms: query.window_ms,
         precision: query.precision,
         // The newest stay.
         cells: windows[left_out..].iter().map(|(key, all)| cell(key, all)).collect(),
-        truncated: fold.truncated || left_out > 0,
+        truncated: truncated || left_out > 0,
     })
 }

@@ -19,6 +19,12 @@ fn help_teaches() {
         assert!(text(&help.stdout).contains(word), "{word}");
     }
     assert!(text(&ingest(&["serve", "--help"]).stdout).contains("receipts = true"));
+    let query = text(&ingest(&["query", "--help"]).stdout);
+    for word in
+        ["cells", "series", "top", "coverage", "ingest query series caotang-03:hall.t --last 24h", "盲区"]
+    {
+        assert!(query.contains(word), "{word}");
+    }
 }
 
 #[test]

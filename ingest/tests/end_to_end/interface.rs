@@ -46,10 +46,13 @@ async fn every_documented_path_answers_as_documented() {
             let id = match path.as_str() {
                 path if path.contains("quarantine") => held.to_string(),
                 path if path.contains("gateways") => "caotang-03".into(),
+                path if path.contains("cells") => "wm3yr".into(),
                 _ => "caotang-03:hall.t".into(),
             };
             let query = match path.as_str() {
-                "/api/v1/cells" => "?quantity=air-temperature",
+                "/api/v1/cells" | "/api/v1/cells/top" | "/api/v1/cells/{id}/series" => {
+                    "?quantity=air-temperature"
+                }
                 "/api/v1/senml" => "?source=river-works",
                 "/api/v1/alarms" => "?state=all&limit=5",
                 _ => "",
@@ -86,13 +89,14 @@ async fn every_documented_path_answers_as_documented() {
             if operation["responses"]["404"].is_object() {
                 let absent =
                     path.replace("{id}", if path.contains("quarantine") { "999999999" } else { "nobody:x" });
-                let wrong = ask(city.http(), &method.to_uppercase(), &absent, &[], b"").await;
+                let target = format!("{absent}{query}");
+                let wrong = ask(city.http(), &method.to_uppercase(), &target, &[], b"").await;
                 assert_eq!(wrong.status, 404, "{what}: {}", wrong.text());
                 holds(&document, &operation["responses"]["404"], &wrong, &what);
             }
         }
     }
-    assert!(asked >= 15, "only {asked} operations are documented");
+    assert!(asked >= 20, "only {asked} operations are documented");
     city.stop().await;
 }
 
@@ -178,6 +182,21 @@ async fn mistakes_are_explained() {
         ("GET", "/api/v1/cells?quantity=rainfall&precision=9", 400, "5, 6 or 7 expected"),
         ("GET", "/api/v1/cells?quantity=rainfall&window=2m", 400, "1m, 1h or 1d expected"),
         ("GET", "/api/v1/cells?quantity=rainfall&bbox=1,2,3", 400, "west,south,east,north"),
+        ("GET", "/api/v1/sensors/a:b/series?step=2m", 400, "raw, 1m, 1h or 1d expected"),
+        (
+            "GET",
+            "/api/v1/sensors/a:b/series?from=0&to=2592000000&step=1m",
+            400,
+            "43200 points, at most 10000",
+        ),
+        ("GET", "/api/v1/sensors/nobody:x/series", 404, "there is no sensor"),
+        ("GET", "/api/v1/cells/wm3yr/series", 400, "quantity: missing"),
+        ("GET", "/api/v1/cells/wm3yr/series?quantity=rainfall&step=raw", 400, "raw readings are of sensors"),
+        ("GET", "/api/v1/cells/atlantis/series?quantity=rainfall", 404, "there is no cell"),
+        ("GET", "/api/v1/cells/top?quantity=rainfall&by=smell", 400, "last, mean or max expected"),
+        ("GET", "/api/v1/cells/top?quantity=rainfall&limit=0", 400, "from 1 to 1000 expected"),
+        ("GET", "/api/v1/coverage?patience=5", 400, "90s, 5m, 2h or 1d expected"),
+        ("GET", "/api/v1/coverage?precision=8", 400, "5, 6 or 7 expected"),
         ("POST", "/api/v1/quarantine/x/replay", 400, "is not a number"),
         ("POST", "/api/v1/quarantine/5/replay", 404, "there is no quarantined message"),
     ] {

@@ -10,6 +10,8 @@ mod events;
 mod external;
 mod frames;
 mod interface;
+mod queries;
+mod query;
 mod restart;
 mod schema;
 mod senml;

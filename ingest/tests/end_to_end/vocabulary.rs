@@ -303,7 +303,8 @@ pub fn loss_frame(gateway: &str, sequence: u64) -> Vec<u8> {
     frame(gateway, sequence, Payload::Losses(Losses { boot: BootId(1), clock, losses: vec![loss] }))
 }
 
-fn frame(gateway: &str, sequence: u64, payload: Payload) -> Vec<u8> {
+/// A frame of one gateway.
+pub fn frame(gateway: &str, sequence: u64, payload: Payload) -> Vec<u8> {
     let gateway = GatewayId::new(gateway).unwrap();
     Frame { gateway, store: STORE, sequence, payload }.encode(Codec::Zstd).unwrap()
 }

@@ -1,4 +1,5 @@
-//! The smallest HTTP client that can ask our own API: one request per connection, plain TCP.
+//! The smallest HTTP client that can ask our own API: one request per connection, plain TCP. For `ingest query` and for
+//! benches.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
