@@ -293,8 +293,8 @@ impl Config {
         if let Some(ms) = pool.duration_ms("hot", 60_000..=30 * 86_400_000) {
             engine.hot_ms = ms as i64;
         }
-        if let Some(windows) = pool.integer("hot_windows", 1000..=1_000_000_000) {
-            engine.hot_windows = windows as usize;
+        if let Some(bytes) = pool.size_bytes("hot_bytes", (1 << 20)..=(1 << 40)) {
+            engine.hot_bytes = bytes as usize;
         }
         let mut quarantine = root.section("quarantine");
         if let Some(bytes) = quarantine.size_bytes("keep_bytes", (1 << 20)..=(1 << 40)) {
@@ -390,7 +390,7 @@ mod tests {
             (of_code.parquet_every_ms, of_code.parquet_rows)
         );
         assert_eq!(of_file.compaction, of_code.compaction);
-        assert_eq!((of_file.hot_ms, of_file.hot_windows), (of_code.hot_ms, of_code.hot_windows));
+        assert_eq!((of_file.hot_ms, of_file.hot_bytes), (of_code.hot_ms, of_code.hot_bytes));
         assert_eq!(of_file.quarantine_bytes, of_code.quarantine_bytes);
         assert_eq!(of_file.mappings.len(), of_code.mappings.len());
     }

@@ -42,5 +42,6 @@ pub mod senml;
 pub mod views;
 
 mod server;
+mod varint;
 
 pub use server::{ServeError, Server, serve};

@@ -61,7 +61,7 @@ fn empty_state() -> State {
         catalogue: Arc::new(Catalogue::builtin()),
         mappings: Arc::new(Mappings::default()),
         hot_ms: 7_200_000,
-        hot_windows: 2_000_000,
+        hot_bytes: 256 << 20,
     })
 }
 

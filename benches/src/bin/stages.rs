@@ -129,7 +129,7 @@ fn main() -> anyhow::Result<()> {
         catalogue: Arc::new(Catalogue::builtin()),
         mappings: Arc::new(Mappings::default()),
         hot_ms: 7_200_000,
-        hot_windows: 2_000_000,
+        hot_bytes: 256 << 20,
     });
     let received_ms = EPOCH_MS + 2 * 86_400_000;
     let mut costs = Costs::default();

@@ -67,7 +67,7 @@ fn rules() -> Rules {
         catalogue: Arc::new(Catalogue::builtin()),
         mappings: Arc::new(Mappings::default()),
         hot_ms: 7_200_000,
-        hot_windows: 2_000_000,
+        hot_bytes: 256 << 20,
     }
 }
 

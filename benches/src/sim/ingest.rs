@@ -75,7 +75,7 @@ fn rules(catalogue: &Arc<Catalogue>) -> Rules {
         catalogue: Arc::clone(catalogue),
         mappings: Arc::new(Mappings::default()),
         hot_ms: 7_200_000,
-        hot_windows: 100_000,
+        hot_bytes: 16 << 20,
     }
 }
 

@@ -25,6 +25,8 @@ use parquet::file::writer::{
 use parquet::schema::types::ColumnDescPtr;
 use zstd::bulk::Compressor;
 
+use crate::varint::{put as varint, zigzag};
+
 /// Level of zstd: the cheapest usual one, as what it gets is encoded already.
 const LEVEL: i32 = 1;
 /// Deltas of a block, and of each of its miniblocks.
@@ -433,18 +435,6 @@ fn bits(runs: &[(u32, u32)]) -> Vec<u8> {
         at += length as usize;
     }
     bytes
-}
-
-fn varint(bytes: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        bytes.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    bytes.push(number as u8);
-}
-
-fn zigzag(number: i64) -> u64 {
-    (number << 1 ^ number >> 63) as u64
 }
 
 /// `DELTA_BINARY_PACKED`: the first value, then blocks of steps above the block's least step, packed to whole bytes.

@@ -55,8 +55,8 @@ pub struct EngineConfig {
     pub compaction: Budget,
     /// How far back windows stay in memory.
     pub hot_ms: i64,
-    /// How many windows (precision 7, one minute) stay in memory at most; the oldest go first.
-    pub hot_windows: usize,
+    /// How many bytes of windows (precision 7, one minute) stay in memory at most; the oldest go first.
+    pub hot_bytes: usize,
     /// How many bytes of bodies the quarantine keeps; the oldest go first, and are counted.
     pub quarantine_bytes: u64,
     /// Which gateways may deliver.
@@ -82,7 +82,8 @@ impl EngineConfig {
             // Merges 100,000 to 250,000 readings a second to the end; what comes faster waits for a quieter hour.
             compaction: Budget { core_percent: 25, bytes_per_s: 8 << 20 },
             hot_ms: 7_200_000,
-            hot_windows: 2_000_000,
+            // Some minutes of a city of 22 million devices, hours of a smaller one.
+            hot_bytes: 192 << 20,
             quarantine_bytes: 64 << 20,
             registration: Registration::Open,
             database: None,

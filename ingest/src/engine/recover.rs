@@ -71,7 +71,7 @@ pub(super) fn recover<S: Storage>(
         catalogue: Arc::clone(&config.catalogue),
         mappings: Arc::clone(&config.mappings),
         hot_ms: config.hot_ms,
-        hot_windows: config.hot_windows,
+        hot_bytes: config.hot_bytes,
     };
     let broken = |why: String| StartError::Checkpoint { path: checkpoint::path(data), why };
     let checkpoint = Checkpoint::read(data).map_err(broken)?;
@@ -229,6 +229,6 @@ fn warm(state: &mut State, folder: &PoolFolder, now_ms: i64) -> Result<(), crate
     for file in folder.window_files(from_ms, to_ms, state.checkpoint)? {
         read_windows(&file, &filter, |key, aggregate| state.hot.merge(key, &aggregate))?;
     }
-    state.hot_from_ms = state.hot.keep(from_ms, state.rules.hot_windows);
+    state.hot_from_ms = state.hot.keep(from_ms, state.rules.hot_bytes);
     Ok(())
 }

@@ -10,7 +10,7 @@
 //! - [`waiting`]: readings of boxes that do not know the time yet
 //! - [`sensors`] (with `members`, who of a gateway bears which name, and `names`), [`gateways`], [`alarms`]: the
 //!   tables
-//! - [`windows`], [`aggregate`], [`sketch`]: mergeable aggregates
+//! - [`windows`], [`aggregate`], [`sketch`]: mergeable aggregates; [`hot`]: the newest of them, [`packed`]
 //! - [`snapshot`]: the state as a checkpoint; [`pages`]: the sensors in it
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -25,10 +25,12 @@ pub mod aggregate;
 pub mod alarms;
 pub mod apply;
 pub mod gateways;
+pub mod hot;
 pub mod ledger;
 pub mod losses;
 mod members;
 pub mod names;
+pub mod packed;
 pub mod pages;
 pub mod readings;
 pub mod sensors;
@@ -47,10 +49,11 @@ use crate::quarantine::Held;
 use crate::senml::Mappings;
 use alarms::{Alarm, Alarms};
 use gateways::Gateways;
+use hot::Hot;
 use ledger::Ledger;
 use sensors::{Sensors, Words};
 use waiting::Waiting;
-use windows::{Hot, WindowKey, Windows};
+use windows::{WindowKey, Windows};
 
 /// Most changed cells remembered until listeners are told; the rest shows with the next reading.
 const MAX_CHANGED: usize = 5000;
@@ -198,8 +201,8 @@ pub struct Rules {
     pub mappings: Arc<Mappings>,
     /// How far back windows stay in memory, in milliseconds.
     pub hot_ms: i64,
-    /// How many windows stay in memory at most.
-    pub hot_windows: usize,
+    /// How many bytes of windows stay in memory at most.
+    pub hot_bytes: usize,
 }
 
 /// What the city knows.
@@ -306,7 +309,7 @@ impl State {
                     self.hot.merge(*key, aggregate);
                 }
             }
-            self.hot_from_ms = self.hot.keep(self.hot_from_ms, self.rules.hot_windows);
+            self.hot_from_ms = self.hot.keep(self.hot_from_ms, self.rules.hot_bytes);
             // Room for half a million rows, made afresh each time, costs a tenth of what is done with them.
             if let Ok(Span { mut rows, .. }) = Arc::try_unwrap(span) {
                 rows.clear();

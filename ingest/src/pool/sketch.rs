@@ -40,6 +40,11 @@ fn value_of(key: i32) -> f64 {
 }
 
 impl Sketch {
+    /// A sketch of these buckets: ascending by key, each once, no count 0.
+    pub(super) fn of_buckets(buckets: Vec<(i32, u64)>) -> Self {
+        Self { buckets }
+    }
+
     /// Adds a finite value `count` times.
     pub fn add(&mut self, value: f64, count: u64) {
         self.add_bucket(bucket(value), count);

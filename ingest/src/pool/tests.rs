@@ -23,7 +23,7 @@ pub(crate) fn rules() -> Rules {
         catalogue: Arc::new(Catalogue::builtin()),
         mappings: Arc::new(Mappings::default()),
         hot_ms: 7_200_000,
-        hot_windows: 100_000,
+        hot_bytes: 16 << 20,
     }
 }
 
@@ -343,5 +343,5 @@ fn a_cut_stays_visible_until_it_is_written() {
     state.written(100, 2, T0 + 60_000);
     assert!(state.in_flight.is_none());
     assert_eq!((state.checkpoint, state.totals.parquet_rows, state.totals.parquet_files), (100, 2, 2));
-    assert_eq!(state.hot.of(1).map(|(_, all)| all.count).sum::<u64>(), 2);
+    assert_eq!(state.hot.of(1, 0, i64::MAX).map(|(key, all)| all.unpack(key.start_ms).count).sum::<u64>(), 2);
 }

@@ -4,7 +4,7 @@
 //! written or asked for, which costs far less than touching six windows per reading.
 
 use std::borrow::{Borrow, Cow};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
@@ -103,16 +103,6 @@ impl Windows {
         self.slots.iter()
     }
 
-    /// Keeps the windows that begin at `from_ms` or later.
-    fn keep_from(&mut self, from_ms: i64) {
-        if self.slots.iter().any(|(key, _)| key.start_ms < from_ms) {
-            self.slots.retain(|(key, _)| key.start_ms >= from_ms);
-            self.index.clear();
-            self.index.extend(self.slots.iter().enumerate().map(|(slot, (key, _))| (*key, slot as u32)));
-            self.last = 0;
-        }
-    }
-
     /// All windows merged to `precision` and `length_ms`, in the order of their keys.
     pub fn rolled_up(&self, precision: u8, length_ms: i64) -> Vec<(WindowKey, Cow<'_, Aggregate>)> {
         roll_up(&self.slots, precision, length_ms)
@@ -135,55 +125,6 @@ pub fn roll_up<A: Borrow<Aggregate>>(
         _ => Cow::Owned(Aggregate::of_parts(part(&parts[0]), parts[1..].iter().map(part))),
     };
     order.chunk_by(|a, b| a.0 == b.0).map(|parts| (parts[0].0, merged(parts))).collect()
-}
-
-/// Windows kept for questions, by quantity: a question is always about one.
-#[derive(Debug, Clone, Default)]
-pub struct Hot(BTreeMap<u16, Windows>);
-
-impl Hot {
-    /// How many.
-    pub fn len(&self) -> usize {
-        self.0.values().map(Windows::len).sum()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Merges a part of a window.
-    pub fn merge(&mut self, key: WindowKey, part: &Aggregate) {
-        self.0.entry(key.quantity).or_default().merge(key, part);
-    }
-
-    /// One window.
-    pub fn get(&self, key: &WindowKey) -> Option<&Aggregate> {
-        self.0.get(&key.quantity)?.get(key)
-    }
-
-    /// All windows of a quantity, in no order.
-    pub fn of(&self, quantity: u16) -> impl Iterator<Item = &(WindowKey, Aggregate)> {
-        self.0.get(&quantity).into_iter().flat_map(Windows::iter)
-    }
-
-    /// Keeps the windows that begin at `from_ms` or later, and of these the newest `most`. Returns the start from
-    /// which on every window is still there.
-    pub fn keep(&mut self, from_ms: i64, most: usize) -> i64 {
-        let mut from_ms = from_ms;
-        let surplus = self.len().saturating_sub(most);
-        if surplus > 0 {
-            let all = self.0.values().flat_map(Windows::iter);
-            let mut starts: Vec<i64> = all.map(|(key, _)| key.start_ms).collect();
-            let (gone, &mut oldest_kept, _) = starts.select_nth_unstable(surplus);
-            // Windows of one minute go or stay together, or the minute would be incomplete.
-            let cut = if gone.contains(&oldest_kept) { oldest_kept + BASE_MS } else { oldest_kept };
-            from_ms = from_ms.max(cut);
-        }
-        self.0.values_mut().for_each(|windows| windows.keep_from(from_ms));
-        self.0.retain(|_, windows| !windows.is_empty());
-        from_ms
-    }
 }
 
 #[cfg(test)]
@@ -213,27 +154,5 @@ mod tests {
         assert_eq!(hours.iter().map(|(_, a)| a.count).sum::<u64>(), 2400);
         assert_eq!(hours.iter().map(|(_, a)| a.sum_micro).sum::<i128>(), 2400 * 1_500_000);
         assert!(hours.iter().all(|(key, _)| key.start_ms % 3_600_000 == 0 && key.cell.precision() == 5));
-    }
-
-    #[test]
-    fn the_newest_whole_minutes_stay() {
-        let mut windows = Hot::default();
-        for minute in 0..10 {
-            for step in 0..4 {
-                // Two quantities share the room.
-                let key = WindowKey { quantity: step as u16 % 2, ..key(minute, 30.0 + f64::from(step)) };
-                windows.merge(key, &Aggregate::of(minute * BASE_MS, 1, 1.0));
-            }
-        }
-        assert_eq!(windows.keep(2 * BASE_MS, 1000), 2 * BASE_MS);
-        assert_eq!(windows.len(), 32);
-        assert_eq!(windows.keep(0, 10), 8 * BASE_MS, "10 windows are two whole minutes of 4 and a part");
-        assert_eq!(windows.len(), 8);
-        let newest = WindowKey { quantity: 0, ..key(9, 30.0) };
-        assert_eq!(windows.get(&newest).unwrap().count, 1);
-        windows.merge(newest, &Aggregate::of(9 * BASE_MS + 5, 2, 3.0));
-        assert_eq!(windows.get(&newest).unwrap().count, 2);
-        assert_eq!(windows.of(0).count(), 4);
-        assert_eq!(windows.of(7).count(), 0);
     }
 }

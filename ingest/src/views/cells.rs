@@ -57,10 +57,10 @@ fn cell(key: &WindowKey, all: &Aggregate) -> CellView {
 /// Everything in memory of one window of the base grain.
 fn in_memory(state: &State, key: &WindowKey) -> Option<Aggregate> {
     let in_flight = state.in_flight.as_ref().and_then(|span| span.windows.get(key));
-    let parts = [state.hot.get(key), in_flight, state.current.windows.get(key)];
-    let mut parts = parts.into_iter().flatten();
-    let mut all = parts.next()?.clone();
-    parts.for_each(|part| all.merge(part));
+    let parts = [in_flight, state.current.windows.get(key)].into_iter().flatten().cloned();
+    let mut parts = state.hot.get(key).into_iter().chain(parts);
+    let mut all = parts.next()?;
+    parts.for_each(|part| all.merge(&part));
     Some(all)
 }
 

@@ -1,7 +1,7 @@
 //! Windows for an answer: from memory when it has them all, else from files and what is not there yet.
 //!
 //! The apply thread takes nothing in while it answers. So a question only copies what is wanted there, at most
-//! [`Part::MOST`] windows twice, and everything is folded elsewhere. For more there are more questions, each about a
+//! [`MAX_HOT`] packed windows and [`Part::MOST`] others, and everything is unpacked and folded elsewhere. For more there are more questions, each about a
 //! part of the time; what is too much even so is read from files.
 
 use std::collections::HashMap;
@@ -15,6 +15,7 @@ use crate::cell::Cell;
 use crate::columns::{FileError, PoolFolder, WindowFilter};
 use crate::engine::Engine;
 use crate::pool::aggregate::Aggregate;
+use crate::pool::packed::Packed;
 use crate::pool::windows::{BASE_MS, WindowKey};
 use crate::pool::{Span, State};
 
@@ -22,6 +23,8 @@ use crate::pool::{Span, State};
 const MAX_FOLD: usize = 200_000;
 /// Most row groups unpacked for one answer, some seconds of work; the newest files come first.
 pub(super) const MAX_GROUPS: usize = 2_000;
+/// Most packed windows that one question copies, which shares their bytes: about two milliseconds of the apply thread.
+const MAX_HOT: usize = 65_536;
 /// Most questions that one answer puts to memory.
 const MAX_QUESTIONS: usize = 32;
 
@@ -99,11 +102,11 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    /// The wanted ones of these, each under the coarser key it belongs to.
-    fn of<'a>(
+    /// The wanted ones of these, each under the coarser key it belongs to, with its own start.
+    fn of<W>(
         self,
-        windows: impl Iterator<Item = &'a (WindowKey, Aggregate)>,
-    ) -> impl Iterator<Item = (WindowKey, &'a Aggregate)> {
+        windows: impl Iterator<Item = (WindowKey, W)>,
+    ) -> impl Iterator<Item = (WindowKey, i64, W)> {
         let Self { quantity, filter, window_ms, .. } = self;
         let reach = filter.reach();
         // Cheapest first: nearly all windows fail one of these.
@@ -115,7 +118,8 @@ impl Wanted {
         windows.filter(move |(key, _)| near(key)).filter_map(move |(key, part)| {
             let coarser = key.coarser(filter.precision, window_ms);
             // The rectangle is held against the cell that is asked for: a coarse cell is never shown in part.
-            filter.wants(&WindowKey { start_ms: key.start_ms, ..coarser }).then_some((coarser, part))
+            let wanted = filter.wants(&WindowKey { start_ms: key.start_ms, ..coarser });
+            wanted.then_some((coarser, key.start_ms, part))
         })
     }
 }
@@ -123,7 +127,7 @@ impl Wanted {
 /// What one question brought.
 enum Taken<P> {
     Windows(Stretch<P>),
-    /// So many are wanted from `from_ms` on, more than one question copies.
+    /// So many packed ones are wanted from `from_ms` on, more than one question copies.
     TooMany {
         from_ms: i64,
         count: usize,
@@ -133,7 +137,9 @@ enum Taken<P> {
 /// All windows of a stretch of time, as they were at one moment.
 struct Stretch<P> {
     wanted: Wanted,
-    /// From memory.
+    /// From memory, packed, with the start that each was packed with.
+    hot: Vec<(WindowKey, i64, Packed)>,
+    /// Those that wait for their file.
     parts: Vec<(WindowKey, P)>,
     /// Its windows belong to them.
     in_flight: Option<Arc<Span>>,
@@ -142,17 +148,13 @@ struct Stretch<P> {
     truncated: bool,
 }
 
-/// Copies windows as long as there is room. Returns how many there are.
-fn copy<'a, P: Part>(
-    windows: impl Iterator<Item = (WindowKey, &'a Aggregate)>,
-    parts: &mut Vec<(WindowKey, P)>,
-) -> usize {
-    let room = parts.len() + P::MOST;
+/// Copies as many as there is room for. Returns how many there are.
+fn copy<T>(windows: impl Iterator<Item = T>, copies: &mut Vec<T>, most: usize) -> usize {
     let mut count = 0;
-    for (key, window) in windows {
+    for window in windows {
         count += 1;
-        if parts.len() < room {
-            parts.push((key, P::of(window)));
+        if copies.len() < most {
+            copies.push(window);
         }
     }
     count
@@ -168,21 +170,26 @@ fn take<P: Part>(state: &State, mut wanted: Wanted, may_split: bool) -> Taken<P>
             filter.from_ms = filter.from_ms.max(whole_ms);
         }
     }
-    let mut parts = Vec::new();
-    let mut is_covered = wanted.filter.from_ms >= state.hot_from_ms;
+    let WindowFilter { from_ms, to_ms, .. } = wanted.filter;
+    let (mut hot, mut parts) = (Vec::new(), Vec::new());
+    let mut is_covered = from_ms >= state.hot_from_ms;
     if is_covered {
-        let count = copy(wanted.of(state.hot.of(wanted.quantity)), &mut parts);
-        if count > P::MOST {
+        let windows = wanted.of(state.hot.of(wanted.quantity, from_ms, to_ms));
+        let count =
+            copy(windows.map(|(key, start_ms, part)| (key, start_ms, part.clone())), &mut hot, MAX_HOT);
+        if count > MAX_HOT {
             if may_split {
-                return Taken::TooMany { from_ms: wanted.filter.from_ms, count };
+                return Taken::TooMany { from_ms, count };
             }
             is_covered = false;
-            parts.clear();
+            hot.clear();
         }
     }
-    let truncated = copy(wanted.of(state.current.windows.iter()), &mut parts) > P::MOST;
+    let current = wanted.of(state.current.windows.iter().map(|(key, window)| (*key, window)));
+    let truncated = copy(current.map(|(key, _, window)| (key, P::of(window))), &mut parts, P::MOST) > P::MOST;
     Taken::Windows(Stretch {
         wanted,
+        hot,
         parts,
         in_flight: state.in_flight.clone(),
         checkpoint: (!is_covered).then_some(state.checkpoint),
@@ -210,11 +217,13 @@ fn split(wanted: Wanted, count: usize, most: usize, room: usize) -> Vec<Wanted> 
 
 impl<P: Part> Fold<P> {
     fn add_stretch(&mut self, stretch: Stretch<P>, folder: &PoolFolder) -> Result<(), FileError> {
-        let Stretch { wanted, parts, in_flight, checkpoint, truncated } = stretch;
+        let Stretch { wanted, hot, parts, in_flight, checkpoint, truncated } = stretch;
         self.truncated |= truncated;
+        hot.into_iter().for_each(|(key, start_ms, part)| self.add(key, P::of(&part.unpack(start_ms))));
         parts.into_iter().for_each(|(key, part)| self.add(key, part));
         if let Some(span) = in_flight {
-            wanted.of(span.windows.iter()).for_each(|(key, part)| self.add(key, P::of(part)));
+            let windows = wanted.of(span.windows.iter().map(|(key, window)| (*key, window)));
+            windows.for_each(|(key, _, part)| self.add(key, P::of(part)));
         }
         let Some(checkpoint) = checkpoint else { return Ok(()) };
         let filter = wanted.filter;
@@ -246,7 +255,7 @@ pub(super) async fn windows<P: Part>(engine: &Engine, wanted: Wanted) -> Result<
             Taken::Windows(stretch) => stretches.push(stretch),
             Taken::TooMany { from_ms, count } => {
                 let narrowed = Wanted { filter: WindowFilter { from_ms, ..piece.filter }, ..piece };
-                pieces.extend(split(narrowed, count, P::MOST, room));
+                pieces.extend(split(narrowed, count, MAX_HOT, room));
             }
         }
     }
@@ -318,15 +327,7 @@ mod tests {
 
     #[test]
     fn a_question_copies_so_many_and_counts_on() {
-        let windows: Vec<(WindowKey, Aggregate)> = (0..<Aggregate as Part>::MOST as i64 + 5)
-            .map(|minute| {
-                let cell = Cell::parse("wm3yr00").unwrap();
-                let key = WindowKey { quantity: 1, cell, start_ms: minute * BASE_MS };
-                (key, Aggregate::of(key.start_ms, 1, 2.0))
-            })
-            .collect();
-        let mut parts: Vec<(WindowKey, Aggregate)> = Vec::new();
-        let count = copy(windows.iter().map(|(key, part)| (*key, part)), &mut parts);
-        assert_eq!((count, parts.len()), (windows.len(), Aggregate::MOST));
+        let mut copies = Vec::new();
+        assert_eq!((copy(0..9, &mut copies, 4), copies.len()), (9, 4));
     }
 }

@@ -1,0 +1,142 @@
+//! An aggregate in a fifth of its memory, for keeping.
+//!
+//! ```text
+//! count, sum (low and high half), times of first and last from the start of the window     varints
+//! number of sensors, the first, steps between them; places of first and last among them    varints
+//! number of buckets, then step of the key and count of each                                varints
+//! min, max, values of first and last                                                       8 bytes each
+//! ```
+
+use std::sync::Arc;
+
+use super::aggregate::{Aggregate, End};
+use super::sketch::Sketch;
+use crate::varint::{put, take, unzigzag, zigzag};
+
+/// An aggregate whose window is known. A clone shares it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Packed(Arc<[u8]>);
+
+/// Reads what was packed, which never fails: the bytes never leave this process.
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn number(&mut self) -> u64 {
+        let (number, rest) = take(self.0).unwrap_or_default();
+        self.0 = rest;
+        number
+    }
+
+    fn double(&mut self) -> f64 {
+        let (bytes, rest) = self.0.split_first_chunk().unwrap_or((&[0; 8], &[]));
+        self.0 = rest;
+        f64::from_le_bytes(*bytes)
+    }
+}
+
+impl Packed {
+    /// Packs the aggregate of a window that begins at `start_ms`.
+    pub fn of(all: &Aggregate, start_ms: i64) -> Self {
+        let buckets = all.sketch.buckets();
+        let mut bytes = Vec::with_capacity(64 + all.sensors.len() * 2 + buckets.len() * 4);
+        put(&mut bytes, all.count);
+        put(&mut bytes, all.sum_micro as u64);
+        put(&mut bytes, zigzag((all.sum_micro >> 64) as i64));
+        for end in [&all.first, &all.last] {
+            put(&mut bytes, zigzag(end.at_ms - start_ms));
+        }
+        put(&mut bytes, all.sensors.len() as u64);
+        let mut before = 0;
+        for &sensor in &all.sensors {
+            put(&mut bytes, u64::from(sensor - before));
+            before = sensor;
+        }
+        for end in [&all.first, &all.last] {
+            put(&mut bytes, all.sensors.binary_search(&end.sensor).unwrap_or_default() as u64);
+        }
+        put(&mut bytes, buckets.len() as u64);
+        let mut before = 0;
+        for &(key, count) in buckets {
+            put(&mut bytes, zigzag(i64::from(key) - before));
+            put(&mut bytes, count);
+            before = i64::from(key);
+        }
+        for value in [all.min, all.max, all.first.value, all.last.value] {
+            bytes.extend_from_slice(&value.to_le_bytes());
+        }
+        Self(bytes.into())
+    }
+
+    /// The aggregate.
+    pub fn unpack(&self, start_ms: i64) -> Aggregate {
+        let mut reader = Reader(&self.0);
+        let count = reader.number();
+        let low = u128::from(reader.number());
+        let high = i128::from(unzigzag(reader.number())) << 64;
+        let [first_ms, last_ms] = [(); 2].map(|()| start_ms + unzigzag(reader.number()));
+        let mut sensor = 0;
+        let sensors: Vec<u32> = (0..reader.number())
+            .map(|_| {
+                sensor += reader.number() as u32;
+                sensor
+            })
+            .collect();
+        let [first, last] =
+            [(); 2].map(|()| sensors.get(reader.number() as usize).copied().unwrap_or_default());
+        let mut key = 0;
+        let buckets = (0..reader.number()).map(|_| {
+            key += unzigzag(reader.number());
+            (key as i32, reader.number())
+        });
+        let sketch = Sketch::of_buckets(buckets.collect());
+        let [min, max, first_value, last_value] = [(); 4].map(|()| reader.double());
+        Aggregate {
+            count,
+            sum_micro: high | low as i128,
+            min,
+            max,
+            first: End { at_ms: first_ms, sensor: first, value: first_value },
+            last: End { at_ms: last_ms, sensor: last, value: last_value },
+            sketch,
+            sensors,
+        }
+    }
+
+    /// Bytes it takes.
+    pub fn bytes(&self) -> usize {
+        self.0.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn it_comes_back(
+            start_ms in prop_oneof![Just(0), Just(1_780_272_000_000_i64), -60_000_i64..0],
+            readings in prop::collection::vec(
+                (0..60_000_i64, any::<u32>(), prop_oneof![-1e12..1e12_f64, Just(-0.0), Just(0.0), Just(-1e20)]),
+                1..60,
+            ),
+        ) {
+            let (&(at, sensor, value), rest) = readings.split_first().unwrap();
+            let mut all = Aggregate::of(start_ms + at, sensor, value);
+            rest.iter().for_each(|&(at, sensor, value)| all.add(start_ms + at, sensor, value));
+            let back = Packed::of(&all, start_ms).unpack(start_ms);
+            prop_assert_eq!(back.min.to_bits(), all.min.to_bits());
+            prop_assert_eq!(back, all);
+        }
+    }
+
+    #[test]
+    fn a_window_of_neighbours_is_small() {
+        let mut all = Aggregate::of(0, 1_000_000, 20.0);
+        (1..84).for_each(|n| all.add(i64::from(n) * 700, 1_000_000 + 6 * n, 20.0 + f64::from(n % 9) / 10.0));
+        let bytes = Packed::of(&all, 0).bytes();
+        assert!(bytes < 150, "{bytes}");
+    }
+}
