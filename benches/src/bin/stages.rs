@@ -163,7 +163,7 @@ fn main() -> anyhow::Result<()> {
             .time("keeper: readings to Parquet", || write_readings(&folder, stretch, &span.rows, &names))??;
         costs.time("keeper: windows to Parquet", || write_windows(&folder, stretch, &span.windows))??;
         drop(span);
-        costs.time("apply: windows become hot", || state.written(stretch.to, files, received_ms))?;
+        costs.time("apply: windows become hot", || state.written(stretch.to, files, EPOCH_MS))?;
     }
     let written = bytes_below(&args.data)? - before;
     let mut merges = 0;

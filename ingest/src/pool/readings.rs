@@ -34,6 +34,15 @@ struct Run {
     sequence: u64,
 }
 
+/// Rows that room is made for at once, some megabytes: doubling would leave tens of them empty.
+const ROOM: usize = 1 << 15;
+
+fn make_room(rows: &mut Vec<super::Row>, more: usize) {
+    if rows.capacity() - rows.len() < more {
+        rows.reserve_exact(more.max(ROOM));
+    }
+}
+
 /// What cannot be must not enter a sum, whatever the box thinks of it.
 fn judged(value: Option<f64>, quality: Quality, min: f64, max: f64) -> Quality {
     match value {
@@ -134,7 +143,7 @@ impl State {
             })
             .collect();
         let owner = self.sensors.owner(origin.gateway);
-        self.current.rows.reserve(batch.readings.len());
+        make_room(&mut self.current.rows, batch.readings.len());
         let mut leftover = Leftover::default();
         for readings in batch.readings.chunk_by(|a, b| a.series == b.series) {
             let Some(series) = readings.first().and_then(|first| batch.series.get(usize::from(first.series)))
