@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail};
 use parquet::column::reader::{ColumnReaderImpl, get_typed_column_reader};
@@ -32,20 +33,39 @@ pub struct Row {
 /// # Errors
 /// Of the file system.
 pub fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut found = below(folder)?;
+    found.retain(|path| path.extension().is_some_and(|extension| extension == "parquet"));
+    Ok(found)
+}
+
+/// All files below a folder, sorted.
+fn below(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
             let path = entry?.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "parquet") {
-                found.push(path);
-            }
+            if path.is_dir() { folders.push(path) } else { found.push(path) }
         }
     }
     found.sort();
     Ok(found)
+}
+
+/// Lets files look an hour old: ingest merges, and clears away, only what has rested for minutes. Gives those that were
+/// merged into others and wait to be removed.
+///
+/// # Errors
+/// Of the file system. Ingest must not run: files may not vanish meanwhile.
+pub fn age(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    #[allow(clippy::disallowed_methods)] // for programs that drive
+    let hour_ago = SystemTime::now() - Duration::from_secs(3600);
+    let mut merged = below(folder)?;
+    for path in &merged {
+        File::options().write(true).open(path)?.set_modified(hour_ago)?;
+    }
+    merged.retain(|path| path.extension().is_some_and(|extension| extension == "old"));
+    Ok(merged)
 }
 
 /// Reads a file's structure, which lies at its end.

@@ -1,6 +1,6 @@
 //! The tool of `benches/power/city`: ingest under load on a recorded disk, and what each power cut leaves of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use benches::power::frames::{Content, Promise, Sent, judge};
 use benches::power::log::{Cut, Disk, WriteLog};
 use benches::power::mounted::Mounted;
 use benches::power::senders::{self, GATEWAYS, HABITS, Habit, Senders};
-use benches::power::server::{self, Ingest};
+use benches::power::server::{CONFIG, Ingest};
 use clap::{Args, Parser, Subcommand};
 
 /// Frames of each gateway that are sent again after a cut, and as many new ones.
@@ -23,7 +23,7 @@ const AGAIN: u64 = 24;
 /// Milliseconds of a day.
 const DAY_MS: i64 = 86_400_000;
 /// Event times begin so long before a midnight: the pool has files of two days.
-const BEFORE_MIDNIGHT_MS: i64 = 20 * 60_000;
+const BEFORE_MIDNIGHT_MS: i64 = 10 * 60_000;
 
 /// Records ingest under load on a disk, cuts the recording, and judges what is left.
 #[derive(Parser)]
@@ -139,7 +139,7 @@ impl Load {
 
 fn config(folder: &Path) -> anyhow::Result<PathBuf> {
     let path = folder.join("ingest.toml");
-    fs::write(&path, server::CONFIG)?;
+    fs::write(&path, CONFIG)?;
     Ok(path)
 }
 
@@ -171,7 +171,7 @@ fn record(
     running.ready()?;
     let notes = (disk, place.fs_mib << 20);
     let senders = Senders::start(load.habit, (load.seed, load.epoch_ms), &load.before, ingest.mqtt, notes)?;
-    let mut kills = 0;
+    let (mut kills, mut merged) = (0, BTreeSet::new());
     loop {
         let left = Duration::from_secs(seconds).saturating_sub(start.elapsed());
         thread::sleep(left.min(Duration::from_millis(load.habit.kill_ms)));
@@ -180,13 +180,17 @@ fn record(
             break;
         }
         kills += 1;
-        server::age(&mounted.join("ingest/pool"))?;
+        merged.extend(pool::age(&ingest.data.join("pool"))?);
         running = ingest.start()?;
         running.ready()?;
     }
     fs::write(place.folder.join("sent"), format!("{}\n", senders.sent()))?;
     let frames = senders.promise().frames() - load.before.frames();
-    println!("{}: {frames} frames acknowledged, {kills} times kill -9", load.habit.name);
+    println!(
+        "{}: {frames} frames acknowledged, {} files merged, {kills} times kill -9",
+        load.habit.name,
+        merged.len()
+    );
     Ok(())
 }
 
@@ -209,10 +213,8 @@ impl<'a> Recording<'a> {
         let log = WriteLog::open(&folder.join("log"))?;
         let load = Load::read(folder)?.with_context(|| format!("{} has no load", folder.display()))?;
         let notes = log.notes(place.fs_mib << 20)?;
-        let promises: Vec<_> = notes
-            .iter()
-            .filter_map(|(index, text)| Some((*index, Promise::parse(text)?)))
-            .collect();
+        let promises: Vec<_> =
+            notes.iter().filter_map(|(index, text)| Some((*index, Promise::parse(text)?))).collect();
         ensure!(!promises.is_empty(), "{}: nothing was acknowledged", folder.display());
         let text = fs::read_to_string(folder.join("sent"))?;
         let last = Promise::parse(text.trim()).context("sent: numbers expected")?;
@@ -279,7 +281,8 @@ impl<'a> Recording<'a> {
             let script = Path::new("benches/duckdb/recompute.py");
             let output = Command::new(python).arg(script).arg(&pool).output().context("the recomputation")?;
             if !output.status.success() {
-                let [said, failed] = [output.stdout, output.stderr].map(|out| String::from_utf8_lossy(&out).into_owned());
+                let [said, failed] =
+                    [output.stdout, output.stderr].map(|out| String::from_utf8_lossy(&out).into_owned());
                 wrong.push(format!("windows: {said}{failed}"));
             }
         }

@@ -136,7 +136,10 @@ mod tests {
             let found = there.iter().map(|&(store, number, n)| ((store, number), content(n))).collect();
             let wrong = judge(&sent(), &Promise(vec![promised]), &found);
             assert_eq!(wrong.len(), words.len(), "{there:?}: {wrong:?}");
-            assert!(wrong.iter().zip(words).all(|(wrong, word)| wrong.contains(word)), "{there:?}: {wrong:?}");
+            assert!(
+                wrong.iter().zip(words).all(|(wrong, word)| wrong.contains(word)),
+                "{there:?}: {wrong:?}"
+            );
         }
     }
 

@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
-use std::path::Path;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -18,7 +17,7 @@ const LOOK: Duration = Duration::from_millis(5);
 /// Files are written and merged all the time, so that every cut hits one of them; little of the log is kept, so that it
 /// is retired too.
 pub const CONFIG: &str = "[log]\nsegment = \"2 MiB\"\nkeep_bytes = \"2 MiB\"\n\
-                          [pool]\nparquet_every = \"200ms\"\ncompact_core_percent = 100\ncompact_per_second = \"64 MiB\"\n";
+                          [pool]\nparquet_every = \"200ms\"\nparquet_rows = 2000\ncompact_core_percent = 100\ncompact_per_second = \"64 MiB\"\n";
 
 /// What to start.
 #[derive(Debug, Clone)]
@@ -135,34 +134,14 @@ impl Drop for Running {
     }
 }
 
-/// Lets the pool's files look an hour old: the compactor merges, and clears away, only what has rested for minutes.
-///
-/// # Errors
-/// Of the file system.
-pub fn age(pool: &Path) -> anyhow::Result<()> {
-    let mut folders = vec![pool.to_owned()];
-    #[allow(clippy::disallowed_methods)] // as above
-    let hour_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder)? {
-            let path = entry?.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                File::options().write(true).open(&path)?.set_modified(hour_ago)?;
-            }
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn its_address_is_found_in_what_it_says() {
-        let said = "T INFO ingest::server: ingest is serving mqtt=\"127.0.0.1:41\" http=127.0.0.1:42 data=/d\n";
+        let said =
+            "T INFO ingest::server: ingest is serving mqtt=\"127.0.0.1:41\" http=127.0.0.1:42 data=/d\n";
         assert_eq!(served(said), Some("127.0.0.1:41".parse().unwrap()));
         assert_eq!(served("T INFO other: words\n"), None);
     }
