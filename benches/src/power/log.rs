@@ -66,7 +66,12 @@ impl Cut {
         let flushes = log.flushes();
         let at = match case % 5 {
             0 => random.usize(1..=begun),
-            1 if !flushes.is_empty() => flushes[random.usize(..flushes.len())] + random.usize(0..=1),
+            // The flush after any entry: long stretches without one are hit more often.
+            1 => {
+                let entry = random.usize(begun..=end);
+                let next = flushes.get(flushes.partition_point(|&flush| flush < entry));
+                next.unwrap_or(&end) + random.usize(0..=1)
+            }
             _ => random.usize(begun..=end),
         };
         let fates = [(0.5, false), (0.5, true), (1.0, false), (0.0, false), (0.1, true), (0.9, false)];
