@@ -8,7 +8,8 @@
 Reads only the Parquet files. Nothing here is taken from ingest's code: cells are geohashes of the stored
 coordinates in exact integer arithmetic, sums are exact decimals, buckets are those of the DDSketch paper.
 Exits 0 when every window agrees, 1 when any differs, 2 when there is nothing to compare. With --self-test one
-window is perturbed per aggregate column, and each perturbation must be noticed.
+window is perturbed per aggregate column, and each perturbation must be noticed. A large pool takes memory: --before
+leaves out windows that begin later, --one-in takes one in so many cells of precision 5, with all cells in them.
 """
 
 import argparse
@@ -54,30 +55,37 @@ def bucket(value):
     return -key if value < 0 else key
 
 
-def load(db, pool):
+def load(db, pool, before_ms, one_in):
     readings = sorted(str(p) for p in (pool / "readings").rglob("*.parquet"))
     windows = sorted(str(p) for p in (pool / "windows").rglob("*.parquet"))
     if not readings or not windows:
         sys.exit(f"{pool}: {len(readings)} readings files and {len(windows)} windows files: nothing to compare")
+    places = db.execute("SELECT DISTINCT lat_e7, lon_e7 FROM read_parquet($1, hive_partitioning = false)", [readings]).fetchall()
+    picked = set(sorted({geohash(*place, PRECISIONS[0]) for place in places})[::one_in])
+    db.execute("CREATE TABLE picked (lat_e7 INT, lon_e7 INT)")
+    insert(db, "picked", [place for place in places if geohash(*place, PRECISIONS[0]) in picked])
+    db.execute("CREATE TABLE picked_cells (cell TEXT)")
+    insert(db, "picked_cells", [(cell,) for cell in picked])
     # Usable readings with a known time: quality good (0) or suspect (1), clock not unset (0).
     db.execute(
         """CREATE TABLE readings AS
            SELECT quantity, sensor_no, epoch_ms(at_ms) AS at_ms, value, lat_e7, lon_e7
-           FROM read_parquet($1, hive_partitioning = false)
-           WHERE quality IN (0, 1) AND clock <> 0 AND value IS NOT NULL""",
-        [readings],
+           FROM read_parquet($1, hive_partitioning = false) SEMI JOIN picked USING (lat_e7, lon_e7)
+           WHERE quality IN (0, 1) AND clock <> 0 AND value IS NOT NULL AND epoch_ms(at_ms) < $2""",
+        [readings, before_ms],
     )
     db.execute(
         """CREATE TABLE partials AS
            SELECT quantity, precision, cell, epoch_ms(start_ms) AS start_ms, length_ms, count, sum, min, max,
                   epoch_ms(first_ms) AS first_ms, first_sensor, first, epoch_ms(last_ms) AS last_ms, last_sensor,
                   last, sensors, buckets, bucket_counts
-           FROM read_parquet($1, hive_partitioning = false)""",
-        [windows],
+           FROM read_parquet($1, hive_partitioning = false)
+           WHERE left(cell, $2) IN (FROM picked_cells) AND epoch_ms(start_ms) < $3""",
+        [windows, PRECISIONS[0], before_ms],
     )
     rows = db.execute("SELECT count(*) FROM read_parquet($1, hive_partitioning = false)", [readings]).fetchone()[0]
-    print(f"{len(readings)} readings files with {rows} rows, {len(windows)} windows files with "
-          f"{db.execute('SELECT count(*) FROM partials').fetchone()[0]} partials")
+    print(f"{len(readings)} readings files with {rows} rows, {len(windows)} windows files; compared are "
+          f"{db.execute('SELECT count(*) FROM readings').fetchone()[0]} usable readings and {db.execute('SELECT count(*) FROM partials').fetchone()[0]} partials")
 
 
 def recompute(db):
@@ -209,9 +217,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pool", type=Path, help="folder with readings/ and windows/")
     parser.add_argument("--self-test", action="store_true", help="perturb stored values and expect to notice")
+    parser.add_argument("--before", type=int, default=1 << 60, metavar="MS",
+                        help="only windows that begin before this time, in milliseconds since 1970")
+    parser.add_argument("--one-in", type=int, default=1, help="only one in so many cells of precision 5")
     arguments = parser.parse_args()
+    before_ms = arguments.before - arguments.before % MINUTE_MS
     db = duckdb.connect()
-    load(db, arguments.pool)
+    load(db, arguments.pool, before_ms, arguments.one_in)
     recompute(db)
     compared, differing = compare(db)
     late = db.execute(

@@ -40,6 +40,7 @@
 //! - `hostile`: random and mutated packets between well-behaved ones
 //! - `audit`: 0 lost, 0 doubled, from the boxes' counters to the Parquet files
 //! - `power`: the tool of `benches/power/run`: power cuts and `kill -9` of one gateway, judged by its promises
+//! - `cuts`: the tool of `benches/power/city`: power cuts of ingest, judged by what it acknowledged
 //! - `sim`: thousands of simulated cities, each held against the promises
 //! - `kills`: `kill -9` and long stops in full flow, each judged by the audit
 

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, ensure};
-use benches::pool::{self, Row};
+use benches::pool;
 use benches::segments;
 use benches::sequences::{LaneKey, Seen, unexplained};
 use benches::table::Table;
@@ -106,27 +106,26 @@ struct Stored {
 
 fn read_pool(folder: &Path, audited: &BTreeSet<&str>) -> anyhow::Result<Stored> {
     let mut stored = Stored::default();
-    let mut readings: Vec<Row> = Vec::new();
+    // Sensor, time, store and frame: there may be tens of millions.
+    let mut readings: Vec<(i32, i64, u64, u64)> = Vec::new();
     for path in pool::files(folder)? {
         let read = pool::read(&path, |gateway, row| {
             stored.total += 1;
             if audited.contains(gateway) {
                 stored.rows.add(&(gateway.into(), row.store, row.lane), row.sequence, 1);
-                readings.push(row);
+                readings.push((row.sensor_no, row.at_ms, row.store, row.sequence));
             }
         });
         read.with_context(|| path.display().to_string())?;
     }
-    // Sensor and time come first in the order of rows.
     readings.sort_unstable();
     for pair in readings.windows(2) {
-        let [a, b] = [pair[0], pair[1]];
+        let [(sensor, at_ms, store, frame), (b_sensor, b_at_ms, b_store, b_frame)] = [pair[0], pair[1]];
         // Within a frame the number of rows decides: a contact may change twice in a millisecond.
-        let same_frame = (a.store, a.sequence) == (b.store, b.sequence);
-        if a.sensor_no == b.sensor_no && a.at_ms == b.at_ms && !same_frame {
+        let same_frame = (store, frame) == (b_store, b_frame);
+        if (sensor, at_ms) == (b_sensor, b_at_ms) && !same_frame {
             stored.doubled.push(format!(
-                "sensor {} at {} ms is there twice: store {:016x} frame {} and store {:016x} frame {}",
-                a.sensor_no, a.at_ms, a.store, a.sequence, b.store, b.sequence
+                "sensor {sensor} at {at_ms} ms is there twice: store {store:016x} frame {frame} and store {b_store:016x} frame {b_frame}"
             ));
         }
     }

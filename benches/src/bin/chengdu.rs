@@ -215,9 +215,14 @@ async fn deliver(
     bail!("{id}: a frame was not taken in {ATTEMPTS} attempts")
 }
 
+/// The gateway that raises alarms: that of another city may run beside it.
+fn probe_id(seed: u64) -> Result<GatewayId, wire::NameError> {
+    GatewayId::new(&format!("probe-{:08x}", seed as u32))
+}
+
 /// Raises alarms until told to stop; when each was sent, in µs since 1970.
 async fn probe(args: Arc<Args>, until: Instant) -> anyhow::Result<Vec<u64>> {
-    let id = GatewayId::new(&format!("probe-{:08x}", args.seed as u32))?;
+    let id = probe_id(args.seed)?;
     let mut publisher = Publisher::connect(args.mqtt, id.as_str()).await?;
     let topic = topic::up(&id, Lane::Alarm);
     let store = now_us();
@@ -318,7 +323,11 @@ async fn main() -> anyhow::Result<()> {
     let sent = probed.await.context("the probe panicked")??;
     sleep(PROBE_END).await;
     let mut heard_us = Vec::new();
+    let id = probe_id(args.seed)?;
     while let Ok(alarm) = heard.try_recv() {
+        if alarm.gateway != id.as_str() {
+            continue;
+        }
         let number = alarm.rule.strip_prefix("probe-").and_then(|number| number.parse::<usize>().ok());
         if let Some(from_us) = number.and_then(|number| sent.get(number.wrapping_sub(1))) {
             heard_us.push(alarm.at_us.saturating_sub(*from_us));

@@ -3,6 +3,7 @@
 //! Everything runs as in the one command, in processes of its own. The moments are random and seeded. At the end
 //! all is drained and stopped cleanly, and `audit` must find 0 lost and 0 doubled.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -15,6 +16,7 @@ use benches::http;
 use benches::layout::{self, Plan};
 use benches::live::Live;
 use benches::order::{self, AlarmOrder};
+use benches::pool;
 use benches::supervise::{self, Job, Worker};
 use clap::Parser;
 use fastrand::Rng;
@@ -33,8 +35,11 @@ const STOP: Duration = Duration::from_secs(25);
 const BETWEEN_MS: std::ops::Range<u64> = 100..2500;
 /// How long a killed process stays down, in milliseconds.
 const DOWN_MS: std::ops::Range<u64> = 0..400;
-/// Parquet is written often, so that kills hit it as well.
-const INGEST_EXTRA: &str = "\n[pool]\nparquet_every = \"2s\"\n";
+/// Parquet is written often and merged at once, so that kills hit both as well.
+const INGEST_EXTRA: &str = "\n[pool]\nparquet_every = \"500ms\"\nparquet_rows = 100000\n\
+                            compact_core_percent = 100\ncompact_per_second = \"64 MiB\"\n";
+/// Hours before now at which the synthetic load begins: at full speed a second of it is half an hour.
+const LOAD_HOURS_AGO: u32 = 24 * 30;
 
 /// Kills ingest and gateways at random moments and proves that nothing was lost or doubled.
 #[derive(Parser)]
@@ -60,6 +65,9 @@ struct Args {
     /// Readings a second from synthetic gateways beside the simulated ones, so that every kill hits a full flow.
     #[arg(long, default_value_t = 20_000)]
     load: u64,
+    /// The synthetic load comes as fast as it is taken, and sends again what was not acknowledged.
+    #[arg(long)]
+    full_speed: bool,
     /// Seed of the moments.
     #[arg(long, default_value_t = SEED)]
     seed: u64,
@@ -116,7 +124,8 @@ fn drain(plan: &Plan) -> anyhow::Result<Duration> {
 fn load_job(plan: &Plan, args: &Args) -> anyhow::Result<Job> {
     let arguments = [
         format!("--mqtt={}", plan.mqtt),
-        format!("--rate={}", args.load),
+        format!("--rate={}", if args.full_speed { 0 } else { args.load }),
+        format!("--start-hours-ago={LOAD_HOURS_AGO}"),
         format!("--seed={}", args.seed),
         format!("--ledger={}", plan.data.join("load.ledger").display()),
         "--until-told".into(),
@@ -160,7 +169,7 @@ impl Rig {
             gateway.start(now())?;
         }
         let mut load = Vec::new();
-        if args.load > 0 {
+        if args.load > 0 || args.full_speed {
             let mut worker = Worker::new(load_job(&plan, args)?);
             worker.start(now())?;
             load.push(worker);
@@ -178,12 +187,15 @@ impl Rig {
         Ok(())
     }
 
-    /// Ingest dies `kills` times; sometimes again before it has recovered.
-    fn kill_ingest(&mut self, kills: u32) -> anyhow::Result<Vec<Duration>> {
-        let mut recoveries = Vec::new();
+    /// Ingest dies `kills` times; sometimes again before it has recovered. Gives how long recoveries took, and how many
+    /// files had been merged away.
+    fn kill_ingest(&mut self, kills: u32) -> anyhow::Result<(Vec<Duration>, usize)> {
+        let pool = self.plan.ingest_folder().join("pool");
+        let (mut recoveries, mut merged) = (Vec::new(), BTreeSet::new());
         for _ in 0..kills {
             pause(&mut self.random, BETWEEN_MS);
             self.ingest[0].kill();
+            merged.extend(pool::age(&pool)?);
             pause(&mut self.random, DOWN_MS);
             self.ingest[0].start(now())?;
             if self.random.u8(0..4) > 0 {
@@ -191,7 +203,8 @@ impl Rig {
             }
         }
         wait_ready(&mut self.ingest[0], self.plan.http)?;
-        Ok(recoveries)
+        recoveries.sort();
+        Ok((recoveries, merged.len()))
     }
 
     fn kill_gateways(&mut self, kills: u32) -> anyhow::Result<()> {
@@ -236,9 +249,14 @@ fn run(args: &Args) -> anyhow::Result<bool> {
         );
         good &= order.is_alarms_first();
     }
-    let recoveries = rig.kill_ingest(args.kills)?;
-    let slowest = recoveries.iter().max().map_or(0.0, Duration::as_secs_f64);
-    println!("ingest killed {} times; slowest recovery {slowest:.2} s", args.kills);
+    let (recoveries, merged) = rig.kill_ingest(args.kills)?;
+    let seconds = |at: usize| recoveries.get(at).map_or(0.0, Duration::as_secs_f64);
+    println!(
+        "ingest killed {} times, while it merged {merged} files; recovery p50 {:.2} s, slowest {:.2} s",
+        args.kills,
+        seconds(recoveries.len() / 2),
+        seconds(recoveries.len().saturating_sub(1))
+    );
     rig.kill_gateways(args.kills)?;
     println!("gateways killed {} times", args.kills);
     rig.end_load()?;

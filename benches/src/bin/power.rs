@@ -11,6 +11,7 @@ use benches::power::judge::{Found, Past, Promise, judge};
 use benches::power::loads::{LOADS, alone};
 use benches::power::log::{Cut, Disk, WriteLog};
 use benches::power::look;
+use benches::power::mounted::Mounted;
 use clap::{Parser, Subcommand};
 use fastrand::Rng;
 
@@ -86,29 +87,6 @@ fn setting(folder: &Path, name: &str) -> anyhow::Result<u64> {
     value.and_then(|value| value.parse().ok()).with_context(|| format!("{name} in {}", path.display()))
 }
 
-/// An image, mounted for as long as this lives.
-struct Mounted(PathBuf);
-
-impl Mounted {
-    fn new(image: &Path, at: &Path) -> anyhow::Result<Self> {
-        fs::create_dir_all(at)?;
-        let status = Command::new("mount").args(["-t", "ext4", "-o", "loop"]).arg(image).arg(at).status()?;
-        ensure!(status.success(), "{} cannot be mounted", image.display());
-        Ok(Self(at.into()))
-    }
-
-    fn data(&self) -> PathBuf {
-        self.0.join("gateway")
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        // A failure shows when the next image cannot be mounted here.
-        let _ = Command::new("umount").arg(&self.0).status();
-    }
-}
-
 /// A gateway process; killed when it is dropped.
 struct Running {
     child: Child,
@@ -176,7 +154,7 @@ impl Recording {
 
         let (image, at) = (folder.join("image"), folder.join("mnt"));
         fs::copy(folder.join("base"), &image)?;
-        let base = look::store(&Mounted::new(&image, &at)?.data())?;
+        let base = look::store(&Mounted::new(&image, &at)?.folder("gateway"))?;
         let mut past = Past { floors: [1; 5], known: base.frames, losses: base.losses, ..Past::default() };
         let mut first = None;
         if let Some(Ok(contents)) = base.inspection.as_ref().map(|inspection| &inspection.store) {
@@ -193,7 +171,7 @@ impl Recording {
         // The last state is what every cut is a beginning of.
         let end = Cut { at: log.len(), loss: 0.0, tear: false, seed: 0 };
         Disk::new(&log, &folder.join("base"), &folder.join("durable"))?.cut(&end, &image)?;
-        let last = look::store(&Mounted::new(&image, &at)?.data())?;
+        let last = look::store(&Mounted::new(&image, &at)?.folder("gateway"))?;
         past.promise = promises.last().map(|(_, promise)| *promise);
         let wrong_at_end = judge(&past, &last);
         past.known.extend(last.frames);
@@ -201,19 +179,8 @@ impl Recording {
         Ok(Self { folder: folder.into(), log, promises, past, first, wrong_at_end })
     }
 
-    /// Cut number `case`: all over the recording, more often just after the start, and around flushes.
     fn cut(&self, seed: u64, case: u64) -> Cut {
-        let mut random = Rng::with_seed(seed ^ case.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let (end, begun) = (self.log.len(), self.promises[0].0);
-        let flushes = self.log.flushes();
-        let at = match case % 5 {
-            0 => random.usize(1..=begun),
-            1 if !flushes.is_empty() => flushes[random.usize(..flushes.len())] + random.usize(0..=1),
-            _ => random.usize(begun..=end),
-        };
-        let fates = [(0.5, false), (0.5, true), (1.0, false), (0.0, false), (0.1, true), (0.9, false)];
-        let (loss, tear) = fates[random.usize(..fates.len())];
-        Cut { at: at.min(end), loss, tear, seed: random.u64(..) }
+        Cut::of_case(&self.log, self.promises[0].0, seed, case)
     }
 
     fn past_at(&self, cut: &Cut) -> Past {
@@ -225,7 +192,7 @@ impl Recording {
     /// set aside a store that was half made: nothing was promised yet.
     fn judge_image(&self, image: &Path, cut: &Cut) -> anyhow::Result<(Vec<String>, bool)> {
         let mounted = Mounted::new(image, &self.folder.join("mnt"))?;
-        let data = mounted.data();
+        let data = mounted.folder("gateway");
         let past = self.past_at(cut);
         let found = look::store(&data)?;
         let wrong = judge(&past, &found);

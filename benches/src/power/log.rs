@@ -57,6 +57,29 @@ pub struct Cut {
     pub seed: u64,
 }
 
+impl Cut {
+    /// Cut number `case` of a recording whose first promise is entry `begun`: all over the recording, more often before
+    /// that promise, and around flushes.
+    pub fn of_case(log: &WriteLog, begun: usize, seed: u64, case: u64) -> Self {
+        let mut random = Rng::with_seed(seed ^ case.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let end = log.len();
+        let flushes = log.flushes();
+        let at = match case % 5 {
+            0 => random.usize(1..=begun),
+            // The flush after any entry: long stretches without one are hit more often.
+            1 => {
+                let entry = random.usize(begun..=end);
+                let next = flushes.get(flushes.partition_point(|&flush| flush < entry));
+                next.unwrap_or(&end) + random.usize(0..=1)
+            }
+            _ => random.usize(begun..=end),
+        };
+        let fates = [(0.5, false), (0.5, true), (1.0, false), (0.0, false), (0.1, true), (0.9, false)];
+        let (loss, tear) = fates[random.usize(..fates.len())];
+        Self { at: at.min(end), loss, tear, seed: random.u64(..) }
+    }
+}
+
 impl WriteLog {
     /// Reads the index of a log; data stays in the file.
     ///
