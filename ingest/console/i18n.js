@@ -23,7 +23,6 @@ const TEXT = {
   'map.keys': ['感知地图。方向键平移，加减键缩放，F 适应数据，回车打开中心网格。', 'Sensing map. Arrow keys pan, plus and minus zoom, F fits the data, Enter opens the cell at the centre.'],
   'map.quantity': ['监测量', 'Quantity'], 'map.window': ['时间窗', 'Window'], 'map.stat': ['统计值', 'Statistic'],
   'map.in': ['放大', 'Zoom in'], 'map.out': ['缩小', 'Zoom out'], 'map.fit': ['适应数据', 'Fit to data'],
-  'map.withData': ['有数据', 'With sensors'], 'map.withoutData': ['暂无传感器', 'No sensors yet'],
   'map.nothing': ['当前视野内没有该监测量的数据', 'No data of this quantity in view'],
   'map.noSensors': ['还没有传感器上报', 'No sensor has reported yet'],
   'map.truncated': ['网格过多，仅显示一部分，请放大', 'Too many cells, only some are shown: zoom in'],

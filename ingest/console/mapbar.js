@@ -80,11 +80,10 @@ function ramp() {
 function quantitySelect() {
   const option = (q) => el('option', { value: q.name, selected: q.name === state.quantity, text: q.sensors ? `${named(q)} (${countText(q.sensors)})` : named(q) });
   const by = (a, b) => b.sensors - a.sensors || a.code - b.code;
-  const have = state.quantities.filter((q) => q.sensors > 0).sort(by);
-  const rest = state.quantities.filter((q) => !(q.sensors > 0)).sort((a, b) => a.code - b.code);
+  // The catalogue has hundreds: only what is measured, and what is shown now.
+  const have = state.quantities.filter((q) => q.sensors > 0 || q.name === state.quantity).sort(by);
   return el('select', { class: 'quantity', 'aria-label': t('map.quantity'), title: t('map.quantity'), on: { change: (e) => choose({ quantity: e.target.value }) } },
-    have.length ? el('optgroup', { label: t('map.withData') }, have.map(option)) : null,
-    rest.length ? el('optgroup', { label: t('map.withoutData') }, rest.map(option)) : null);
+    have.map(option));
 }
 
 function statSelect() {

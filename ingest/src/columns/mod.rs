@@ -114,6 +114,7 @@ impl PoolFolder {
         for folder in [path.to_owned(), path.join("readings"), path.join("windows")] {
             make_folder(&folder).map_err(FileError::io(&folder))?;
         }
+        sync_tree(path).map_err(FileError::io(path))?;
         Ok(Self { path: path.to_owned(), listing: Arc::default(), cards: cards::Cards::default() })
     }
 
@@ -180,6 +181,17 @@ impl PoolFolder {
         }
         Ok(covered(files, checkpoint))
     }
+}
+
+/// Syncs a folder and those below it: a run that made one and ended before it was synced would leave it so for ever.
+fn sync_tree(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_tree(&entry.path())?;
+        }
+    }
+    crate::log::sync_folder(folder)
 }
 
 /// 9999-01-01 UTC, in milliseconds since 1970.

@@ -53,6 +53,8 @@ impl Tables {
     pub(super) fn open(data: &Path, map: Map) -> io::Result<Self> {
         let folder = data.join("tables");
         make_folder(&folder)?;
+        // A run that made a file and ended before this would leave it unsynced for ever.
+        sync_folder(&folder)?;
         Ok(Self { folder, map })
     }
 
