@@ -80,7 +80,10 @@ mod tests {
         let counts = batch.column(1).as_any().downcast_ref::<Int64Array>().unwrap();
         assert_eq!(counts.values().as_ref(), [3, 1]);
         let times = batch.column(2).as_any().downcast_ref::<TimestampMillisecondArray>().unwrap();
-        assert_eq!((times.value(0), times.is_null(1), times.timezone()), (1_795_305_600_000, true, Some("UTC")));
+        assert_eq!(
+            (times.value(0), times.is_null(1), times.timezone()),
+            (1_795_305_600_000, true, Some("UTC"))
+        );
         let west = batch.column(3).as_any().downcast_ref::<Float64Array>().unwrap();
         assert_eq!(west.value(0), 104.0, "whole numbers too");
     }

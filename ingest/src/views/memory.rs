@@ -33,6 +33,10 @@ pub(super) trait Part: Send + 'static {
     fn of(window: &Aggregate) -> Self;
     /// Adds all readings of another part.
     fn merge(&mut self, other: &Self);
+    /// What merging all others into `first` gives.
+    fn of_parts(first: &Self, others: &[(WindowKey, Self)]) -> Self
+    where
+        Self: Sized;
 }
 
 impl Part for Aggregate {
@@ -44,6 +48,10 @@ impl Part for Aggregate {
 
     fn merge(&mut self, other: &Self) {
         Aggregate::merge(self, other);
+    }
+
+    fn of_parts(first: &Self, others: &[(WindowKey, Self)]) -> Self {
+        Aggregate::of_parts(first, others.iter().map(|(_, part)| part))
     }
 }
 
@@ -96,6 +104,29 @@ pub(super) struct Wanted {
     pub(super) window_ms: i64,
     /// Only the newest window of each cell.
     pub(super) only_newest: bool,
+    /// Which share of the cells.
+    pub(super) share: Share,
+}
+
+/// One of several parts of all cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Share {
+    number: u64,
+    of: u64,
+}
+
+impl Share {
+    /// All cells.
+    pub(super) const ALL: Self = Self { number: 0, of: 1 };
+
+    fn holds(self, cell: Cell) -> bool {
+        cell.bits() % self.of == self.number
+    }
+
+    /// The same cells in so many shares.
+    fn split(self, pieces: u64) -> impl Iterator<Item = Self> {
+        (0..pieces).map(move |piece| Self { number: self.number + piece * self.of, of: self.of * pieces })
+    }
 }
 
 impl Wanted {
@@ -104,13 +135,15 @@ impl Wanted {
         self,
         windows: impl Iterator<Item = &'a (WindowKey, Aggregate)>,
     ) -> impl Iterator<Item = (WindowKey, &'a Aggregate)> {
-        let Self { quantity, filter, window_ms, .. } = self;
+        let Self { quantity, filter, window_ms, share, .. } = self;
         let reach = filter.reach();
         // Cheapest first: nearly all windows fail one of these.
         let near = move |key: &WindowKey| {
+            let cell = key.cell.parent(filter.precision);
             key.quantity == quantity
                 && (filter.from_ms..filter.to_ms).contains(&key.start_ms)
-                && reach.contains(&key.cell.parent(filter.precision))
+                && reach.contains(&cell)
+                && share.holds(cell)
         };
         windows.filter(move |(key, _)| near(key)).filter_map(move |(key, part)| {
             let coarser = key.coarser(filter.precision, window_ms);
@@ -158,7 +191,7 @@ fn copy<'a, P: Part>(
     count
 }
 
-/// Runs on the apply thread. Files are the way out of too many windows when the time cannot be split.
+/// Runs on the apply thread. Files are the way out of too many windows when there may be no more questions.
 fn take<P: Part>(state: &State, mut wanted: Wanted, may_split: bool) -> Taken<P> {
     let (filter, window_ms) = (&mut wanted.filter, wanted.window_ms);
     if wanted.only_newest {
@@ -190,19 +223,22 @@ fn take<P: Part>(state: &State, mut wanted: Wanted, may_split: bool) -> Taken<P>
     })
 }
 
-/// Cuts the time of a question into pieces with about `most` of its `count` windows each, and no more than `room`
-/// pieces; one piece when its minutes are too few.
+/// Cuts a question into pieces with about `most` of its `count` windows each, and no more than `room` pieces: by time,
+/// or by cells where it is about one minute.
 fn split(wanted: Wanted, count: usize, most: usize, room: usize) -> Vec<Wanted> {
     let WindowFilter { from_ms, to_ms, .. } = wanted.filter;
+    let wanted = Wanted { only_newest: false, ..wanted };
     // Some minutes are fuller than others.
     let pieces = (count / most + 2).min(room).max(1) as u64;
     let minutes = ((to_ms - from_ms) / BASE_MS).max(1) as u64;
+    if minutes == 1 {
+        return wanted.share.split(pieces).map(|share| Wanted { share, ..wanted }).collect();
+    }
     let step_ms = minutes.div_ceil(pieces) as i64 * BASE_MS;
     let starts = (0..).map(|piece| from_ms + piece * step_ms).take_while(|start| *start < to_ms);
     starts
         .map(|start| Wanted {
             filter: WindowFilter { from_ms: start, to_ms: (start + step_ms).min(to_ms), ..wanted.filter },
-            only_newest: false,
             ..wanted
         })
         .collect()
@@ -210,11 +246,17 @@ fn split(wanted: Wanted, count: usize, most: usize, room: usize) -> Vec<Wanted> 
 
 impl<P: Part> Fold<P> {
     fn add_stretch(&mut self, stretch: Stretch<P>, folder: &PoolFolder) -> Result<(), FileError> {
-        let Stretch { wanted, parts, in_flight, checkpoint, truncated } = stretch;
+        let Stretch { wanted, mut parts, in_flight, checkpoint, truncated } = stretch;
         self.truncated |= truncated;
-        parts.into_iter().for_each(|(key, part)| self.add(key, part));
         if let Some(span) = in_flight {
-            wanted.of(span.windows.iter()).for_each(|(key, part)| self.add(key, P::of(part)));
+            parts.extend(wanted.of(span.windows.iter()).map(|(key, part)| (key, P::of(part))));
+        }
+        // All parts of a window at once: adding sensors one part after the other costs far more.
+        parts.sort_by_key(|part| part.0);
+        for same in parts.chunk_by(|a, b| a.0 == b.0) {
+            if let [(key, first), others @ ..] = same {
+                self.add(*key, P::of_parts(first, others));
+            }
         }
         let Some(checkpoint) = checkpoint else { return Ok(()) };
         let filter = wanted.filter;
@@ -224,7 +266,9 @@ impl<P: Part> Fold<P> {
                 break;
             }
             self.groups += folder.read_windows(file, &filter, |key, part| {
-                self.add(key.coarser(filter.precision, wanted.window_ms), P::of(&part));
+                if wanted.share.holds(key.cell) {
+                    self.add(key.coarser(filter.precision, wanted.window_ms), P::of(&part));
+                }
             })?;
         }
         Ok(())
@@ -241,8 +285,7 @@ pub(super) async fn windows<P: Part>(engine: &Engine, wanted: Wanted) -> Result<
     while let Some(piece) = pieces.pop() {
         asked += 1;
         let room = MAX_QUESTIONS.saturating_sub(asked + pieces.len());
-        let may_split = room > 1 && piece.filter.to_ms - piece.filter.from_ms > BASE_MS;
-        match engine.ask(move |state| take::<P>(state, piece, may_split)).await? {
+        match engine.ask(move |state| take::<P>(state, piece, room > 1)).await? {
             Taken::Windows(stretch) => stretches.push(stretch),
             Taken::TooMany { from_ms, count } => {
                 let narrowed = Wanted { filter: WindowFilter { from_ms, ..piece.filter }, ..piece };
@@ -277,18 +320,14 @@ mod tests {
             to_ms: (7 + minutes) * BASE_MS,
             bbox: None,
         };
-        Wanted { quantity: 1, filter, window_ms: BASE_MS, only_newest: true }
+        Wanted { quantity: 1, filter, window_ms: BASE_MS, only_newest: true, share: Share::ALL }
     }
 
     #[test]
     fn pieces_are_whole_minutes_and_leave_nothing_out() {
-        for (minutes, count, room, pieces) in [
-            (60, 9_000, 31, 3),
-            (60, 400_000, 31, 30),
-            (2, 1_000_000, 31, 2),
-            (7, 9_000, 2, 2),
-            (1, 9_000, 31, 1),
-        ] {
+        for (minutes, count, room, pieces) in
+            [(60, 9_000, 31, 3), (60, 400_000, 31, 30), (2, 1_000_000, 31, 2), (7, 9_000, 2, 2)]
+        {
             let whole = wanted(minutes).filter;
             let found = split(wanted(minutes), count, 8_192, room);
             let what = format!("{count} windows in {minutes} minutes, room for {room}");
@@ -297,6 +336,19 @@ mod tests {
             assert_eq!(found[pieces - 1].filter.to_ms, whole.to_ms, "{what}");
             assert!(found.windows(2).all(|pair| pair[0].filter.to_ms == pair[1].filter.from_ms), "{what}");
             assert!(found.iter().all(|piece| piece.filter.from_ms % BASE_MS == 0 && !piece.only_newest));
+        }
+    }
+
+    #[test]
+    fn one_minute_is_split_by_cells_each_in_one_share() {
+        let shares = split(wanted(1), 20_000, 8_192, 31);
+        assert_eq!(shares.len(), 4);
+        let again = shares.iter().flat_map(|share| split(*share, 9_000, 8_192, 31));
+        for shares in [shares.clone(), again.collect()] {
+            for bits in 0..100 {
+                let holds = |wanted: &&Wanted| wanted.share.holds(Cell::from_bits(bits, 6));
+                assert_eq!(shares.iter().filter(holds).count(), 1, "{bits} of {}", shares.len());
+            }
         }
     }
 

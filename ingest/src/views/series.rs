@@ -6,7 +6,7 @@ use wire::Quality;
 
 use super::cells::whole;
 use super::lists::quantity_code;
-use super::memory::{self, Wanted};
+use super::memory::{self, Share, Wanted};
 use super::readings::{self, MAX_READINGS, Newest, Taken};
 use super::{PointView, SeriesView, ViewError};
 use crate::cell::{Bbox, Cell, PRECISIONS};
@@ -209,7 +209,8 @@ pub async fn series_of_cell(
         to_ms,
         bbox: Some(middle(cell)),
     };
-    let wanted = Wanted { quantity: code.0, filter, window_ms: length_ms, only_newest: false };
+    let wanted =
+        Wanted { quantity: code.0, filter, window_ms: length_ms, only_newest: false, share: Share::ALL };
     let fold = memory::windows::<Aggregate>(engine, wanted).await?;
     let mut windows: Vec<(i64, Aggregate)> =
         fold.windows.into_iter().map(|(key, all)| (key.start_ms, all)).collect();
