@@ -2,7 +2,7 @@
 //!
 //! The apply thread takes nothing in while it answers. So a question only copies what is wanted there, at most
 //! [`Part::MOST`] windows twice, and everything is folded elsewhere. For more there are more questions, each about a
-//! part of the time; what is too much even so is read from files.
+//! part of the time or of the cells; what is too much even so is read from files, as is what memory does not reach.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -156,11 +156,8 @@ impl Wanted {
 /// What one question brought.
 enum Taken<P> {
     Windows(Stretch<P>),
-    /// So many are wanted from `from_ms` on, more than one question copies.
-    TooMany {
-        from_ms: i64,
-        count: usize,
-    },
+    /// Ask for these one by one instead.
+    Pieces(Vec<Wanted>),
 }
 
 /// All windows of a stretch of time, as they were at one moment.
@@ -191,8 +188,9 @@ fn copy<'a, P: Part>(
     count
 }
 
-/// Runs on the apply thread. Files are the way out of too many windows when there may be no more questions.
-fn take<P: Part>(state: &State, mut wanted: Wanted, may_split: bool) -> Taken<P> {
+/// Runs on the apply thread. `room` is how many more questions there may be; without, files are the way out of too
+/// many windows.
+fn take<P: Part>(state: &State, mut wanted: Wanted, room: usize) -> Taken<P> {
     let (filter, window_ms) = (&mut wanted.filter, wanted.window_ms);
     if wanted.only_newest {
         // Those that are in memory as a whole are enough, if the last that began is.
@@ -206,11 +204,21 @@ fn take<P: Part>(state: &State, mut wanted: Wanted, may_split: bool) -> Taken<P>
     if is_covered {
         let count = copy(wanted.of(state.hot.of(wanted.quantity)), &mut parts);
         if count > P::MOST {
-            if may_split {
-                return Taken::TooMany { from_ms: wanted.filter.from_ms, count };
+            if room > 1 {
+                return Taken::Pieces(split(wanted, count, P::MOST, room));
             }
             is_covered = false;
             parts.clear();
+        }
+    } else if room > 1 && !wanted.only_newest {
+        // The newest files are the smallest and the most, and memory has what is in them.
+        let hot_from_ms = state.hot_from_ms.saturating_add(BASE_MS - 1).div_euclid(BASE_MS) * BASE_MS;
+        if hot_from_ms < wanted.filter.to_ms {
+            let [old, new] = [
+                WindowFilter { to_ms: hot_from_ms, ..wanted.filter },
+                WindowFilter { from_ms: hot_from_ms, ..wanted.filter },
+            ];
+            return Taken::Pieces([old, new].map(|filter| Wanted { filter, ..wanted }).to_vec());
         }
     }
     let truncated = copy(wanted.of(state.current.windows.iter()), &mut parts) > P::MOST;
@@ -285,12 +293,9 @@ pub(super) async fn windows<P: Part>(engine: &Engine, wanted: Wanted) -> Result<
     while let Some(piece) = pieces.pop() {
         asked += 1;
         let room = MAX_QUESTIONS.saturating_sub(asked + pieces.len());
-        match engine.ask(move |state| take::<P>(state, piece, room > 1)).await? {
+        match engine.ask(move |state| take::<P>(state, piece, room)).await? {
             Taken::Windows(stretch) => stretches.push(stretch),
-            Taken::TooMany { from_ms, count } => {
-                let narrowed = Wanted { filter: WindowFilter { from_ms, ..piece.filter }, ..piece };
-                pieces.extend(split(narrowed, count, P::MOST, room));
-            }
+            Taken::Pieces(parts) => pieces.extend(parts),
         }
     }
     let needs_files = stretches.iter().any(|stretch| stretch.checkpoint.is_some());
@@ -311,6 +316,7 @@ pub(super) async fn windows<P: Part>(engine: &Engine, wanted: Wanted) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pool::tests::{T0, readings, rules};
 
     fn wanted(minutes: i64) -> Wanted {
         let filter = WindowFilter {
@@ -350,6 +356,35 @@ mod tests {
                 assert_eq!(shares.iter().filter(holds).count(), 1, "{bits} of {}", shares.len());
             }
         }
+    }
+
+    #[test]
+    fn memory_answers_what_it_has_and_files_the_rest() {
+        let mut state = State::new(rules());
+        for sequence in 1..=10 {
+            let at_ms = T0 + sequence as i64 * BASE_MS;
+            state.apply_frame(&readings("g", sequence, at_ms, &[1.0, 2.0, 3.0]), at_ms);
+        }
+        state.cut();
+        state.written(500, 1, T0 + state.rules.hot_ms + 5 * BASE_MS + 1);
+        let hot_from = T0 + 6 * BASE_MS;
+        assert_eq!(state.hot_from_ms, hot_from - BASE_MS + 1, "the minute that was cut is not whole");
+        let wanted = |from_ms, to_ms| Wanted {
+            filter: WindowFilter { from_ms, to_ms, ..wanted(1).filter },
+            only_newest: false,
+            ..wanted(1)
+        };
+        let ask = |wanted, room| match take::<Aggregate>(&state, wanted, room) {
+            Taken::Windows(stretch) => Ok((stretch.parts.len(), stretch.checkpoint)),
+            Taken::Pieces(pieces) => {
+                Err(pieces.iter().map(|p| (p.filter.from_ms, p.filter.to_ms)).collect::<Vec<_>>())
+            }
+        };
+        let end = T0 + 20 * BASE_MS;
+        assert_eq!(ask(wanted(hot_from, end), 9), Ok((15, None)), "five minutes of three places");
+        assert_eq!(ask(wanted(T0, end), 9), Err(vec![(T0, hot_from), (hot_from, end)]));
+        assert_eq!(ask(wanted(T0, hot_from), 9), Ok((0, Some(500))));
+        assert_eq!(ask(wanted(T0, end), 1), Ok((0, Some(500))), "no more questions: all from files");
     }
 
     #[test]
