@@ -146,8 +146,9 @@ enum Age {
 fn age(as_of_ms: i64, now_ms: i64) -> Age {
     // A clock that was set back makes a survey of the future, which is worth nothing.
     match now_ms - as_of_ms {
-        0..=FRESH_MS => Age::Fresh,
-        0..=STALE_MS => Age::Stale,
+        ..0 => Age::TooOld,
+        ..=FRESH_MS => Age::Fresh,
+        ..=STALE_MS => Age::Stale,
         _ => Age::TooOld,
     }
 }

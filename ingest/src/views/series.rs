@@ -150,9 +150,10 @@ pub async fn series_of_sensor(
     let (quantity, unit) = quantity.map(|q| (q.name.clone(), q.unit.clone())).unwrap_or_default();
     let (points, truncated) = match step.length_ms() {
         None => {
-            let keep = |newest: &mut Newest, reading| match usable(reading) {
-                Some((at_ms, value)) => newest.add((at_ms, Some(value), Quality::Good)),
-                None => {}
+            let keep = |newest: &mut Newest, reading| {
+                if let Some((at_ms, value)) = usable(reading) {
+                    newest.add((at_ms, Some(value), Quality::Good));
+                }
             };
             let (newest, gave_up) = readings::fold(engine, recent, Newest::of(MAX_READINGS), keep).await?;
             let (readings, is_cut) = newest.done();
