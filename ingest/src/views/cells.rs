@@ -3,7 +3,7 @@
 use wire::QuantityCode;
 
 use super::lists::quantity_code;
-use super::memory::{self, Wanted};
+use super::memory::{self, Share, Wanted};
 use super::{CellView, CellsView, ViewError};
 use crate::cell::{Bbox, PRECISIONS};
 use crate::clock::now_ms;
@@ -113,7 +113,7 @@ impl CellQuery {
         let bbox = self.bbox.map(|[west, south, east, north]| Bbox { west, south, east, north });
         let filter =
             WindowFilter { quantity: Some(quantity.0), precision: self.precision, from_ms, to_ms, bbox };
-        Ok(Wanted { quantity: quantity.0, filter, window_ms, only_newest })
+        Ok(Wanted { quantity: quantity.0, filter, window_ms, only_newest, share: Share::ALL })
     }
 }
 

@@ -144,11 +144,14 @@ enum Age {
 }
 
 fn age(as_of_ms: i64, now_ms: i64) -> Age {
+    let age_ms = now_ms - as_of_ms;
     // A clock that was set back makes a survey of the future, which is worth nothing.
-    match now_ms - as_of_ms {
-        0..=FRESH_MS => Age::Fresh,
-        0..=STALE_MS => Age::Stale,
-        _ => Age::TooOld,
+    if !(0..=STALE_MS).contains(&age_ms) {
+        Age::TooOld
+    } else if age_ms <= FRESH_MS {
+        Age::Fresh
+    } else {
+        Age::Stale
     }
 }
 

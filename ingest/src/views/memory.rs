@@ -1,8 +1,9 @@
 //! Windows for an answer: from memory when it has them all, else from files and what is not there yet.
 //!
 //! The apply thread takes nothing in while it answers. So a question only copies what is wanted there, at most
-//! [`MAX_HOT`] packed windows and [`Part::MOST`] others, and everything is unpacked and folded elsewhere. For more there are more questions, each about a
-//! part of the time; what is too much even so is read from files.
+//! [`MAX_HOT`] packed windows and [`Part::MOST`] others, and everything is unpacked and folded elsewhere. For more there
+//! are more questions, each about a part of the time or of the cells; what is too much even so is read from files, as is
+//! what memory does not reach.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -36,6 +37,10 @@ pub(super) trait Part: Send + 'static {
     fn of(window: &Aggregate) -> Self;
     /// Adds all readings of another part.
     fn merge(&mut self, other: &Self);
+    /// What merging all others into `first` gives.
+    fn of_parts(first: &Self, others: &[(WindowKey, Self)]) -> Self
+    where
+        Self: Sized;
 }
 
 impl Part for Aggregate {
@@ -47,6 +52,10 @@ impl Part for Aggregate {
 
     fn merge(&mut self, other: &Self) {
         Aggregate::merge(self, other);
+    }
+
+    fn of_parts(first: &Self, others: &[(WindowKey, Self)]) -> Self {
+        Aggregate::of_parts(first, others.iter().map(|(_, part)| part))
     }
 }
 
@@ -99,6 +108,29 @@ pub(super) struct Wanted {
     pub(super) window_ms: i64,
     /// Only the newest window of each cell.
     pub(super) only_newest: bool,
+    /// Which share of the cells.
+    pub(super) share: Share,
+}
+
+/// One of several parts of all cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Share {
+    number: u64,
+    of: u64,
+}
+
+impl Share {
+    /// All cells.
+    pub(super) const ALL: Self = Self { number: 0, of: 1 };
+
+    fn holds(self, cell: Cell) -> bool {
+        cell.bits() % self.of == self.number
+    }
+
+    /// The same cells in so many shares.
+    fn split(self, pieces: u64) -> impl Iterator<Item = Self> {
+        (0..pieces).map(move |piece| Self { number: self.number + piece * self.of, of: self.of * pieces })
+    }
 }
 
 impl Wanted {
@@ -107,13 +139,15 @@ impl Wanted {
         self,
         windows: impl Iterator<Item = (WindowKey, W)>,
     ) -> impl Iterator<Item = (WindowKey, i64, W)> {
-        let Self { quantity, filter, window_ms, .. } = self;
+        let Self { quantity, filter, window_ms, share, .. } = self;
         let reach = filter.reach();
         // Cheapest first: nearly all windows fail one of these.
         let near = move |key: &WindowKey| {
+            let cell = key.cell.parent(filter.precision);
             key.quantity == quantity
                 && (filter.from_ms..filter.to_ms).contains(&key.start_ms)
-                && reach.contains(&key.cell.parent(filter.precision))
+                && reach.contains(&cell)
+                && share.holds(cell)
         };
         windows.filter(move |(key, _)| near(key)).filter_map(move |(key, part)| {
             let coarser = key.coarser(filter.precision, window_ms);
@@ -127,11 +161,8 @@ impl Wanted {
 /// What one question brought.
 enum Taken<P> {
     Windows(Stretch<P>),
-    /// So many packed ones are wanted from `from_ms` on, more than one question copies.
-    TooMany {
-        from_ms: i64,
-        count: usize,
-    },
+    /// Ask for these one by one instead.
+    Pieces(Vec<Wanted>),
 }
 
 /// All windows of a stretch of time, as they were at one moment.
@@ -160,8 +191,9 @@ fn copy<T>(windows: impl Iterator<Item = T>, copies: &mut Vec<T>, most: usize) -
     count
 }
 
-/// Runs on the apply thread. Files are the way out of too many windows when the time cannot be split.
-fn take<P: Part>(state: &State, mut wanted: Wanted, may_split: bool) -> Taken<P> {
+/// Runs on the apply thread. `room` is how many more questions there may be; without, files are the way out of too
+/// many windows.
+fn take<P: Part>(state: &State, mut wanted: Wanted, room: usize) -> Taken<P> {
     let (filter, window_ms) = (&mut wanted.filter, wanted.window_ms);
     if wanted.only_newest {
         // Those that are in memory as a whole are enough, if the last that began is.
@@ -175,14 +207,24 @@ fn take<P: Part>(state: &State, mut wanted: Wanted, may_split: bool) -> Taken<P>
     let mut is_covered = from_ms >= state.hot_from_ms;
     if is_covered {
         let windows = wanted.of(state.hot.of(wanted.quantity, from_ms, to_ms));
-        let count =
-            copy(windows.map(|(key, start_ms, part)| (key, start_ms, part.clone())), &mut hot, MAX_HOT);
+        let windows = windows.map(|(key, start_ms, part)| (key, start_ms, part.clone()));
+        let count = copy(windows, &mut hot, MAX_HOT);
         if count > MAX_HOT {
-            if may_split {
-                return Taken::TooMany { from_ms, count };
+            if room > 1 {
+                return Taken::Pieces(split(wanted, count, MAX_HOT, room));
             }
             is_covered = false;
             hot.clear();
+        }
+    } else if room > 1 && !wanted.only_newest {
+        // The newest files are the smallest and the most, and memory has what is in them.
+        let hot_from_ms = state.hot_from_ms.saturating_add(BASE_MS - 1).div_euclid(BASE_MS) * BASE_MS;
+        if hot_from_ms < wanted.filter.to_ms {
+            let [old, new] = [
+                WindowFilter { to_ms: hot_from_ms, ..wanted.filter },
+                WindowFilter { from_ms: hot_from_ms, ..wanted.filter },
+            ];
+            return Taken::Pieces([old, new].map(|filter| Wanted { filter, ..wanted }).to_vec());
         }
     }
     let current = wanted.of(state.current.windows.iter().map(|(key, window)| (*key, window)));
@@ -197,34 +239,50 @@ fn take<P: Part>(state: &State, mut wanted: Wanted, may_split: bool) -> Taken<P>
     })
 }
 
-/// Cuts the time of a question into pieces with about `most` of its `count` windows each, and no more than `room`
-/// pieces; one piece when its minutes are too few.
+/// Cuts a question into pieces with about `most` of its `count` windows each, and no more than `room` pieces: by time,
+/// or by cells where it is about one minute.
 fn split(wanted: Wanted, count: usize, most: usize, room: usize) -> Vec<Wanted> {
     let WindowFilter { from_ms, to_ms, .. } = wanted.filter;
+    let wanted = Wanted { only_newest: false, ..wanted };
     // Some minutes are fuller than others.
     let pieces = (count / most + 2).min(room).max(1) as u64;
     let minutes = ((to_ms - from_ms) / BASE_MS).max(1) as u64;
+    if minutes == 1 {
+        return wanted.share.split(pieces).map(|share| Wanted { share, ..wanted }).collect();
+    }
     let step_ms = minutes.div_ceil(pieces) as i64 * BASE_MS;
     let starts = (0..).map(|piece| from_ms + piece * step_ms).take_while(|start| *start < to_ms);
     starts
         .map(|start| Wanted {
             filter: WindowFilter { from_ms: start, to_ms: (start + step_ms).min(to_ms), ..wanted.filter },
-            only_newest: false,
             ..wanted
         })
         .collect()
 }
 
 impl<P: Part> Fold<P> {
+    /// Adds parts of one window.
+    fn add_alike(&mut self, same: &[(WindowKey, P)]) {
+        if let [(key, first), others @ ..] = same {
+            self.add(*key, P::of_parts(first, others));
+        }
+    }
+
     fn add_stretch(&mut self, stretch: Stretch<P>, folder: &PoolFolder) -> Result<(), FileError> {
-        let Stretch { wanted, hot, parts, in_flight, checkpoint, truncated } = stretch;
+        let Stretch { wanted, mut hot, mut parts, in_flight, checkpoint, truncated } = stretch;
         self.truncated |= truncated;
-        hot.into_iter().for_each(|(key, start_ms, part)| self.add(key, P::of(&part.unpack(start_ms))));
-        parts.into_iter().for_each(|(key, part)| self.add(key, part));
+        // All parts of a window at once: adding sensors one part after the other costs far more.
+        hot.sort_by_key(|part| part.0);
+        for same in hot.chunk_by(|a, b| a.0 == b.0) {
+            let unpacked = same.iter().map(|(key, start_ms, part)| (*key, P::of(&part.unpack(*start_ms))));
+            self.add_alike(&unpacked.collect::<Vec<_>>());
+        }
         if let Some(span) = in_flight {
             let windows = wanted.of(span.windows.iter().map(|(key, window)| (*key, window)));
-            windows.for_each(|(key, _, part)| self.add(key, P::of(part)));
+            parts.extend(windows.map(|(key, _, part)| (key, P::of(part))));
         }
+        parts.sort_by_key(|part| part.0);
+        parts.chunk_by(|a, b| a.0 == b.0).for_each(|same| self.add_alike(same));
         let Some(checkpoint) = checkpoint else { return Ok(()) };
         let filter = wanted.filter;
         for file in folder.window_files(filter.from_ms, filter.to_ms, checkpoint)?.iter().rev() {
@@ -233,7 +291,9 @@ impl<P: Part> Fold<P> {
                 break;
             }
             self.groups += folder.read_windows(file, &filter, |key, part| {
-                self.add(key.coarser(filter.precision, wanted.window_ms), P::of(&part));
+                if wanted.share.holds(key.cell) {
+                    self.add(key.coarser(filter.precision, wanted.window_ms), P::of(&part));
+                }
             })?;
         }
         Ok(())
@@ -250,13 +310,9 @@ pub(super) async fn windows<P: Part>(engine: &Engine, wanted: Wanted) -> Result<
     while let Some(piece) = pieces.pop() {
         asked += 1;
         let room = MAX_QUESTIONS.saturating_sub(asked + pieces.len());
-        let may_split = room > 1 && piece.filter.to_ms - piece.filter.from_ms > BASE_MS;
-        match engine.ask(move |state| take::<P>(state, piece, may_split)).await? {
+        match engine.ask(move |state| take::<P>(state, piece, room)).await? {
             Taken::Windows(stretch) => stretches.push(stretch),
-            Taken::TooMany { from_ms, count } => {
-                let narrowed = Wanted { filter: WindowFilter { from_ms, ..piece.filter }, ..piece };
-                pieces.extend(split(narrowed, count, MAX_HOT, room));
-            }
+            Taken::Pieces(parts) => pieces.extend(parts),
         }
     }
     let needs_files = stretches.iter().any(|stretch| stretch.checkpoint.is_some());
@@ -277,6 +333,7 @@ pub(super) async fn windows<P: Part>(engine: &Engine, wanted: Wanted) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pool::tests::{T0, readings, rules};
 
     fn wanted(minutes: i64) -> Wanted {
         let filter = WindowFilter {
@@ -286,18 +343,14 @@ mod tests {
             to_ms: (7 + minutes) * BASE_MS,
             bbox: None,
         };
-        Wanted { quantity: 1, filter, window_ms: BASE_MS, only_newest: true }
+        Wanted { quantity: 1, filter, window_ms: BASE_MS, only_newest: true, share: Share::ALL }
     }
 
     #[test]
     fn pieces_are_whole_minutes_and_leave_nothing_out() {
-        for (minutes, count, room, pieces) in [
-            (60, 9_000, 31, 3),
-            (60, 400_000, 31, 30),
-            (2, 1_000_000, 31, 2),
-            (7, 9_000, 2, 2),
-            (1, 9_000, 31, 1),
-        ] {
+        for (minutes, count, room, pieces) in
+            [(60, 9_000, 31, 3), (60, 400_000, 31, 30), (2, 1_000_000, 31, 2), (7, 9_000, 2, 2)]
+        {
             let whole = wanted(minutes).filter;
             let found = split(wanted(minutes), count, 8_192, room);
             let what = format!("{count} windows in {minutes} minutes, room for {room}");
@@ -307,6 +360,48 @@ mod tests {
             assert!(found.windows(2).all(|pair| pair[0].filter.to_ms == pair[1].filter.from_ms), "{what}");
             assert!(found.iter().all(|piece| piece.filter.from_ms % BASE_MS == 0 && !piece.only_newest));
         }
+    }
+
+    #[test]
+    fn one_minute_is_split_by_cells_each_in_one_share() {
+        let shares = split(wanted(1), 20_000, 8_192, 31);
+        assert_eq!(shares.len(), 4);
+        let again = shares.iter().flat_map(|share| split(*share, 9_000, 8_192, 31));
+        for shares in [shares.clone(), again.collect()] {
+            for bits in 0..100 {
+                let holds = |wanted: &&Wanted| wanted.share.holds(Cell::from_bits(bits, 6));
+                assert_eq!(shares.iter().filter(holds).count(), 1, "{bits} of {}", shares.len());
+            }
+        }
+    }
+
+    #[test]
+    fn memory_answers_what_it_has_and_files_the_rest() {
+        let mut state = State::new(rules());
+        for sequence in 1..=10 {
+            let at_ms = T0 + sequence as i64 * BASE_MS;
+            state.apply_frame(&readings("g", sequence, at_ms, &[1.0, 2.0, 3.0]), at_ms);
+        }
+        state.cut();
+        state.written(500, 1, T0 + state.rules.hot_ms + 5 * BASE_MS + 1);
+        let hot_from = T0 + 6 * BASE_MS;
+        assert_eq!(state.hot_from_ms, hot_from - BASE_MS + 1, "the minute that was cut is not whole");
+        let wanted = |from_ms, to_ms| Wanted {
+            filter: WindowFilter { from_ms, to_ms, ..wanted(1).filter },
+            only_newest: false,
+            ..wanted(1)
+        };
+        let ask = |wanted, room| match take::<Aggregate>(&state, wanted, room) {
+            Taken::Windows(stretch) => Ok((stretch.parts.len(), stretch.checkpoint)),
+            Taken::Pieces(pieces) => {
+                Err(pieces.iter().map(|p| (p.filter.from_ms, p.filter.to_ms)).collect::<Vec<_>>())
+            }
+        };
+        let end = T0 + 20 * BASE_MS;
+        assert_eq!(ask(wanted(hot_from, end), 9), Ok((15, None)), "five minutes of three places");
+        assert_eq!(ask(wanted(T0, end), 9), Err(vec![(T0, hot_from), (hot_from, end)]));
+        assert_eq!(ask(wanted(T0, hot_from), 9), Ok((0, Some(500))));
+        assert_eq!(ask(wanted(T0, end), 1), Ok((0, Some(500))), "no more questions: all from files");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use wire::Quality;
 
 use super::cells::whole;
 use super::lists::quantity_code;
-use super::memory::{self, Wanted};
+use super::memory::{self, Share, Wanted};
 use super::readings::{self, MAX_READINGS, Newest, Taken};
 use super::{PointView, SeriesView, ViewError};
 use crate::cell::{Bbox, Cell, PRECISIONS};
@@ -150,9 +150,10 @@ pub async fn series_of_sensor(
     let (quantity, unit) = quantity.map(|q| (q.name.clone(), q.unit.clone())).unwrap_or_default();
     let (points, truncated) = match step.length_ms() {
         None => {
-            let keep = |newest: &mut Newest, reading| match usable(reading) {
-                Some((at_ms, value)) => newest.add((at_ms, Some(value), Quality::Good)),
-                None => {}
+            let keep = |newest: &mut Newest, reading| {
+                if let Some((at_ms, value)) = usable(reading) {
+                    newest.add((at_ms, Some(value), Quality::Good));
+                }
             };
             let (newest, gave_up) = readings::fold(engine, recent, Newest::of(MAX_READINGS), keep).await?;
             let (readings, is_cut) = newest.done();
@@ -209,7 +210,8 @@ pub async fn series_of_cell(
         to_ms,
         bbox: Some(middle(cell)),
     };
-    let wanted = Wanted { quantity: code.0, filter, window_ms: length_ms, only_newest: false };
+    let wanted =
+        Wanted { quantity: code.0, filter, window_ms: length_ms, only_newest: false, share: Share::ALL };
     let fold = memory::windows::<Aggregate>(engine, wanted).await?;
     let mut windows: Vec<(i64, Aggregate)> =
         fold.windows.into_iter().map(|(key, all)| (key.start_ms, all)).collect();

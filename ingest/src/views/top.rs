@@ -70,6 +70,12 @@ impl Part for Numbers {
             self.last = other.last;
         }
     }
+
+    fn of_parts(first: &Self, others: &[(WindowKey, Self)]) -> Self {
+        let mut all = *first;
+        others.iter().for_each(|(_, part)| all.merge(part));
+        all
+    }
 }
 
 impl Numbers {
