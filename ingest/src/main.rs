@@ -45,7 +45,7 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
-    /// Ask a running ingest and print the answer as a table or CSV. 查询运行中的 ingest
+    /// Ask a running ingest and print the answer as a table, CSV or Arrow. 查询运行中的 ingest
     #[command(after_help = query::EXAMPLES)]
     Query(QueryArgs),
 }

@@ -1,12 +1,12 @@
-//! `ingest query`: asks a running ingest over its HTTP API and prints the answer as a table or CSV.
+//! `ingest query`: asks a running ingest over its HTTP API and prints the answer as a table, CSV or Arrow.
 //!
 //! # Layout
 //! - here: the questions, as they are typed and as they are asked
 //! - [`sheet`]: an answer as rows and columns
-//! - [`print`]: those as a table or CSV
+//! - [`print`]: those as a table or CSV; [`arrow`]: as an Arrow file
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::client::{self, Answer, escape};
 
+mod arrow;
 mod print;
 mod sheet;
 
@@ -27,6 +28,8 @@ Examples / 示例:
       the newest minute of each cell 各网格最新一分钟
   ingest query series caotang-03:hall.t --last 24h --format csv --output hall.csv
       a sensor's curve 传感器曲线
+  ingest query cells rainfall --window 1h --last 1d --format arrow > rain.arrow
+      for Polars, pandas, DuckDB
   ingest query series wm3yr1 --quantity pm2-5 --last 30d --step 1h
       a cell's curve 网格曲线
   ingest query top noise-level --by max --limit 10
@@ -61,6 +64,8 @@ enum Format {
     Table,
     /// RFC 4180 with a heading
     Csv,
+    /// Arrow IPC file, for Polars, pandas, DuckDB
+    Arrow,
 }
 
 /// A span of time.
@@ -256,6 +261,11 @@ fn body(answer: &Answer) -> Result<Value, QueryError> {
 /// [`QueryError`].
 pub fn run(args: QueryArgs, now_ms: i64) -> Result<Option<String>, QueryError> {
     let QueryArgs { question, http, format, output } = args;
+    if format == Format::Arrow && output.is_none() && io::stdout().is_terminal() {
+        return Err(QueryError::Question(
+            "Arrow 是二进制格式 Arrow is not for a terminal: give --output FILE, or redirect it".to_owned(),
+        ));
+    }
     let (path, list, columns) = question.path(now_ms);
     let answer = client::request(http, "GET", &path, None).map_err(|error| {
         QueryError::Answer(format!(
@@ -267,6 +277,7 @@ pub fn run(args: QueryArgs, now_ms: i64) -> Result<Option<String>, QueryError> {
     let bytes = match format {
         Format::Table => print::table(&sheet).into_bytes(),
         Format::Csv => print::csv(&sheet).into_bytes(),
+        Format::Arrow => arrow::file(&sheet).map_err(|error| QueryError::Answer(error.to_string()))?,
     };
     write(output, &bytes)?;
     Ok((body["truncated"] == true).then(|| {
@@ -328,7 +339,7 @@ mod tests {
         for (line, expected) in [
             ("series g:hall.t --last 2", "90s, 5m, 2h or 30d expected"),
             ("series g:hall.t --last 2h --from 5", "cannot be used with"),
-            ("coverage --format xml", "possible values: table, csv"),
+            ("coverage --format xml", "possible values: table, csv, arrow"),
         ] {
             let error = path(line).unwrap_err();
             assert!(error.contains(expected), "{line}: {error}");
