@@ -33,6 +33,7 @@
 //! - `watchfire`: the one command: ingest, this machine, and a simulated street
 //! - `codec`: bytes and nanoseconds per reading
 //! - `chengdu`: the city minute: 22 million devices over MQTT, and what that takes of ingest
+//! - `export`: the same readings as files, for the peers
 //! - `stages`: where the time of a reading goes inside ingest; `tables`: what a city's sensors and checkpoints cost
 //! - `load`: valid frames at a chosen rate
 //! - `alarms`: from a sensor's change to the console, while a backlog drains; the same over a bad line; a storm
