@@ -5,11 +5,11 @@ import os
 import selectors
 import socket
 import struct
-import subprocess
 import time
 from collections import deque
 
-from mosquitto import CHANGE, SECOND, Mosquitto, version as mosquitto_version
+from measure import disk_bytes
+from mosquitto import CHANGE, SECOND, Mosquitto
 from mqtt import Client
 from rig import Ingest, Process, free_port, until
 
@@ -23,9 +23,9 @@ WIDE = 500
 PATIENCE = 60
 
 
-def line(topic):
+def gateway(topic):
     """Who publishes to it: one connection each, as ingest wants it."""
-    return topic.split("/")[1]
+    return topic.split("/")[2]
 
 
 class Gateway:
@@ -69,35 +69,34 @@ def publish(port, frames, seconds, version):
     """Sends frames, each gateway's on a connection of its own, until they or the seconds end and all is acknowledged."""
     gateways = {}
     for frame in frames:
-        name = line(frame.topic)
+        name = gateway(frame.topic)
         if name not in gateways:
             gateways[name] = Gateway(port, name, version)
         gateways[name].waiting.append(frame)
     selector = selectors.DefaultSelector()
-    for gateway in gateways.values():
-        selector.register(gateway.client.socket, selectors.EVENT_READ, gateway)
+    for one in gateways.values():
+        selector.register(one.client.socket, selectors.EVENT_READ, one)
     taken, began = 0, time.monotonic()
     try:
-        for gateway in gateways.values():
-            gateway.fill()
-        while any(gateway.open or gateway.waiting for gateway in gateways.values()):
+        for one in gateways.values():
+            one.fill()
+        while any(one.open or one.waiting for one in gateways.values()):
             heard = selector.select(PATIENCE)
             if not heard:
                 raise TimeoutError("no acknowledgement came")
             ends = time.monotonic() - began > seconds
             for key, _ in heard:
-                gateway = key.data
-                got, later = gateway.hear()
+                got, later = key.data.hear()
                 taken += got
                 if later:
                     time.sleep(PAUSE)
                 if ends:
-                    gateway.waiting.clear()
-                gateway.fill()
+                    key.data.waiting.clear()
+                key.data.fill()
         return taken, time.monotonic() - began
     finally:
-        for gateway in gateways.values():
-            gateway.client.close()
+        for one in gateways.values():
+            one.client.close()
 
 
 class OfMosquitto:
@@ -130,6 +129,9 @@ class OfMosquitto:
     def count(self):
         return None
 
+    def held(self):
+        return 0
+
     def stop(self):
         self.broker.process.stop()
 
@@ -156,7 +158,7 @@ class JetStream:
             except OSError:
                 return False
             said = self.request("$JS.API.STREAM.CREATE.city", json.dumps(
-                {"name": "city", "subjects": ["watchfire.>"], "storage": "file", "duplicate_window": 120_000_000_000}).encode())
+                {"name": "city", "subjects": ["wf.>"], "storage": "file", "duplicate_window": 120_000_000_000}).encode())
             return '"error"' not in said
 
         until(15, created, "JetStream answers")
@@ -213,6 +215,9 @@ class JetStream:
         said = self.request("$JS.API.STREAM.INFO.city", b"")
         return json.loads(said[said.index("{") : said.rindex("}") + 1])["state"]["messages"]
 
+    def held(self):
+        return 0
+
     def stop(self):
         self.process.stop()
 
@@ -235,10 +240,9 @@ class Ours:
     def count(self):
         return self.ingest.get("/api/v1/stats")["readings"]["accepted"]
 
+    def held(self):
+        # Its log is a ring beside that: what is kept of it when all is in Parquet is a setting.
+        return disk_bytes(os.path.join(self.ingest.folder, "data", "pool"))
+
     def stop(self):
         self.ingest.process.stop()
-
-
-def versions(nats):
-    said = subprocess.run([nats, "--version"], capture_output=True, text=True).stdout.split()
-    return mosquitto_version(), said[-1] if said else "?"

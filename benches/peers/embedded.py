@@ -5,7 +5,8 @@
 It cuts the readings of the folder READINGS into groups of so many FRAMES, at most MOST readings of them, opens STORE in
 FOLDER, says `ready`, and then obeys a line of standard input at a time: `take SECONDS` stores groups, each acknowledged
 before the next, and says how many readings in how many seconds; `again` stores the first group once more; `count` says
-how many readings there are; `close`.
+how many readings there are; `held` lets it write what it has put off and says how many bytes it counts as its own on
+disk, 0 for all of the folder; `close`.
 """
 
 import os
@@ -56,6 +57,10 @@ class DuckDB:
     def count(self):
         return self.base.execute("SELECT count(*) FROM readings").fetchall()[0][0]
 
+    def held(self):
+        self.base.execute("CHECKPOINT")
+        return 0
+
     def close(self):
         self.base.close()
 
@@ -95,6 +100,10 @@ class ClickHouse:
     def count(self):
         return int(str(self.base.query("SELECT count() FROM city.readings")))
 
+    def held(self):
+        # What was merged into others stays for minutes.
+        return int(str(self.base.query("SELECT sum(bytes_on_disk) FROM system.parts WHERE active AND database = 'city'")))
+
     def close(self):
         self.base.close()
 
@@ -120,6 +129,10 @@ class SQLite:
 
     def count(self):
         return self.base.execute("SELECT count(*) FROM readings").fetchone()[0]
+
+    def held(self):
+        self.base.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return 0
 
     def close(self):
         self.base.close()
@@ -149,6 +162,8 @@ def main():
             print("taken", flush=True)
         elif word == "count":
             print(store.count(), flush=True)
+        elif word == "held":
+            print(store.held(), flush=True)
         elif word == "close":
             store.close()
             print("closed", flush=True)

@@ -11,8 +11,8 @@ TICK = os.sysconf("SC_CLK_TCK")
 KIB = 1024
 # How often memory is looked at, in seconds: a shorter peak is not seen.
 EVERY = 0.2
-# A server has settled when it took less than this share of a core for CALM seconds; it is not waited for longer than PATIENCE.
-QUIET, CALM, PATIENCE = 0.05, 3, 30
+# A server has settled when it took less than this share of a core for CALM seconds; longer than PATIENCE nobody waits.
+QUIET, CALM, PATIENCE = 0.05, 4, 30
 # Calls that force something to disk. What is opened with O_SYNC or O_DSYNC needs none of them: see `opened_synced`.
 FORCING = "fsync,fdatasync,sync_file_range,msync,syncfs,sync"
 O_SYNC = os.O_SYNC | os.O_DSYNC
@@ -85,8 +85,9 @@ def opened_synced(pid):
     return False
 
 
-def settle(pid):
-    """Waits until a server has nothing left to do, or for PATIENCE."""
+def settle(pid, least=0):
+    """Waits `least` seconds, and then until a server has nothing left to do, or for PATIENCE."""
+    time.sleep(least)
     end, calm, before = time.monotonic() + PATIENCE, 0, processor_s(pid)
     while time.monotonic() < end and calm < CALM:
         time.sleep(1)

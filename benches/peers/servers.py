@@ -5,6 +5,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import urllib.parse
 
@@ -62,6 +63,10 @@ class Server:
                 return False
 
         until(30, tried, f"{path} answers")
+
+    def held(self):
+        """What counts as its own on disk, in bytes; 0 for all of the folder."""
+        return 0
 
     def stop(self):
         self.process.stop()
@@ -145,6 +150,10 @@ class ClickHouse(Server):
 
     def count(self):
         return int(self.ask("POST", "/", "SELECT count() FROM readings"))
+
+    def held(self):
+        # What was merged into others stays for minutes.
+        return int(self.ask("POST", "/", "SELECT sum(bytes_on_disk) FROM system.parts WHERE active AND database = 'default'"))
 
 
 class PostgreSQL(Server):
@@ -233,16 +242,22 @@ class PostgreSQL(Server):
             cursor.execute(self.POOL if "pooled" in self.options else self.KEEP)
         base.commit()
 
-    def count(self):
+    def asks(self, query):
         base = self.connect()
         cursor = base.cursor()
-        cursor.execute("SELECT count(*) FROM readings")
+        cursor.execute(query)
         found = cursor.fetchone()[0]
         base.close()
         return found
 
+    def count(self):
+        return self.asks("SELECT count(*) FROM readings")
+
+    def held(self):
+        # Tables and indexes; its WAL is recycled.
+        return int(self.asks("SELECT pg_total_relation_size('readings') + pg_total_relation_size('windows')"))
+
     def stop(self):
-        import signal
         # Its fast stop: it does not wait for connections that are still open.
         self.process.child.send_signal(signal.SIGINT)
         self.process.stop()

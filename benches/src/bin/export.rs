@@ -78,7 +78,10 @@ fn write_rows(out: &mut impl Write, gateway: u32, devices: u32, batch: &Batch) -
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let devices = args.devices.min(MAX_DEVICES);
-    ensure!(args.gateways >= 1 && devices >= SLOTS, "at least one gateway, and a device for each of its {SLOTS} slots");
+    ensure!(
+        args.gateways >= 1 && devices >= SLOTS,
+        "at least one gateway, and a device for each of its {SLOTS} slots"
+    );
     let minutes = args.framed.div_ceil(u64::from(args.gateways) * u64::from(devices));
     let back_ms = u64::from(args.start_hours_ago) * 3_600_000;
     ensure!(
@@ -91,7 +94,8 @@ fn main() -> anyhow::Result<()> {
     let ids = (0..args.gateways).map(|gateway| city.id(gateway)).collect::<Result<Vec<_>, _>>()?;
     let (mut frames, mut rows) = (create(&args.folder, "frames")?, create(&args.folder, "rows")?);
     let (mut framed, mut rowed, mut count, mut bytes) = (0, 0, 0_u64, 0_u64);
-    'writing: for (minute, slot) in (0..minutes).flat_map(|minute| (0..SLOTS).map(move |slot| (minute, slot))) {
+    'writing: for (minute, slot) in (0..minutes).flat_map(|minute| (0..SLOTS).map(move |slot| (minute, slot)))
+    {
         for (gateway, id) in (0..).zip(&ids) {
             if framed >= args.framed {
                 break 'writing;
@@ -103,7 +107,8 @@ fn main() -> anyhow::Result<()> {
                 rowed += here as u64;
             }
             let sequence = minute * u64::from(SLOTS) + u64::from(slot) + 1;
-            let frame = frame::encode(id, city.store(gateway), sequence, &Payload::Readings(batch), Codec::Zstd)?;
+            let frame =
+                frame::encode(id, city.store(gateway), sequence, &Payload::Readings(batch), Codec::Zstd)?;
             let topic = topic::up(id, Lane::Reading);
             frames.write_all(&u16::try_from(topic.len())?.to_be_bytes())?;
             frames.write_all(&u32::try_from(frame.len())?.to_be_bytes())?;
