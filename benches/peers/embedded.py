@@ -82,7 +82,7 @@ class ClickHouse:
         if "windows" in options:
             self.base.query(
                 "CREATE MATERIALIZED VIEW city.windows ENGINE = AggregatingMergeTree ORDER BY (cell, quantity, minute) "
-                "SETTINGS non_replicated_deduplication_window = 100 AS SELECT "
+                f"SETTINGS non_replicated_deduplication_window = 100{synced} AS SELECT "
                 f"cell, quantity, intDiv(at_ms, {MINUTE_MS}) AS minute, countState(value) AS n, sumState(value) AS total, "
                 "minState(value) AS least, maxState(value) AS most FROM city.readings WHERE quality = 0 GROUP BY cell, quantity, minute"
             )

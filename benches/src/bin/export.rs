@@ -125,3 +125,25 @@ fn main() -> anyhow::Result<()> {
     println!("{framed} readings in {count} frames of {bytes} bytes, {rowed} of them as rows");
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reading_is_a_row_of_its_own_device() {
+        let city = City::new(SEED, 2, 60, 1_780_272_000_000).unwrap();
+        let mut rows = Vec::new();
+        let mut readings = 0;
+        for slot in 0..SLOTS {
+            let batch = city.batch(1, 0, slot).unwrap();
+            readings += batch.readings.len();
+            write_rows(&mut rows, 1, 60, &batch).unwrap();
+        }
+        assert_eq!((readings, rows.len()), (60, 60 * 32));
+        let mut devices: Vec<_> =
+            rows.chunks(32).map(|row| u32::from_le_bytes([row[0], row[1], row[2], row[3]])).collect();
+        devices.sort_unstable();
+        assert_eq!(devices, (60..120).collect::<Vec<_>>());
+    }
+}
