@@ -191,9 +191,8 @@ class JetStream:
             while at < len(frames) and not ends and len(open_) < WIDE:
                 frame = frames[at]
                 head = f"NATS/1.0\r\nNats-Msg-Id: {frame.number}\r\n\r\n".encode()
-                batch += [
-                    f"HPUB {frame.topic.replace('/', '.')} _INBOX.peers {len(head)} {len(head) + len(frame.payload)}\r\n".encode(),
-                    head, frame.payload, b"\r\n"]
+                subject, whole = frame.topic.replace("/", "."), len(head) + len(frame.payload)
+                batch += [f"HPUB {subject} _INBOX.peers {len(head)} {whole}\r\n".encode(), head, frame.payload, b"\r\n"]
                 open_.append(frame.readings)
                 at += 1
             if batch:

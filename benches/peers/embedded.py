@@ -26,15 +26,18 @@ class DuckDB:
     def __init__(self, folder, options):
         import duckdb
 
-        self.base, self.windows, self.unique = duckdb.connect(os.path.join(folder, "base")), "windows" in options, "unique" in options
+        self.base = duckdb.connect(os.path.join(folder, "base"))
+        self.windows, self.unique = "windows" in options, "unique" in options
         if "unsynced" in options:
             self.base.execute("SET GLOBAL fsync_mode = 'NONE'")
         self.base.execute(
-            "CREATE TABLE readings (device UINTEGER, quantity USMALLINT, quality USMALLINT, cell UBIGINT, at_ms BIGINT, value DOUBLE"
+            "CREATE TABLE readings (device UINTEGER, quantity USMALLINT, quality USMALLINT, cell UBIGINT, at_ms BIGINT, "
+            "value DOUBLE"
             + (", PRIMARY KEY (device, at_ms))" if self.unique else ")")
         )
         self.base.execute(
-            "CREATE TABLE windows (cell UBIGINT, quantity USMALLINT, minute BIGINT, n BIGINT, total DOUBLE, least DOUBLE, most DOUBLE)"
+            "CREATE TABLE windows (cell UBIGINT, quantity USMALLINT, minute BIGINT, n BIGINT, total DOUBLE, least DOUBLE, "
+            "most DOUBLE)"
         )
 
     def prepare(self, rows):
@@ -50,7 +53,8 @@ class DuckDB:
         self.base.execute("INSERT INTO readings SELECT * FROM fresh" + (" ON CONFLICT DO NOTHING" if self.unique else ""))
         if self.windows:
             self.base.execute(
-                f"INSERT INTO windows SELECT cell, quantity, at_ms // {MINUTE_MS}, {PARTIAL} FROM fresh WHERE quality = 0 GROUP BY ALL"
+                f"INSERT INTO windows SELECT cell, quantity, at_ms // {MINUTE_MS}, {PARTIAL} FROM fresh "
+                "WHERE quality = 0 GROUP BY ALL"
             )
         self.base.execute("COMMIT")
 
@@ -75,8 +79,9 @@ class ClickHouse:
         synced = ", fsync_after_insert = 1, fsync_part_directory = 1" if "synced" in options else ""
         self.base.query("CREATE DATABASE city")
         self.base.query(
-            "CREATE TABLE city.readings (device UInt32 CODEC(Delta, ZSTD), quantity UInt16 CODEC(ZSTD), quality UInt8 CODEC(ZSTD), "
-            "cell UInt64 CODEC(Delta, ZSTD), at_ms Int64 CODEC(DoubleDelta, ZSTD), value Nullable(Float64) CODEC(Gorilla, ZSTD)) "
+            "CREATE TABLE city.readings (device UInt32 CODEC(Delta, ZSTD), quantity UInt16 CODEC(ZSTD), "
+            "quality UInt8 CODEC(ZSTD), cell UInt64 CODEC(Delta, ZSTD), at_ms Int64 CODEC(DoubleDelta, ZSTD), "
+            "value Nullable(Float64) CODEC(Gorilla, ZSTD)) "
             f"ENGINE = MergeTree ORDER BY (device, at_ms) SETTINGS non_replicated_deduplication_window = 100{synced}"
         )
         if "windows" in options:
@@ -84,13 +89,15 @@ class ClickHouse:
                 "CREATE MATERIALIZED VIEW city.windows ENGINE = AggregatingMergeTree ORDER BY (cell, quantity, minute) "
                 f"SETTINGS non_replicated_deduplication_window = 100{synced} AS SELECT "
                 f"cell, quantity, intDiv(at_ms, {MINUTE_MS}) AS minute, countState(value) AS n, sumState(value) AS total, "
-                "minState(value) AS least, maxState(value) AS most FROM city.readings WHERE quality = 0 GROUP BY cell, quantity, minute"
+                "minState(value) AS least, maxState(value) AS most FROM city.readings WHERE quality = 0 "
+                "GROUP BY cell, quantity, minute"
             )
 
     prepare = DuckDB.prepare
 
     def take(self, group):
-        # Its own way to know a repeat: a name for the insert. Without the last setting the view counts it all the same.
+        # Its own way to know a repeat: a name for the insert. The view counts it all the same, unless its table has a
+        # deduplication window of its own.
         name = f"{group['device'][0]}-{group['at_ms'][0]}"
         self.base.query(
             f"INSERT INTO city.readings SELECT {COLUMNS} FROM Python(group) SETTINGS insert_deduplicate = 1, "

@@ -27,7 +27,9 @@ def lines(rows):
     device, quantity, cell, at_ms, value = (
         pyarrow.array(good[name].copy()).cast(pyarrow.string()) for name in ("device", "quantity", "cell", "at_ms", "value")
     )
-    text = compute.binary_join_element_wise("r,device=", device, ",quantity=", quantity, ",cell=", cell, " value=", value, " ", at_ms, "\n", "")
+    text = compute.binary_join_element_wise(
+        "r,device=", device, ",quantity=", quantity, ",cell=", cell, " value=", value, " ", at_ms, "\n", ""
+    )
     return "".join(text.to_pylist()).encode()
 
 
@@ -127,8 +129,8 @@ class ClickHouse(Server):
             out.write(
                 f"<yandex><logger><level>error</level><console>1</console></logger><listen_host>127.0.0.1</listen_host>"
                 f"<http_port>{self.port}</http_port><tcp_port>{free_port()}</tcp_port><path>{self.folder}/data/</path>"
-                f"<tmp_path>{self.folder}/tmp/</tmp_path><users_config>{users}</users_config><default_profile>default</default_profile>"
-                "<default_database>default</default_database><mark_cache_size>5368709120</mark_cache_size></yandex>"
+                f"<tmp_path>{self.folder}/tmp/</tmp_path><users_config>{users}</users_config>"
+                "<default_profile>default</default_profile><default_database>default</default_database><mark_cache_size>5368709120</mark_cache_size></yandex>"
             )
         with open(users, "w") as out:
             out.write(
@@ -138,8 +140,8 @@ class ClickHouse(Server):
         self.process = Process(["clickhouse-server", f"--config-file={config}"], f"{self.folder}/log")
         self.answers("/ping")
         self.ask(
-            "POST", "/", "CREATE TABLE readings (device UInt32, quantity UInt16, quality UInt16, cell UInt64, at_ms Int64, value Float64) "
-            "ENGINE = MergeTree PARTITION BY tuple() ORDER BY (device, at_ms)")
+            "POST", "/", "CREATE TABLE readings (device UInt32, quantity UInt16, quality UInt16, cell UInt64, at_ms Int64, "
+            "value Float64) ENGINE = MergeTree PARTITION BY tuple() ORDER BY (device, at_ms)")
 
     def prepare(self, rows):
         # The file's own layout is RowBinary; what has no value is NaN.
@@ -160,9 +162,7 @@ class PostgreSQL(Server):
     # Debian keeps its programs out of PATH, and it will not run as root.
     HOME = "/usr/lib/postgresql"
     TABLE = "(device int4, quantity int2, quality int2, cell int8, at_ms int8, value float8)"
-    KEEP = (
-        "INSERT INTO readings SELECT * FROM fresh ORDER BY device, at_ms ON CONFLICT DO NOTHING"
-    )
+    KEEP = "INSERT INTO readings SELECT * FROM fresh ORDER BY device, at_ms ON CONFLICT DO NOTHING"
     # Repeats are left out before the windows are added to, in one statement and so in one transaction.
     POOL = (
         f"WITH kept AS ({KEEP} RETURNING *) INSERT INTO windows AS w SELECT cell, quantity, at_ms / {MINUTE_MS}, count(value), "
@@ -227,7 +227,8 @@ class PostgreSQL(Server):
         import numpy
 
         fields = [("device", "i4"), ("quantity", "i2"), ("quality", "i2"), ("cell", "i8"), ("at_ms", "i8"), ("value", "f8")]
-        kind = numpy.dtype([("fields", ">i2")] + [part for name, form in fields for part in ((f"{name}_", ">i4"), (name, f">{form}"))])
+        parts = [part for name, form in fields for part in ((f"{name}_", ">i4"), (name, f">{form}"))]
+        kind = numpy.dtype([("fields", ">i2"), *parts])
         out = numpy.empty(len(rows), kind)
         out["fields"] = len(fields)
         for name, form in fields:
@@ -237,7 +238,8 @@ class PostgreSQL(Server):
     def take(self, base, group):
         cursor = base.cursor()
         staged = "pooled" in self.options or "unique" in self.options
-        cursor.copy_expert(f"COPY {'fresh' if staged else 'readings'} FROM STDIN (FORMAT binary)", io.BytesIO(group), 1 << 20)
+        into = "fresh" if staged else "readings"
+        cursor.copy_expert(f"COPY {into} FROM STDIN (FORMAT binary)", io.BytesIO(group), 1 << 20)
         if staged:
             cursor.execute(self.POOL if "pooled" in self.options else self.KEEP)
         base.commit()
