@@ -1,4 +1,4 @@
-"""The least of MQTT 3.1.1 that a publisher and a subscriber with QoS 1 need. Blocking sockets, standard library only."""
+"""The least of MQTT 3.1.1, and for publishing 5, that QoS 1 needs. Blocking sockets, standard library only."""
 
 import socket
 import struct
@@ -23,11 +23,14 @@ def _packet(first, body):
 class Client:
     """A connection; reading and writing may happen in two threads."""
 
-    def __init__(self, port, name, clean):
+    def __init__(self, port, name, clean, version=4):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=5)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.rest = b""
-        self.send(_packet(0x10, _text("MQTT") + bytes([4, 2 if clean else 0]) + struct.pack(">H", 0) + _text(name)))
+        # From version 5 on there are properties: none.
+        self.properties = b"\0" if version >= 5 else b""
+        flags = bytes([version, 2 if clean else 0]) + struct.pack(">H", 0)
+        self.send(_packet(0x10, _text("MQTT") + flags + self.properties + _text(name)))
         first, body = self.read()
         if first >> 4 != 2 or body[1] != 0:
             raise ConnectionError("refused")
@@ -39,7 +42,8 @@ class Client:
         self.send(_packet(0x82, struct.pack(">H", 1) + _text(topic) + b"\x01"))
 
     def publish(self, topic, number, payload, again):
-        self.send(_packet(0x32 | (8 if again else 0), _text(topic) + struct.pack(">H", number) + payload))
+        body = _text(topic) + struct.pack(">H", number) + self.properties + payload
+        self.send(_packet(0x32 | (8 if again else 0), body))
 
     def _take(self, count):
         while len(self.rest) < count:

@@ -34,6 +34,7 @@
 //! - `codec`: bytes and nanoseconds per reading
 //! - `chengdu`: the city minute: 22 million devices over MQTT, and what that takes of ingest
 //! - `ask`: typical questions of a console, put to ingest during the city minute: how long the answers take
+//! - `export`: the same readings as files, for the peers
 //! - `stages`: where the time of a reading goes inside ingest; `tables`: what a city's sensors and checkpoints cost
 //! - `load`: valid frames at a chosen rate
 //! - `alarms`: from a sensor's change to the console, while a backlog drains; the same over a bad line; a storm

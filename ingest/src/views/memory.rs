@@ -392,7 +392,7 @@ mod tests {
             ..wanted(1)
         };
         let ask = |wanted, room| match take::<Aggregate>(&state, wanted, room) {
-            Taken::Windows(stretch) => Ok((stretch.parts.len(), stretch.checkpoint)),
+            Taken::Windows(stretch) => Ok((stretch.hot.len(), stretch.checkpoint)),
             Taken::Pieces(pieces) => {
                 Err(pieces.iter().map(|p| (p.filter.from_ms, p.filter.to_ms)).collect::<Vec<_>>())
             }
