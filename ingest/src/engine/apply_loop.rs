@@ -29,9 +29,9 @@ const TICK: Duration = Duration::from_secs(1);
 /// How many stretches' worth of readings may wait in memory while files are written, or cannot be: some 90 MB. After
 /// that the log takes in what is urgent only: alarms still reach people, and gateways keep the rest for a moment.
 const MAX_STRETCHES: usize = 2;
-/// Sensors that the database is told of at once when it has nothing else to do, some 40 ms of work each second: a city
-/// of 22 million is there within the hour.
-const CHANGED: usize = 8192;
+/// Sensors that the database is told of at once when it has nothing else to do, some 30 ms of work each second: a city
+/// of 22 million is there within two hours.
+const CHANGED: usize = 4096;
 /// Most cells in one event; the rest shows with the next reading.
 const MAX_CELLS: usize = 1000;
 

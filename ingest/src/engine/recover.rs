@@ -9,7 +9,7 @@ use super::keeper::{Cut, KeepError, Keeper, MAX_DESCRIBED, descriptions};
 use super::progress::Progress;
 use super::tables::Tables;
 use super::{EngineConfig, StartError};
-use crate::columns::{PoolFolder, WindowFilter, read_windows};
+use crate::columns::{PoolFolder, WindowFilter};
 use crate::counters::{Counters, Part};
 use crate::log::{Folder, Log, LogConfig, MIN_SEGMENT_BYTES, OpenError, Record, Storage, make_folder, visit};
 use crate::pool::apply::{Incoming, Known};
@@ -220,15 +220,22 @@ pub(super) fn keep_now(
     Ok(())
 }
 
-/// Fills the hot windows from the newest files.
+/// Fills the hot windows from the newest files on, as far back as they have room. What lies further back is passed over
+/// by what the files say of themselves.
 fn warm(state: &mut State, folder: &PoolFolder, now_ms: i64) -> Result<(), crate::columns::FileError> {
-    let from_ms = now_ms - state.rules.hot_ms;
+    let mut from_ms = now_ms - state.rules.hot_ms;
     // A gateway may be ahead of us by as much as `admit` lets pass.
     let to_ms = now_ms + crate::admit::MAX_AHEAD_MS;
-    let filter = WindowFilter { quantity: None, precision: BASE_PRECISION, from_ms, to_ms, bbox: None };
-    for file in folder.window_files(from_ms, to_ms, state.checkpoint)? {
-        read_windows(&file, &filter, |key, aggregate| state.hot.merge(key, &aggregate))?;
+    let files = folder.window_files(from_ms, to_ms, state.checkpoint)?;
+    let bytes = |file: &Path| std::fs::metadata(file).map_or(0, |metadata| metadata.len());
+    let mut progress =
+        Progress::new("读取最新窗口 reading newest windows", files.iter().map(|file| bytes(file)).sum());
+    for file in files.iter().rev() {
+        let filter = WindowFilter { quantity: None, precision: BASE_PRECISION, from_ms, to_ms, bbox: None };
+        folder.read_windows(file, &filter, |key, aggregate| state.hot.merge(key, &aggregate))?;
+        from_ms = state.hot.keep(from_ms, state.rules.hot_bytes);
+        progress.add(bytes(file));
     }
-    state.hot_from_ms = state.hot.keep(from_ms, state.rules.hot_bytes);
+    state.hot_from_ms = from_ms;
     Ok(())
 }

@@ -329,6 +329,35 @@ async fn what_was_taken_is_shown_and_survives_a_restart() {
     }
 }
 
+#[test]
+fn a_start_takes_the_newest_minutes_that_have_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let minute = |sequence: u64| T0 - 600_000 + sequence as i64 * 60_000;
+    let frames = [3, 1, 5, 2, 4, 5];
+    let messages: Vec<_> = (1..)
+        .zip(frames)
+        .map(|(sequence, at)| (kind::FRAME, "g", bytes_of("g", sequence, minute(at), &[20.0])))
+        .collect();
+    assert!(live(data, &messages, 1, None));
+    let room_of = |minutes: usize| {
+        let config = EngineConfig { hot_bytes: minutes * 150, ..config(data) };
+        let counters = Arc::new(Counters::default());
+        let url = format!("sqlite://{}?mode=rwc", data.join("registry.sqlite").display());
+        let (registry, thread) = Registry::start(&url, 1 << 20, Arc::clone(&counters)).unwrap();
+        let lock = lock(data).unwrap();
+        let recovered = recover(&config, lock, registry.clone(), &counters, T0, |folder| folder).unwrap();
+        registry.stop();
+        thread.join().unwrap();
+        let State { hot, hot_from_ms, .. } = &recovered.state;
+        let counts: Vec<u64> =
+            hot.of(1, 0, i64::MAX).map(|(key, all)| all.unpack(key.start_ms).count).collect();
+        (counts, *hot_from_ms)
+    };
+    assert_eq!(room_of(2), (vec![1, 2], minute(4)), "both parts of the last one");
+    assert_eq!(room_of(9), (vec![1, 1, 1, 1, 2], T0 - 7_200_000));
+}
+
 async fn check_second_life(engine: &Engine, minute: i64) {
     let view = views::readings(engine, "g:s0", minute, minute + 60_000, 1).await.unwrap();
     assert!(view.truncated);

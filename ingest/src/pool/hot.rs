@@ -4,6 +4,7 @@
 //! quantity, and what becomes too old goes a minute at a time.
 
 use std::collections::{BTreeMap, HashMap};
+use std::mem::take;
 
 use foldhash::fast::RandomState;
 
@@ -22,6 +23,15 @@ pub struct Hot {
     tables: BTreeMap<(u16, i64), HashMap<Cell, Packed, RandomState>>,
     /// How many windows begin at a time, and their bytes.
     minutes: BTreeMap<i64, (usize, usize)>,
+    room: Room,
+}
+
+/// Room for unpacking and packing, used again and again: windows are merged by the hundred thousand.
+#[derive(Debug, Clone, Default)]
+struct Room {
+    sensors: Vec<u32>,
+    buckets: Vec<(i32, u64)>,
+    bytes: Vec<u8>,
 }
 
 impl Hot {
@@ -48,13 +58,15 @@ impl Hot {
         match table.get_mut(&cell) {
             Some(packed) => {
                 *bytes -= packed.bytes();
-                let mut all = packed.unpack(start_ms);
+                let Room { sensors, buckets, bytes: room } = &mut self.room;
+                let mut all = packed.unpack_with(start_ms, take(sensors), take(buckets));
                 all.merge(part);
-                *packed = Packed::of(&all, start_ms);
+                *packed = Packed::with(&all, start_ms, room);
                 *bytes += packed.bytes();
+                (*sensors, *buckets) = (all.sensors, all.sketch.into_buckets());
             }
             None => {
-                let packed = Packed::of(part, start_ms);
+                let packed = Packed::with(part, start_ms, &mut self.room.bytes);
                 *windows += 1;
                 *bytes += packed.bytes() + OVERHEAD;
                 table.insert(cell, packed);

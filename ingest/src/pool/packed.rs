@@ -37,58 +37,73 @@ impl Reader<'_> {
 impl Packed {
     /// Packs the aggregate of a window that begins at `start_ms`.
     pub fn of(all: &Aggregate, start_ms: i64) -> Self {
+        Self::with(all, start_ms, &mut Vec::new())
+    }
+
+    /// The same with room that is used again.
+    pub(super) fn with(all: &Aggregate, start_ms: i64, room: &mut Vec<u8>) -> Self {
         let buckets = all.sketch.buckets();
-        let mut bytes = Vec::with_capacity(64 + all.sensors.len() * 2 + buckets.len() * 4);
-        put(&mut bytes, all.count);
-        put(&mut bytes, all.sum_micro as u64);
-        put(&mut bytes, zigzag((all.sum_micro >> 64) as i64));
+        room.clear();
+        put(room, all.count);
+        put(room, all.sum_micro as u64);
+        put(room, zigzag((all.sum_micro >> 64) as i64));
         for end in [&all.first, &all.last] {
-            put(&mut bytes, zigzag(end.at_ms - start_ms));
+            put(room, zigzag(end.at_ms - start_ms));
         }
-        put(&mut bytes, all.sensors.len() as u64);
+        put(room, all.sensors.len() as u64);
         let mut before = 0;
         for &sensor in &all.sensors {
-            put(&mut bytes, u64::from(sensor - before));
+            put(room, u64::from(sensor - before));
             before = sensor;
         }
         for end in [&all.first, &all.last] {
-            put(&mut bytes, all.sensors.binary_search(&end.sensor).unwrap_or_default() as u64);
+            put(room, all.sensors.binary_search(&end.sensor).unwrap_or_default() as u64);
         }
-        put(&mut bytes, buckets.len() as u64);
+        put(room, buckets.len() as u64);
         let mut before = 0;
         for &(key, count) in buckets {
-            put(&mut bytes, zigzag(i64::from(key) - before));
-            put(&mut bytes, count);
+            put(room, zigzag(i64::from(key) - before));
+            put(room, count);
             before = i64::from(key);
         }
         for value in [all.min, all.max, all.first.value, all.last.value] {
-            bytes.extend_from_slice(&value.to_le_bytes());
+            room.extend_from_slice(&value.to_le_bytes());
         }
-        Self(bytes.into())
+        Self(room.as_slice().into())
     }
 
     /// The aggregate.
     pub fn unpack(&self, start_ms: i64) -> Aggregate {
+        self.unpack_with(start_ms, Vec::new(), Vec::new())
+    }
+
+    /// The same with room that is used again, for the sensors and the buckets.
+    pub(super) fn unpack_with(
+        &self,
+        start_ms: i64,
+        mut sensors: Vec<u32>,
+        mut buckets: Vec<(i32, u64)>,
+    ) -> Aggregate {
         let mut reader = Reader(&self.0);
         let count = reader.number();
         let low = u128::from(reader.number());
         let high = i128::from(unzigzag(reader.number())) << 64;
         let [first_ms, last_ms] = [(); 2].map(|()| start_ms + unzigzag(reader.number()));
         let mut sensor = 0;
-        let sensors: Vec<u32> = (0..reader.number())
-            .map(|_| {
-                sensor += reader.number() as u32;
-                sensor
-            })
-            .collect();
+        sensors.clear();
+        sensors.extend((0..reader.number()).map(|_| {
+            sensor += reader.number() as u32;
+            sensor
+        }));
         let [first, last] =
             [(); 2].map(|()| sensors.get(reader.number() as usize).copied().unwrap_or_default());
         let mut key = 0;
-        let buckets = (0..reader.number()).map(|_| {
+        buckets.clear();
+        buckets.extend((0..reader.number()).map(|_| {
             key += unzigzag(reader.number());
             (key as i32, reader.number())
-        });
-        let sketch = Sketch::of_buckets(buckets.collect());
+        }));
+        let sketch = Sketch::of_buckets(buckets);
         let [min, max, first_value, last_value] = [(); 4].map(|()| reader.double());
         Aggregate {
             count,

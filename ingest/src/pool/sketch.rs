@@ -45,6 +45,11 @@ impl Sketch {
         Self { buckets }
     }
 
+    /// The buckets, to be used again.
+    pub(super) fn into_buckets(self) -> Vec<(i32, u64)> {
+        self.buckets
+    }
+
     /// Adds a finite value `count` times.
     pub fn add(&mut self, value: f64, count: u64) {
         self.add_bucket(bucket(value), count);
