@@ -25,6 +25,7 @@ mod compact;
 mod names;
 mod read;
 mod schema;
+mod value;
 mod write;
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! Aggregates of cells.
 
+use serde::Serialize;
+use utoipa::ToSchema;
 use wire::QuantityCode;
 
+use super::ViewError;
 use super::lists::quantity_code;
 use super::memory::{self, Share, Wanted};
-use super::{CellView, CellsView, ViewError};
 use crate::cell::{Bbox, PRECISIONS};
 use crate::clock::now_ms;
 use crate::columns::{MAX_DAYS, WindowFilter};
@@ -17,6 +19,54 @@ use crate::pool::windows::{BASE_MS, WindowKey};
 pub const MAX_CELLS: usize = 10_000;
 /// Lengths of windows that may be asked for, in milliseconds: a minute, an hour, a day.
 pub const WINDOWS_MS: [i64; 3] = [BASE_MS, 60 * BASE_MS, 1440 * BASE_MS];
+
+/// Aggregates of one quantity over cells.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct CellsView {
+    /// The quantity's word.
+    pub quantity: String,
+    /// Its unit, UCUM.
+    pub unit: String,
+    /// Length of a window in milliseconds.
+    pub window_ms: i64,
+    /// Characters of a cell's geohash.
+    pub precision: u8,
+    /// The cells, by start and then cell.
+    pub cells: Vec<CellView>,
+    /// Whether cells were left out because there are more than may be sent.
+    pub truncated: bool,
+}
+
+/// One window of one cell. Folded from raw sums and counts: never a mean of means.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct CellView {
+    /// Geohash.
+    pub cell: String,
+    /// West, south, east, north in degrees.
+    pub bbox: [f64; 4],
+    /// Start of the window.
+    pub start_ms: i64,
+    /// Readings in it.
+    pub count: u64,
+    /// Their sum.
+    pub sum: f64,
+    /// Their mean.
+    pub mean: f64,
+    /// The smallest.
+    pub min: f64,
+    /// The largest.
+    pub max: f64,
+    /// The earliest.
+    pub first: f64,
+    /// The latest.
+    pub last: f64,
+    /// Median, within 1 %.
+    pub p50: f64,
+    /// 95th percentile, within 1 %.
+    pub p95: f64,
+    /// How many sensors contributed.
+    pub sensors: usize,
+}
 
 /// Which aggregates.
 #[derive(Debug, Clone, PartialEq)]

@@ -10,9 +10,11 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use foldhash::fast::RandomState;
+use serde::Serialize;
 use tokio::sync::Mutex as Turn;
+use utoipa::ToSchema;
 
-use super::{BlindCellView, CoverageView, ViewError};
+use super::ViewError;
 use crate::cell::{Bbox, Cell, PRECISIONS};
 use crate::engine::Engine;
 use crate::pool::sensors::Sight;
@@ -30,6 +32,40 @@ const MAX_CELLS: usize = 1_000_000;
 const FRESH_MS: i64 = 10_000;
 /// Within this it is used while the next one is made.
 const STALE_MS: i64 = 60_000;
+
+/// Cells that have sensors and none that is well.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct CoverageView {
+    /// When the sensors were looked at: some seconds ago in a large city.
+    pub as_of_ms: i64,
+    /// Characters of a cell's geohash.
+    pub precision: u8,
+    /// A sensor is well when its newest reading is usable and not older than this.
+    pub patience_ms: i64,
+    /// Sensors in all cells that were asked for.
+    pub sensors: u64,
+    /// Cells that have sensors.
+    pub cells: usize,
+    /// How many of them are blind.
+    pub blind_cells: usize,
+    /// The blind ones, those with most sensors first.
+    pub blind: Vec<BlindCellView>,
+    /// Whether cells were left out because there are too many.
+    pub truncated: bool,
+}
+
+/// A cell whose sensors are all silent or faulty.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct BlindCellView {
+    /// Geohash.
+    pub cell: String,
+    /// West, south, east, north in degrees.
+    pub bbox: [f64; 4],
+    /// How many sensors it has.
+    pub sensors: u32,
+    /// The newest usable reading among the newest of its sensors; null when none of them is usable.
+    pub last_ms: Option<i64>,
+}
 
 /// Which blind spots.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -14,13 +14,15 @@ mod series;
 mod top;
 
 pub(crate) use cells::changed_cells;
-pub use cells::{CellQuery, MAX_CELLS, WINDOWS_MS, cells};
-pub use coverage::{CoverageQuery, MAX_BLIND, PATIENCE_MS, Surveys, coverage};
+pub use cells::{CellQuery, CellView, CellsView, MAX_CELLS, WINDOWS_MS, cells};
+pub use coverage::{BlindCellView, CoverageQuery, CoverageView, MAX_BLIND, PATIENCE_MS, Surveys, coverage};
 pub(crate) use lists::{alarm, gateway_brief};
 pub use lists::{alarms, gateway, gateways, health, quantities, quarantine, replay, sensor, sensors, stats};
 pub use readings::{MAX_READINGS, readings};
-pub use series::{CHART_POINTS, MAX_POINTS, SeriesQuery, Step, series_of_cell, series_of_sensor};
-pub use top::{By, MAX_TOP, top};
+pub use series::{
+    CHART_POINTS, MAX_POINTS, PointView, SeriesQuery, SeriesView, Step, series_of_cell, series_of_sensor,
+};
+pub use top::{By, MAX_TOP, TopCellView, TopView, top};
 
 /// Longest page of a list.
 pub const MAX_PAGE: usize = 1000;
@@ -382,174 +384,6 @@ pub struct QuantityView {
     pub hazard: &'static str,
     /// How many sensors measure it.
     pub sensors: usize,
-}
-
-/// Aggregates of one quantity over cells.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub struct CellsView {
-    /// The quantity's word.
-    pub quantity: String,
-    /// Its unit, UCUM.
-    pub unit: String,
-    /// Length of a window in milliseconds.
-    pub window_ms: i64,
-    /// Characters of a cell's geohash.
-    pub precision: u8,
-    /// The cells, by start and then cell.
-    pub cells: Vec<CellView>,
-    /// Whether cells were left out because there are more than may be sent.
-    pub truncated: bool,
-}
-
-/// One window of one cell. Folded from raw sums and counts: never a mean of means.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub struct CellView {
-    /// Geohash.
-    pub cell: String,
-    /// West, south, east, north in degrees.
-    pub bbox: [f64; 4],
-    /// Start of the window.
-    pub start_ms: i64,
-    /// Readings in it.
-    pub count: u64,
-    /// Their sum.
-    pub sum: f64,
-    /// Their mean.
-    pub mean: f64,
-    /// The smallest.
-    pub min: f64,
-    /// The largest.
-    pub max: f64,
-    /// The earliest.
-    pub first: f64,
-    /// The latest.
-    pub last: f64,
-    /// Median, within 1 %.
-    pub p50: f64,
-    /// 95th percentile, within 1 %.
-    pub p95: f64,
-    /// How many sensors contributed.
-    pub sensors: usize,
-}
-
-/// A quantity over time, of a sensor or a cell.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub struct SeriesView {
-    /// The sensor's city-wide name, or the cell.
-    pub id: String,
-    /// What is measured, as a word.
-    pub quantity: String,
-    /// Its unit, UCUM.
-    pub unit: String,
-    /// How far apart points are: `raw` (every reading is one), `1m`, `1h` or `1d`.
-    pub step: &'static str,
-    /// The same in milliseconds; 0 for `raw`.
-    pub step_ms: i64,
-    /// From here, inclusive: where the first step begins.
-    pub from_ms: i64,
-    /// To here, exclusive.
-    pub to_ms: i64,
-    /// Oldest first. A step without readings has no point: nothing measured is not zero.
-    pub points: Vec<PointView>,
-    /// Whether older readings of the span were left out.
-    pub truncated: bool,
-}
-
-/// A point of a curve. Only readings that can be trusted are in it.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
-pub struct PointView {
-    /// Where its step begins; when the reading was taken, where every reading is a point.
-    pub start_ms: i64,
-    /// Readings in it.
-    pub count: u64,
-    /// Their mean.
-    pub mean: f64,
-    /// The smallest.
-    pub min: f64,
-    /// The largest.
-    pub max: f64,
-    /// The earliest.
-    pub first: f64,
-    /// The latest.
-    pub last: f64,
-    /// 95th percentile, within 1 %.
-    pub p95: f64,
-}
-
-/// Where a quantity is largest.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub struct TopView {
-    /// The quantity's word.
-    pub quantity: String,
-    /// Its unit, UCUM.
-    pub unit: String,
-    /// What decided: `last`, `mean` or `max`.
-    pub by: &'static str,
-    /// Length of a window in milliseconds.
-    pub window_ms: i64,
-    /// Characters of a cell's geohash.
-    pub precision: u8,
-    /// The cells, the largest first.
-    pub cells: Vec<TopCellView>,
-    /// Whether not all windows could be compared.
-    pub truncated: bool,
-}
-
-/// A cell where a quantity is large.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub struct TopCellView {
-    /// Geohash.
-    pub cell: String,
-    /// West, south, east, north in degrees.
-    pub bbox: [f64; 4],
-    /// Start of the window.
-    pub start_ms: i64,
-    /// Readings in it.
-    pub count: u64,
-    /// Their mean.
-    pub mean: f64,
-    /// The smallest.
-    pub min: f64,
-    /// The largest.
-    pub max: f64,
-    /// The latest.
-    pub last: f64,
-    /// When that was taken.
-    pub last_ms: i64,
-}
-
-/// Cells that have sensors and none that is well.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub struct CoverageView {
-    /// When the sensors were looked at: some seconds ago in a large city.
-    pub as_of_ms: i64,
-    /// Characters of a cell's geohash.
-    pub precision: u8,
-    /// A sensor is well when its newest reading is usable and not older than this.
-    pub patience_ms: i64,
-    /// Sensors in all cells that were asked for.
-    pub sensors: u64,
-    /// Cells that have sensors.
-    pub cells: usize,
-    /// How many of them are blind.
-    pub blind_cells: usize,
-    /// The blind ones, those with most sensors first.
-    pub blind: Vec<BlindCellView>,
-    /// Whether cells were left out because there are too many.
-    pub truncated: bool,
-}
-
-/// A cell whose sensors are all silent or faulty.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub struct BlindCellView {
-    /// Geohash.
-    pub cell: String,
-    /// West, south, east, north in degrees.
-    pub bbox: [f64; 4],
-    /// How many sensors it has.
-    pub sensors: u32,
-    /// The newest usable reading among the newest of its sensors; null when none of them is usable.
-    pub last_ms: Option<i64>,
 }
 
 /// An alarm from raised to cleared.

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+use utoipa::ToSchema;
 use wire::Quality;
 
+use super::ViewError;
 use super::cells::whole;
 use super::lists::quantity_code;
 use super::memory::{self, Share, Wanted};
 use super::readings::{self, MAX_READINGS, Newest, Taken};
-use super::{PointView, SeriesView, ViewError};
 use crate::cell::{Bbox, Cell, PRECISIONS};
 use crate::columns::WindowFilter;
 use crate::engine::Engine;
@@ -21,6 +23,50 @@ pub const MAX_POINTS: i64 = 10_000;
 /// Longest span whose readings are shown one by one when no step was asked for, in milliseconds: a sensor may be read
 /// once a second.
 const RAW_MS: i64 = 900_000;
+
+/// A quantity over time, of a sensor or a cell.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct SeriesView {
+    /// The sensor's city-wide name, or the cell.
+    pub id: String,
+    /// What is measured, as a word.
+    pub quantity: String,
+    /// Its unit, UCUM.
+    pub unit: String,
+    /// How far apart points are: `raw` (every reading is one), `1m`, `1h` or `1d`.
+    pub step: &'static str,
+    /// The same in milliseconds; 0 for `raw`.
+    pub step_ms: i64,
+    /// From here, inclusive: where the first step begins.
+    pub from_ms: i64,
+    /// To here, exclusive.
+    pub to_ms: i64,
+    /// Oldest first. A step without readings has no point: nothing measured is not zero.
+    pub points: Vec<PointView>,
+    /// Whether older readings of the span were left out.
+    pub truncated: bool,
+}
+
+/// A point of a curve. Only readings that can be trusted are in it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
+pub struct PointView {
+    /// Where its step begins; when the reading was taken, where every reading is a point.
+    pub start_ms: i64,
+    /// Readings in it.
+    pub count: u64,
+    /// Their mean.
+    pub mean: f64,
+    /// The smallest.
+    pub min: f64,
+    /// The largest.
+    pub max: f64,
+    /// The earliest.
+    pub first: f64,
+    /// The latest.
+    pub last: f64,
+    /// 95th percentile, within 1 %.
+    pub p95: f64,
+}
 
 /// How far apart the points of a curve are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

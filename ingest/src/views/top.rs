@@ -2,9 +2,12 @@
 
 use std::cmp::Ordering;
 
+use serde::Serialize;
+use utoipa::ToSchema;
+
 use super::lists::quantity_code;
 use super::memory::{self, Part};
-use super::{CellQuery, TopCellView, TopView, ViewError};
+use super::{CellQuery, ViewError};
 use crate::clock::now_ms;
 use crate::engine::Engine;
 use crate::pool::aggregate::{Aggregate, End};
@@ -12,6 +15,48 @@ use crate::pool::windows::WindowKey;
 
 /// Most cells in an answer.
 pub const MAX_TOP: usize = 1_000;
+
+/// Where a quantity is largest.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct TopView {
+    /// The quantity's word.
+    pub quantity: String,
+    /// Its unit, UCUM.
+    pub unit: String,
+    /// What decided: `last`, `mean` or `max`.
+    pub by: &'static str,
+    /// Length of a window in milliseconds.
+    pub window_ms: i64,
+    /// Characters of a cell's geohash.
+    pub precision: u8,
+    /// The cells, the largest first.
+    pub cells: Vec<TopCellView>,
+    /// Whether not all windows could be compared.
+    pub truncated: bool,
+}
+
+/// A cell where a quantity is large.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct TopCellView {
+    /// Geohash.
+    pub cell: String,
+    /// West, south, east, north in degrees.
+    pub bbox: [f64; 4],
+    /// Start of the window.
+    pub start_ms: i64,
+    /// Readings in it.
+    pub count: u64,
+    /// Their mean.
+    pub mean: f64,
+    /// The smallest.
+    pub min: f64,
+    /// The largest.
+    pub max: f64,
+    /// The latest.
+    pub last: f64,
+    /// When that was taken.
+    pub last_ms: i64,
+}
 
 /// Which number decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
