@@ -34,6 +34,8 @@ pub(super) struct Pipe {
 pub(super) struct Line {
     pub(super) pipe: Pipe,
     pub(super) delay_ms: u64,
+    /// The first connection of the box's present start: what a dead process was answered reaches nobody.
+    pub(super) first: u64,
     /// Connections fail until then, and get no answer until then.
     pub(super) down_until_ms: u64,
     pub(super) mute_until_ms: u64,

@@ -262,7 +262,8 @@ impl World {
             Event::Frame { mail, lane, bytes } => self.frame(mail, lane, bytes),
             Event::Answer { mail, answer } => {
                 let present = self.gateways[mail.gateway].life.as_ref().and_then(|life| life.connection);
-                if present == Some(mail.connection) || self.climate.ghosts {
+                let is_ghost = self.climate.ghosts && mail.connection >= self.lines[mail.gateway].first;
+                if present == Some(mail.connection) || is_ghost {
                     self.gateways[mail.gateway].answered(self.now_ms, mail.token, answer);
                 }
             }
@@ -307,6 +308,7 @@ impl World {
         self.outcome.crashes += 1;
         self.note(|| format!("gw-{gateway} {}", if power_cut { "loses power" } else { "is killed" }));
         self.gateways[gateway].stop();
+        self.lines[gateway].first = self.connections + 1;
         self.unrest(gateway);
         self.after(500..60_000, Event::Start { gateway, after_power_cut: power_cut });
     }
