@@ -34,12 +34,24 @@ pub struct Bbox {
 }
 
 impl Bbox {
+    /// West, south, east, north, as answers have them.
+    pub fn edges(&self) -> [f64; 4] {
+        [self.west, self.south, self.east, self.north]
+    }
+
     /// Whether the two touch or overlap.
     pub fn touches(&self, other: &Bbox) -> bool {
         self.west <= other.east
             && other.west <= self.east
             && self.south <= other.north
             && other.south <= self.north
+    }
+}
+
+impl From<[f64; 4]> for Bbox {
+    /// From west, south, east, north.
+    fn from([west, south, east, north]: [f64; 4]) -> Self {
+        Self { west, south, east, north }
     }
 }
 

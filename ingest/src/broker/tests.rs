@@ -1,6 +1,7 @@
 //! What an acknowledgement promises, with a disk that syncs only when it is told to.
 
 use std::fs::File;
+use std::path::Path;
 use std::sync::Condvar;
 
 use configs::Catalogue;
@@ -9,7 +10,7 @@ use rumqttc::{AsyncClient, Event, MqttOptions, PublishOptions};
 use wire::{Codec, Lane};
 
 use super::*;
-use crate::engine::EngineConfig;
+use crate::engine::{EngineConfig, EngineThreads};
 use crate::feeds::Feed;
 use crate::log::{Folder, SegmentFile, Storage};
 use crate::pool::tests::{gateway, readings};
@@ -100,6 +101,17 @@ fn what_is_granted_shrinks_with_the_crowd() {
     assert_eq!([0, 1, 256, 512, 4_096, 10_000, 200_000].map(grant), [64, 64, 64, 32, 4, 2, 2]);
 }
 
+/// An engine whose log syncs through a gate.
+fn gated(data: &Path) -> (Engine, EngineThreads, Arc<Gate>) {
+    let catalogue = Arc::new(Catalogue::builtin());
+    let config = EngineConfig::new(data.to_owned(), catalogue, Arc::new(Mappings::default()));
+    let gate = Arc::new(Gate::default());
+    let below = Arc::clone(&gate);
+    let (engine, threads) =
+        Engine::start_on(config, Arc::new(Feed::new(1)), |folder| Held(folder, below)).unwrap();
+    (engine, threads, gate)
+}
+
 async fn until(what: &str, mut pleases: impl FnMut() -> bool) {
     let waited = tokio::time::timeout(PATIENCE, async {
         while !pleases() {
@@ -112,12 +124,7 @@ async fn until(what: &str, mut pleases: impl FnMut() -> bool) {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_window_of_one_connection_shares_a_sync_and_no_answer_leaves_before_it() {
     let folder = tempfile::TempDir::new().unwrap();
-    let catalogue = Arc::new(Catalogue::builtin());
-    let config = EngineConfig::new(folder.path().to_owned(), catalogue, Arc::new(Mappings::default()));
-    let gate = Arc::new(Gate::default());
-    let below = Arc::clone(&gate);
-    let (engine, threads) =
-        Engine::start_on(config, Arc::new(Feed::new(1)), |folder| Held(folder, below)).unwrap();
+    let (engine, threads, gate) = gated(folder.path());
     let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
     let broker = Broker::start(anywhere, 1, 16, engine.clone(), Arc::default()).unwrap();
 
@@ -166,12 +173,7 @@ async fn the_window_of_one_connection_shares_a_sync_and_no_answer_leaves_before_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thread_that_ends_is_told_so_that_ingest_starts_again() {
     let folder = tempfile::TempDir::new().unwrap();
-    let catalogue = Arc::new(Catalogue::builtin());
-    let config = EngineConfig::new(folder.path().to_owned(), catalogue, Arc::new(Mappings::default()));
-    let gate = Arc::new(Gate::default());
-    let below = Arc::clone(&gate);
-    let (engine, threads) =
-        Engine::start_on(config, Arc::new(Feed::new(1)), |folder| Held(folder, below)).unwrap();
+    let (engine, threads, gate) = gated(folder.path());
     assert!(tokio::time::timeout(Duration::from_millis(50), engine.ended()).await.is_err(), "it lives");
     // A panic with the lock in hand poisons it, and the log's next sync panics.
     let poisoned = Arc::clone(&gate);

@@ -11,6 +11,12 @@
 //! (sums add, minima are minima of minima). `compact` merges neighbouring files, and with them partials.
 //!
 //! A day is the UTC day of the reading's own time, not of its receipt.
+//!
+//! # Layout
+//! - `schema`: the columns; `write`: a stretch into files, with its `names`; `chunk`: how a column is encoded, `value`:
+//!   what it may hold
+//! - `read`: back again; `cards`: which files need not be opened for a question
+//! - `compact`: small files become larger ones
 
 use std::fs;
 use std::io;

@@ -1,7 +1,7 @@
 //! The keeper: makes a stretch of the log last outside the log.
 //!
-//! The order is the promise. Parquet files first, synced; then SQL; then the tables; then the checkpoint, which is the commit point.
-//! A crash before it leaves files that the next start removes by their names, and SQL rows that the replay writes
+//! The order is the promise. Parquet files first, synced; then SQL; then the tables; then the checkpoint, which is the
+//! commit point. A crash before it leaves files that the next start removes by their names, and SQL rows that the replay writes
 //! again as they are. A crash after it has nothing to repeat.
 
 use std::path::PathBuf;

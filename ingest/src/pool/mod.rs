@@ -10,8 +10,8 @@
 //! - [`waiting`]: readings of boxes that do not know the time yet
 //! - [`sensors`] (with `members`, who of a gateway bears which name, and `names`), [`gateways`], [`alarms`]: the
 //!   tables
-//! - [`windows`], [`aggregate`], [`sketch`]: mergeable aggregates; [`hot`]: the newest of them, [`packed`]
-//! - [`snapshot`]: the state as a checkpoint; [`pages`]: the sensors in it
+//! - [`windows`], [`aggregate`], [`sketch`]: mergeable aggregates; [`hot`]: the newest of them, each [`packed`]
+//! - [`snapshot`]: the state as a checkpoint; [`pages`]: the sensors in it; `unsaved`: of which SQL was not told yet
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -93,22 +93,26 @@ struct Where {
     precision: Option<String>,
 }
 
+/// Which windows of a quantity.
+#[derive(Debug, Args)]
+struct Windows {
+    /// The quantity's word, such as air-temperature
+    quantity: String,
+    /// Length of a window: 1m, 1h or 1d
+    #[arg(long, value_name = "LENGTH")]
+    window: Option<String>,
+    #[command(flatten)]
+    place: Where,
+    #[command(flatten)]
+    span: Span,
+}
+
 /// What can be asked.
 #[derive(Debug, Subcommand)]
 enum Question {
     /// Aggregates of a quantity over the cells of a map; without a span the newest window of each cell
     /// 网格聚合
-    Cells {
-        /// The quantity's word, such as air-temperature
-        quantity: String,
-        /// Length of a window: 1m, 1h or 1d
-        #[arg(long, value_name = "LENGTH")]
-        window: Option<String>,
-        #[command(flatten)]
-        place: Where,
-        #[command(flatten)]
-        span: Span,
-    },
+    Cells(Windows),
     /// A sensor or a quantity in a cell over time; the last hour without a span 时间曲线
     Series {
         /// A sensor (gateway:sensor) or a cell (geohash of 5 to 7 characters)
@@ -124,21 +128,14 @@ enum Question {
     },
     /// The cells where a quantity is largest; without a span by the newest window of each cell 数值最高的网格
     Top {
-        /// The quantity's word, such as air-temperature
-        quantity: String,
+        #[command(flatten)]
+        windows: Windows,
         /// What decides: last, mean or max
         #[arg(long)]
         by: Option<String>,
         /// How many, 1 to 1000; 20 when absent
         #[arg(long, value_name = "N")]
         limit: Option<String>,
-        /// Length of a window: 1m, 1h or 1d
-        #[arg(long, value_name = "LENGTH")]
-        window: Option<String>,
-        #[command(flatten)]
-        place: Where,
-        #[command(flatten)]
-        span: Span,
     },
     /// Cells that have sensors, and none with a usable reading of late 盲区：有传感器但均无有效读数的网格
     Coverage {
@@ -174,9 +171,28 @@ pub enum QueryError {
     },
 }
 
+/// A parameter of the API, if it is given.
+type Parameter = (&'static str, Option<String>);
+
+impl Where {
+    fn parameters(self) -> [Parameter; 2] {
+        [("bbox", self.bbox), ("precision", self.precision)]
+    }
+}
+
+impl Windows {
+    /// As parameters. `now_ms` is when it is asked.
+    fn parameters(self, now_ms: i64) -> Vec<Parameter> {
+        let mut parameters = vec![("quantity", Some(self.quantity)), ("window", self.window)];
+        parameters.extend(self.place.parameters());
+        parameters.extend(self.span.parameters(now_ms));
+        parameters
+    }
+}
+
 impl Span {
     /// As parameters. `now_ms` is when it is asked.
-    fn parameters(self, now_ms: i64) -> [(&'static str, Option<String>); 2] {
+    fn parameters(self, now_ms: i64) -> [Parameter; 2] {
         let from = self.last.map(|length_ms| (now_ms - length_ms).to_string()).or(self.from);
         [("from", from), ("to", self.to)]
     }
@@ -186,39 +202,23 @@ impl Question {
     /// The path to ask, and what the answer has in columns.
     fn path(self, now_ms: i64) -> (String, &'static str, &'static [Column]) {
         let (path, mut parameters, list, columns) = match self {
-            Self::Cells { quantity, window, place, span } => {
-                let parameters = vec![
-                    ("quantity", Some(quantity)),
-                    ("window", window),
-                    ("bbox", place.bbox),
-                    ("precision", place.precision),
-                ];
-                let parameters = parameters.into_iter().chain(span.parameters(now_ms)).collect();
-                ("/api/v1/cells".to_owned(), parameters, "cells", sheet::CELLS)
+            Self::Cells(windows) => {
+                ("/api/v1/cells".to_owned(), windows.parameters(now_ms), "cells", sheet::CELLS)
             }
             Self::Series { id, quantity, step, span } => {
                 let kind = if id.contains(':') { "sensors" } else { "cells" };
-                let parameters: Vec<_> = [("quantity", quantity), ("step", step)]
-                    .into_iter()
-                    .chain(span.parameters(now_ms))
-                    .collect();
+                let mut parameters = vec![("quantity", quantity), ("step", step)];
+                parameters.extend(span.parameters(now_ms));
                 (format!("/api/v1/{kind}/{}/series", escape(&id)), parameters, "points", sheet::SERIES)
             }
-            Self::Top { quantity, by, limit, window, place, span } => {
-                let parameters = vec![
-                    ("quantity", Some(quantity)),
-                    ("by", by),
-                    ("limit", limit),
-                    ("window", window),
-                    ("bbox", place.bbox),
-                    ("precision", place.precision),
-                ];
-                let parameters = parameters.into_iter().chain(span.parameters(now_ms)).collect();
+            Self::Top { windows, by, limit } => {
+                let mut parameters = windows.parameters(now_ms);
+                parameters.extend([("by", by), ("limit", limit)]);
                 ("/api/v1/cells/top".to_owned(), parameters, "cells", sheet::TOP)
             }
             Self::Coverage { patience, place } => {
-                let parameters =
-                    vec![("patience", patience), ("bbox", place.bbox), ("precision", place.precision)];
+                let mut parameters = vec![("patience", patience)];
+                parameters.extend(place.parameters());
                 ("/api/v1/coverage".to_owned(), parameters, "blind", sheet::COVERAGE)
             }
         };

@@ -2,8 +2,9 @@
 //!
 //! SQLite by default, PostgreSQL by URL, one set of statements. One thread owns one connection and works through a
 //! bounded queue. All writes are upserts that give the same row however often they are repeated, because the log
-//! is replayed after a crash. The keeper waits for a flush before a checkpoint, so that what the
-//! checkpoint leaves behind is in SQL.
+//! is replayed after a crash. The keeper waits for a flush before a checkpoint, so that what is nowhere
+//! else is in SQL by then: gateways, alarms, quarantine, the words of sensors. The rest of a sensor's row is a copy for
+//! others to read, and follows when there is time; the checkpoint remembers which ones still have to.
 
 use std::collections::HashMap;
 use std::sync::Arc;

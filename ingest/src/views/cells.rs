@@ -86,10 +86,9 @@ pub struct CellQuery {
 }
 
 fn cell(key: &WindowKey, all: &Aggregate) -> CellView {
-    let bbox = key.cell.bbox();
     CellView {
         cell: key.cell.to_string(),
-        bbox: [bbox.west, bbox.south, bbox.east, bbox.north],
+        bbox: key.cell.bbox().edges(),
         start_ms: key.start_ms,
         count: all.count,
         sum: all.sum(),
@@ -160,7 +159,7 @@ impl CellQuery {
             None => to_ms - 3_600_000,
         };
         let (from_ms, to_ms) = whole(from_ms, to_ms, window_ms)?;
-        let bbox = self.bbox.map(|[west, south, east, north]| Bbox { west, south, east, north });
+        let bbox = self.bbox.map(Bbox::from);
         let filter =
             WindowFilter { quantity: Some(quantity.0), precision: self.precision, from_ms, to_ms, bbox };
         Ok(Wanted { quantity: quantity.0, filter, window_ms, only_newest, share: Share::ALL })

@@ -121,7 +121,7 @@ impl Survey {
 
     /// The cells of a question with their sensors, in the order of their numbers.
     fn cells(&self, query: &CoverageQuery) -> Vec<(Cell, Spot)> {
-        let bbox = query.bbox.map(|[west, south, east, north]| Bbox { west, south, east, north });
+        let bbox = query.bbox.map(Bbox::from);
         let mut cells: HashMap<Cell, Spot, RandomState> = HashMap::default();
         for (cell, spot) in &self.cells {
             let cell = cell.parent(query.precision);
@@ -140,14 +140,11 @@ impl Survey {
         let mut blind: Vec<&(Cell, Spot)> = cells.iter().filter(|(_, spot)| spot.well_ms < from_ms).collect();
         // Where most sensors are silent somebody should go first.
         blind.sort_by_key(|(_, spot)| std::cmp::Reverse(spot.sensors));
-        let view = |&&(cell, spot): &&(Cell, Spot)| {
-            let bbox = cell.bbox();
-            BlindCellView {
-                cell: cell.to_string(),
-                bbox: [bbox.west, bbox.south, bbox.east, bbox.north],
-                sensors: spot.sensors,
-                last_ms: (spot.well_ms > i64::MIN).then_some(spot.well_ms),
-            }
+        let view = |&&(cell, spot): &&(Cell, Spot)| BlindCellView {
+            cell: cell.to_string(),
+            bbox: cell.bbox().edges(),
+            sensors: spot.sensors,
+            last_ms: (spot.well_ms > i64::MIN).then_some(spot.well_ms),
         };
         CoverageView {
             as_of_ms: self.as_of_ms,

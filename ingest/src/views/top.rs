@@ -167,19 +167,16 @@ pub async fn top(engine: &Engine, query: CellQuery, by: By, limit: usize) -> Res
     let truncated = fold.truncated;
     let windows = largest(fold.windows.into_iter(), by, limit.clamp(1, MAX_TOP));
     let unit = engine.config().catalogue.get(code).map(|quantity| quantity.unit.clone());
-    let view = |(key, numbers): &(WindowKey, Numbers)| {
-        let bbox = key.cell.bbox();
-        TopCellView {
-            cell: key.cell.to_string(),
-            bbox: [bbox.west, bbox.south, bbox.east, bbox.north],
-            start_ms: key.start_ms,
-            count: numbers.count,
-            mean: numbers.mean(),
-            min: numbers.min,
-            max: numbers.max,
-            last: numbers.last.value,
-            last_ms: numbers.last.at_ms,
-        }
+    let view = |(key, numbers): &(WindowKey, Numbers)| TopCellView {
+        cell: key.cell.to_string(),
+        bbox: key.cell.bbox().edges(),
+        start_ms: key.start_ms,
+        count: numbers.count,
+        mean: numbers.mean(),
+        min: numbers.min,
+        max: numbers.max,
+        last: numbers.last.value,
+        last_ms: numbers.last.at_ms,
     };
     Ok(TopView {
         quantity: query.quantity,
