@@ -187,7 +187,8 @@ def binaries(folder, *names):
 
 
 def workplace():
-    return tempfile.mkdtemp(prefix="watchfire-edge.", dir=os.environ.get("EDGE_DIR", "."))
+    # Whole: the gateway takes a path in its configuration from where that lies.
+    return os.path.abspath(tempfile.mkdtemp(prefix="watchfire-edge.", dir=os.environ.get("EDGE_DIR", ".")))
 
 
 def clear(folder):
