@@ -5,6 +5,7 @@
 //! run is exactly such a decimal (sensors speak in 0.01 °C or 1 mm), else as the bits of the doubles, each
 //! XORed with the one before. Qualities are run-length coded over the whole batch.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use bincode::{Decode, Encode};
@@ -24,6 +25,9 @@ pub const MAX_PLACES: usize = 64;
 
 /// Decimal digits tried after the point.
 const MAX_SCALE: u8 = 6;
+/// A run of so many readings shows its scale: the last digit is 0 in all of them once in 10,000. A shorter one takes
+/// the scale of its quantity, so that neighbours are told alike.
+const TELLING: usize = 4;
 /// Marks a run of doubles.
 pub(crate) const RAW: u8 = 255;
 /// Integers up to here are exact doubles (2^53).
@@ -80,6 +84,27 @@ fn scale_of(values: impl Iterator<Item = f64> + Clone) -> Option<u8> {
     values.into_iter().all(|value| scaled(value, scale).is_some()).then_some(scale)
 }
 
+/// The scale of each run; `None` for doubles.
+fn scales(runs: &[(&[&Reading], &Series)]) -> Vec<Option<u8>> {
+    let mut scales: Vec<_> = runs.iter().map(|(run, _)| scale_of(values_of(run))).collect();
+    let mut widest: BTreeMap<u16, u8> = BTreeMap::new();
+    for ((_, series), scale) in runs.iter().zip(&scales) {
+        let widest = widest.entry(series.quantity.0).or_default();
+        *widest = scale.map_or(*widest, |scale| scale.max(*widest));
+    }
+    for ((run, series), scale) in runs.iter().zip(&mut scales).filter(|((run, _), _)| run.len() < TELLING) {
+        let common = widest.get(&series.quantity.0).copied();
+        let is_exact = |common: &u8| values_of(run).all(|value| scaled(value, *common).is_some());
+        *scale = scale.and(common.filter(is_exact)).or(*scale);
+    }
+    scales
+}
+
+/// The values of a run.
+fn values_of<'a>(run: &'a [&Reading]) -> impl Iterator<Item = f64> + Clone + 'a {
+    run.iter().filter_map(|reading| reading.value)
+}
+
 impl Columns {
     pub(crate) fn pack(batch: &Batch) -> Result<Self, EncodeError> {
         let limit = |what, found, most| {
@@ -105,12 +130,15 @@ impl Columns {
             doubles: Vec::new(),
             qualities: Vec::new(),
         };
+        let mut runs = Vec::with_capacity(batch.series.len());
         for run in sorted.chunk_by(|a, b| a.series == b.series) {
-            let number = run[0].series;
-            let series = batch.series.get(usize::from(number)).ok_or(EncodeError::Dangling)?;
+            let series = batch.series.get(usize::from(run[0].series)).ok_or(EncodeError::Dangling)?;
+            runs.push((run, series));
+        }
+        for ((run, series), scale) in runs.iter().zip(scales(&runs)) {
             out.pack_times(run)?;
             out.pack_qualities(run);
-            let scale = out.pack_values(number, run)?;
+            let scale = out.pack_values(run, scale)?;
             out.runs.push(Run {
                 sensor: series.sensor.clone(),
                 quantity: series.quantity,
@@ -149,17 +177,16 @@ impl Columns {
         }
     }
 
-    fn pack_values(&mut self, series: u16, run: &[&Reading]) -> Result<u8, EncodeError> {
+    fn pack_values(&mut self, run: &[&Reading], scale: Option<u8>) -> Result<u8, EncodeError> {
         let fits =
             |r: &&Reading| r.value.is_some() == r.quality.has_value() && r.value.is_none_or(f64::is_finite);
-        if !run.iter().all(fits) {
-            return Err(EncodeError::BadValue { series });
+        if let Some(wrong) = run.iter().find(|reading| !fits(reading)) {
+            return Err(EncodeError::BadValue { series: wrong.series });
         }
-        let values = run.iter().filter_map(|reading| reading.value);
-        if let Some(scale) = scale_of(values.clone()) {
+        if let Some(scale) = scale {
             let mut last = 0;
-            for value in values {
-                // Proved exact by `scale_of`.
+            for value in values_of(run) {
+                // Proved exact by `scales`.
                 let integer = scaled(value, scale).unwrap_or_default();
                 self.values.push(integer - last);
                 last = integer;
@@ -167,7 +194,7 @@ impl Columns {
             Ok(scale)
         } else {
             let mut last = 0;
-            for value in values {
+            for value in values_of(run) {
                 self.doubles.push(value.to_bits() ^ last);
                 last = value.to_bits();
             }
@@ -262,5 +289,34 @@ mod tests {
         assert_eq!(scale_of([1.0 / 3.0].into_iter()), None);
         assert_eq!(scale_of([1e300].into_iter()), None);
         assert_eq!(scale_of(core::iter::empty::<f64>()), Some(0));
+    }
+
+    #[test]
+    fn short_runs_share_the_scale_of_their_quantity_where_that_is_exact() {
+        let series = |quantity| Series {
+            sensor: SensorName::new("a").unwrap(),
+            quantity: QuantityCode(quantity),
+            place: 0,
+        };
+        let reading = |value| Reading { series: 0, mono_ms: 0, value, quality: Quality::Good };
+        let (one, other) = (series(1), series(2));
+        type Story<'a> = (&'a [Option<f64>], &'a Series, Option<u8>);
+        let stories: [Story<'_>; 7] = [
+            (&[Some(21.25)], &one, Some(2)),
+            (&[Some(21.0)], &one, Some(2)),
+            (&[None], &one, Some(2)),
+            (&[Some(21.0); TELLING], &one, Some(0)),
+            // A hundred times this is no exact integer any more.
+            (&[Some(9_000_000_000_000_000.0)], &one, Some(0)),
+            (&[Some(1.0 / 3.0)], &one, None),
+            (&[Some(21.0)], &other, Some(0)),
+        ];
+        let readings: Vec<Vec<Reading>> =
+            stories.iter().map(|story| story.0.iter().copied().map(reading).collect()).collect();
+        let runs: Vec<Vec<&Reading>> = readings.iter().map(|run| run.iter().collect()).collect();
+        let runs: Vec<(&[&Reading], &Series)> =
+            runs.iter().zip(&stories).map(|(run, story)| (run.as_slice(), story.1)).collect();
+        let expected: Vec<Option<u8>> = stories.iter().map(|story| story.2).collect();
+        assert_eq!(scales(&runs), expected);
     }
 }

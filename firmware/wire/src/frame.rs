@@ -125,10 +125,12 @@ enum Packed {
     Alarms(Alarms),
     /// Readings, with the series as columns too. The first kind is read, and written no more.
     Transposed(Transposed),
+    /// The same, where names may count up.
+    Counted(Transposed),
 }
 
 /// How many kinds of payload this build reads.
-const KINDS: u8 = 7;
+const KINDS: u8 = 8;
 
 /// What can be known of a frame without unpacking it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -374,7 +376,10 @@ pub fn encode(
         Some(Broken::Rule { what }) => return Err(EncodeError::Inconsistent { what }),
     }
     let packed = match payload {
-        Payload::Readings(batch) => Packed::Transposed(Transposed::of(Columns::pack(batch)?)),
+        Payload::Readings(batch) => {
+            let transposed = Transposed::of(Columns::pack(batch)?);
+            if transposed.counts() { Packed::Counted(transposed) } else { Packed::Transposed(transposed) }
+        }
         Payload::Alarms(alarms) => match alarms.bare() {
             Some(bare) => Packed::BareAlarms(bare),
             None => Packed::Alarms(alarms.clone()),
@@ -486,7 +491,8 @@ impl Header {
         }
         let payload = match bounded::<Packed>(&raw)? {
             Packed::Readings(columns) => Payload::Readings(columns.unpack()?),
-            Packed::Transposed(transposed) => Payload::Readings(transposed.into_columns()?.unpack()?),
+            Packed::Transposed(transposed) => Payload::Readings(transposed.into_columns(false)?.unpack()?),
+            Packed::Counted(transposed) => Payload::Readings(transposed.into_columns(true)?.unpack()?),
             Packed::BareAlarms(bare) => Payload::Alarms(bare.into()),
             Packed::Alarms(alarms) => Payload::Alarms(alarms),
             Packed::Announcement(announcement) => Payload::Announcement(announcement),

@@ -2,10 +2,10 @@
 //!
 //! A box with a thousand devices that speak once a minute sends one reading of each series: then it is not the
 //! readings but the series that take the room. Names share their beginnings, neighbours measure the same in the same
-//! place, are polled in turn, and show much the same: 7.6 bytes a reading become fewer than 3. The first time and the
-//! first value of a run are differences here, to the series before; the rest is as in [`Columns`].
+//! place, are polled in turn, and show much the same: 7.6 bytes a reading become 2. The first time and the first
+//! value of a run are differences here, to the series before; the rest is as in [`Columns`]. A name that is the one
+//! before with its number counted up, as when devices are numbered, is told by the step alone.
 
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use bincode::{Decode, Encode};
@@ -17,13 +17,17 @@ use crate::place::Place;
 use crate::reading::Quality;
 use crate::time::{BootId, Clock};
 
+/// In [`Transposed::shared`]: the name is the one before, counted up by what `own` says. A name has at most 48 bytes.
+const COUNTED: u8 = 255;
+
 /// A batch, all in columns. One entry per series in each of the first six.
 #[derive(Encode, Decode)]
 pub(crate) struct Transposed {
     boot: BootId,
     clock: Clock,
     places_of_batch: Vec<Place>,
-    /// How many bytes of its name a series shares with the one before, and how many are its own.
+    /// How many bytes of its name a series shares with the one before, and how many are its own; or [`COUNTED`] and
+    /// the step.
     shared: Vec<u8>,
     own: Vec<u8>,
     quantities: Vec<QuantityCode>,
@@ -92,7 +96,37 @@ fn through_firsts(
     }
 }
 
+/// How far `name` counts up from `before`: as long, and only a number at the end of both differs.
+fn step(before: &[u8], name: &[u8], alike: usize) -> Option<u8> {
+    let number = |name: &[u8]| core::str::from_utf8(name.get(alike..)?).ok()?.parse::<u32>().ok();
+    let are_digits = |name: &[u8]| name[alike..].iter().all(u8::is_ascii_digit);
+    if before.len() != name.len() || !are_digits(before) || !are_digits(name) {
+        return None;
+    }
+    let step = number(name)?.checked_sub(number(before)?)?;
+    u8::try_from(step).ok().filter(|step| *step > 0)
+}
+
+/// Counts the number at the end of `name` up; `None` when it has too few digits for that.
+fn count_up(name: &mut [u8], step: u8) -> Option<()> {
+    let mut carry = step;
+    for digit in name.iter_mut().rev() {
+        if carry == 0 || !digit.is_ascii_digit() {
+            break;
+        }
+        let sum = u16::from(*digit - b'0') + u16::from(carry);
+        *digit = b'0' + (sum % 10) as u8;
+        carry = (sum / 10) as u8;
+    }
+    (carry == 0 && step > 0).then_some(())
+}
+
 impl Transposed {
+    /// Whether a name is told by a step, which readers before this kind do not know.
+    pub(crate) fn counts(&self) -> bool {
+        self.shared.contains(&COUNTED)
+    }
+
     /// From columns that were packed here.
     pub(crate) fn of(mut columns: Columns) -> Self {
         through_firsts(
@@ -111,10 +145,17 @@ impl Transposed {
         for run in &columns.runs {
             let name = run.sensor.as_str().as_bytes();
             let alike = before.iter().zip(name).take_while(|(a, b)| a == b).count();
-            // A name has at most 48 bytes.
-            shared.push(alike as u8);
-            own.push((name.len() - alike) as u8);
-            names.extend_from_slice(&name[alike..]);
+            match step(before, name, alike) {
+                Some(step) => {
+                    shared.push(COUNTED);
+                    own.push(step);
+                }
+                None => {
+                    shared.push(alike as u8);
+                    own.push((name.len() - alike) as u8);
+                    names.extend_from_slice(&name[alike..]);
+                }
+            }
             before = name;
         }
         Self {
@@ -135,8 +176,8 @@ impl Transposed {
         }
     }
 
-    /// Back to columns, which have yet to be judged.
-    pub(crate) fn into_columns(mut self) -> Result<Columns, DecodeError> {
+    /// Back to columns, which have yet to be judged. Names may count only in the kind that says so.
+    pub(crate) fn into_columns(mut self, is_counted: bool) -> Result<Columns, DecodeError> {
         let wrong = |what| DecodeError::Inconsistent { what };
         let count = self.shared.len();
         let lengths = [
@@ -153,19 +194,25 @@ impl Transposed {
             return Err(DecodeError::TooMany { what: "series", found: count, most: MAX_SERIES });
         }
         let mut runs = Vec::with_capacity(count);
-        let (mut name, mut names) = (String::new(), self.names.as_slice());
+        let (mut name, mut names) = (Vec::new(), self.names.as_slice());
         for at in 0..count {
-            let (own, rest) = names
-                .split_at_checked(usize::from(self.own[at]))
-                .ok_or_else(|| wrong("names shorter than their lengths"))?;
-            names = rest;
-            if name.get(..usize::from(self.shared[at])).is_none() {
-                return Err(wrong("a name that shares more than there is"));
+            if is_counted && self.shared[at] == COUNTED {
+                count_up(&mut name, self.own[at])
+                    .ok_or_else(|| wrong("a name without a number to count up"))?;
+            } else {
+                let (own, rest) = names
+                    .split_at_checked(usize::from(self.own[at]))
+                    .ok_or_else(|| wrong("names shorter than their lengths"))?;
+                names = rest;
+                if name.len() < usize::from(self.shared[at]) {
+                    return Err(wrong("a name that shares more than there is"));
+                }
+                name.truncate(usize::from(self.shared[at]));
+                name.extend_from_slice(own);
             }
-            name.truncate(usize::from(self.shared[at]));
-            name.push_str(core::str::from_utf8(own).map_err(|_| wrong("a name that is not text"))?);
+            let text = core::str::from_utf8(&name).map_err(|_| wrong("a name that is not text"))?;
             runs.push(Run {
-                sensor: SensorName::new(&name).map_err(|_| wrong("a name that is none"))?,
+                sensor: SensorName::new(text).map_err(|_| wrong("a name that is none"))?,
                 quantity: self.quantities[at],
                 place: self.places[at],
                 readings: self.readings[at],
@@ -242,18 +289,54 @@ mod tests {
     fn there_and_back(change: impl FnOnce(&mut Transposed)) -> Result<Batch, DecodeError> {
         let mut transposed = Transposed::of(Columns::pack(&batch()).unwrap());
         change(&mut transposed);
-        transposed.into_columns()?.unpack()
+        transposed.into_columns(true)?.unpack()
+    }
+
+    #[test]
+    fn names_are_counted_only_where_that_is_exact() {
+        let of = |before: &str, name: &str| {
+            let (before, name) = (before.as_bytes(), name.as_bytes());
+            let alike = before.iter().zip(name).take_while(|(a, b)| a == b).count();
+            let step = step(before, name, alike)?;
+            let mut back = before.to_vec();
+            assert_eq!((count_up(&mut back, step), back.as_slice()), (Some(()), name));
+            Some(step)
+        };
+        for (before, name, expected) in [
+            ("smoke.0001", "smoke.0002", Some(1)),
+            ("smoke.0096", "smoke.0102", Some(6)),
+            ("smoke.0745", "smoke.1000", Some(255)),
+            ("smoke.0744", "smoke.1000", None),
+            ("smoke.0002", "smoke.0001", None),
+            ("smoke.0002", "smoke.0002", None),
+            ("smoke.9", "smoke.10", None),
+            ("smoke.1", "smoke.a", None),
+            ("smoke.1", "heat.2", None),
+            ("", "smoke.1", None),
+            ("99999999999999", "99999999999998", None),
+            ("1000000000000000000000", "1000000000000000000001", Some(1)),
+            ("0999999999999999999999", "1000000000000000000000", None),
+        ] {
+            assert_eq!(of(before, name), expected, "{before} → {name}");
+        }
+        for (name, step) in [("smoke.0099", 0), ("smoke.9", 1), ("smoke", 1), ("", 1)] {
+            assert_eq!(count_up(&mut name.as_bytes().to_vec(), step), None, "{name} + {step}");
+        }
     }
 
     #[test]
     fn all_comes_back() {
         assert_eq!(there_and_back(|_| ()), Ok(batch()));
+        let transposed = || Transposed::of(Columns::pack(&batch()).unwrap());
+        assert!(transposed().counts());
+        let refused = transposed().into_columns(false).map(|_| ());
+        assert!(matches!(refused, Err(DecodeError::Inconsistent { .. })), "not in the kind without it");
     }
 
     #[test]
     fn what_does_not_fit_together_is_refused() {
         type Story = (&'static str, fn(&mut Transposed));
-        let stories: [Story; 9] = [
+        let stories: [Story; 12] = [
             ("a column too short", |t| t.places.truncate(4)),
             ("a column too long", |t| t.scales.push(0)),
             ("names too short", |t| t.names.truncate(3)),
@@ -261,6 +344,9 @@ mod tests {
             ("more shared than there is", |t| t.shared[0] = 1),
             ("not text", |t| t.names[0] = 0xff),
             ("no name", |t| t.names[0] = b' '),
+            ("nothing to count up from", |t| t.shared[0] = COUNTED),
+            ("no step", |t| t.own[1] = 0),
+            ("a step too far", |t| (t.shared[4], t.own[4]) = (COUNTED, 1)),
             ("too few qualities", |t| t.qualities.clear()),
             ("too few times", |t| t.times.truncate(2)),
         ];

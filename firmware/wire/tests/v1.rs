@@ -15,6 +15,7 @@ fn golden(name: &str) -> &'static [u8] {
         "readings" => include_bytes!("golden/v1-readings-transposed.bin"),
         // Written by gateways up to November 2026; theirs stay readable.
         "readings-plain" => include_bytes!("golden/v1-readings.bin"),
+        "readings-counted" => include_bytes!("golden/v1-readings-counted.bin"),
         "alarms" => include_bytes!("golden/v1-alarms.bin"),
         "announcement" => include_bytes!("golden/v1-announcement.bin"),
         "health" => include_bytes!("golden/v1-health.bin"),

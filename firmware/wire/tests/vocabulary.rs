@@ -48,6 +48,19 @@ pub fn batch() -> Batch {
     }
 }
 
+/// Twelve numbered devices of a kind that speak once each, as in a street of smoke detectors.
+pub fn street() -> Batch {
+    let name = |device: u16| sensor(&format!("smoke.{:04}", 6 * device + 90));
+    let series = |device| Series { sensor: name(device), quantity: QuantityCode(200), place: device % 2 };
+    let reading = |series: u16| Reading {
+        series,
+        mono_ms: 5_000 + u64::from(series) * 15,
+        value: Some(f64::from(series) / 4.0),
+        quality: Quality::Good,
+    };
+    Batch { series: (0..12).map(series).collect(), readings: (0..12).map(reading).collect(), ..batch() }
+}
+
 pub fn payloads() -> Vec<(&'static str, Payload)> {
     let boot = BootId(42);
     vec![
@@ -104,6 +117,7 @@ pub fn payloads() -> Vec<(&'static str, Payload)> {
                 gauges: vec![("backlog.reading".into(), 3.0), ("store.bytes".into(), 10_485_760.0)],
             }),
         ),
+        ("readings-counted", Payload::Readings(street())),
         (
             "losses",
             Payload::Losses(Losses {
