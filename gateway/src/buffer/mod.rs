@@ -28,6 +28,8 @@
 //! - Space comes back by whole segments, some time after a removal, so bytes on disk are no good measure of what must
 //!   go. sled takes 20 MiB, and some 1.8 bytes for each byte of frames, more while it is behind with cleaning: what
 //!   frames may fill of the rest is steered by what lies on the disk ([`room`]).
+//! - A process killed while sled writes a snapshot leaves a half one, which sled would read at the next start and call
+//!   the store corrupt (seen once in 520 kills): it is removed before opening.
 //! - sled has to write to remove, and one write that finds the disk full ends it: it must be opened again, which writes
 //!   too. So 4 MiB are held behind the end of its file, where nobody else can take them. When the disk is full in spite
 //!   of quota and free floor, readings are counted and given up, and what matters (alarms, seal receipts, health) has

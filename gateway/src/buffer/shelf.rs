@@ -157,6 +157,21 @@ fn wait_for_lock(db: &Path) -> Result<(), StoreError> {
     Err(StoreError::Io(io::ErrorKind::WouldBlock.into()))
 }
 
+/// What sled names a snapshot of its tables until it is whole.
+const UNFINISHED: &str = ".generating";
+
+/// Removes a snapshot that a killed process had half written: sled 0.34.7 would take it for the newest one (it looks for
+/// files of another ending) and call the store corrupt. The one before is there until the new one has its name.
+fn remove_unfinished_snapshots(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.to_string_lossy().ends_with(UNFINISHED) {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
 /// A sled store in a folder of its own.
 #[derive(Debug)]
 pub struct SledShelf {
@@ -176,6 +191,7 @@ impl SledShelf {
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         fs::create_dir_all(dir)?;
         wait_for_lock(&dir.join("db"))?;
+        remove_unfinished_snapshots(dir)?;
         let db = sled::Config::default()
             .path(dir)
             .segment_size(SEGMENT_BYTES)

@@ -269,6 +269,29 @@ fn a_damaged_store_is_set_aside_and_the_box_starts() {
     assert!(damaged > 0, "at least one way was beyond repair");
 }
 
+#[test]
+fn a_snapshot_that_a_kill_left_half_written_is_not_taken_for_damage() {
+    let folder = TempDir::new().unwrap();
+    let opened = open_in(&folder);
+    keep(&opened, gauge(1.0));
+    close(opened);
+    // A start that finds something new writes a snapshot.
+    drop(open_store(&folder).unwrap());
+    let dir = folder.path().join("buffer");
+    let names = || fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let whole = names().find(|name| name.starts_with("snap.")).unwrap();
+    let bytes = fs::read(dir.join(&whole)).unwrap();
+    // The names that sled gives this one and a later one, cut off here and there.
+    for name in [whole.as_str(), "snap.00000000FFFFFFFF"] {
+        for length in (0..bytes.len()).step_by(11) {
+            fs::write(dir.join(format!("{name}.generating")), &bytes[..length]).unwrap();
+            let (store, gaps) = open_store(&folder).unwrap();
+            assert_eq!((store.range(Lane::Health), gaps), (1..2, vec![]), "{name} at {length}");
+        }
+    }
+    assert!(names().all(|name| !name.ends_with(".generating")));
+}
+
 fn copy_folder(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("creates");
     for entry in fs::read_dir(from).expect("readable").flatten() {
