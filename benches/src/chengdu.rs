@@ -47,8 +47,10 @@ pub const SLOT_MS: u64 = 10_000;
 pub const SLOTS: u32 = (MINUTE_MS / SLOT_MS) as u32;
 /// Most devices of a gateway: a slot's devices must fit into one frame.
 pub const MAX_DEVICES: u32 = 4_000;
-/// Buildings of a gateway.
-const PLACES: u32 = 8;
+/// Buildings of a gateway, and the most there may be: a frame names no more.
+pub const PLACES: u32 = 8;
+/// See [`PLACES`].
+pub const MAX_PLACES: u32 = 64;
 /// Kinds of device of a gateway.
 const KINDS: u32 = 6;
 /// Distance between neighbouring gateways and between a gateway's buildings, in degrees: 550 m and 160 m, so that
@@ -71,6 +73,7 @@ pub struct City {
     seed: u64,
     gateways: u32,
     devices: u32,
+    places: u32,
     /// Wall time of minute 0, in ms since 1970 UTC.
     epoch_ms: i64,
     quantities: Vec<Quantity>,
@@ -101,7 +104,20 @@ impl City {
             .iter()
             .map(|(name, ..)| Area::new(&format!("chengdu/{name}")))
             .collect::<Result<_, _>>()?;
-        Ok(Self { seed, gateways, devices: devices.min(MAX_DEVICES), epoch_ms, quantities, areas })
+        Ok(Self {
+            seed,
+            gateways,
+            devices: devices.min(MAX_DEVICES),
+            places: PLACES,
+            epoch_ms,
+            quantities,
+            areas,
+        })
+    }
+
+    /// The same city with `places` buildings of each gateway, from 1 to [`MAX_PLACES`].
+    pub fn with_places(self, places: u32) -> Self {
+        Self { places: places.clamp(1, MAX_PLACES), ..self }
     }
 
     /// How many gateways.
@@ -149,9 +165,11 @@ impl City {
         let nth = gateway / DISTRICTS.len() as u32;
         let per_row = (self.gateways / DISTRICTS.len() as u32).isqrt() + 1;
         let (row, column) = (nth / per_row, nth % per_row);
-        (0..PLACES)
+        // More than eight buildings reach further north than the next gateway's step.
+        let step = GATEWAY_STEP.max(f64::from(self.places.div_ceil(4)) * PLACE_STEP);
+        (0..self.places)
             .map(|n| {
-                let lat = lat + f64::from(row) * GATEWAY_STEP + f64::from(n / 4) * PLACE_STEP;
+                let lat = lat + f64::from(row) * step + f64::from(n / 4) * PLACE_STEP;
                 let lon = lon + f64::from(column) * 2.0 * GATEWAY_STEP + f64::from(n % 4) * PLACE_STEP;
                 Place {
                     lat_e7: (lat * 1e7).round() as i32,
@@ -197,7 +215,7 @@ impl City {
             series.push(Series {
                 sensor: SensorName::new(&format!("{word}.{device:04}"))?,
                 quantity: quantity.code,
-                place: (device % PLACES) as u16,
+                place: (device % self.places) as u16,
             });
         }
         Ok(Batch {

@@ -3,22 +3,24 @@
 //! Every gateway has a connection of its own and sends what its devices said every ten seconds. One probe raises an
 //! alarm now and then and hears it on the live stream, as a console would.
 
+use std::collections::HashSet;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use benches::chengdu::{City, MAX_DEVICES, MINUTE_MS, SLOT_MS, SLOTS};
+use benches::chengdu::{City, MAX_DEVICES, MINUTE_MS, PLACES, SLOT_MS, SLOTS};
 use benches::city::SEED;
 use benches::listener::{self, now_us};
 use benches::mqtt::{self, Version};
 use benches::process;
 use clap::Parser;
+use ingest::cell::Cell;
 use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -38,6 +40,8 @@ const ATTEMPTS: u32 = 120;
 const PROBE: Duration = Duration::from_millis(250);
 /// How long after the last alarm the stream is listened to.
 const PROBE_END: Duration = Duration::from_secs(3);
+/// Precision of the cells that windows are of.
+const CELL: u8 = ingest::pool::windows::BASE_PRECISION;
 /// Clock ticks a second in `/proc/PID/stat`: fixed on Linux.
 const TICKS: f64 = 100.0;
 
@@ -49,6 +53,7 @@ const TICKS: f64 = 100.0;
 Examples:
   chengdu --mqtt 127.0.0.1:1883 --http 127.0.0.1:8080 --pid $(pidof ingest)                  the city minute, ten times
   chengdu … --gateways 250 --minutes 2                                                       a million devices
+  chengdu … --speed 0 --gateways 250 --minutes 2 --first-minute 2 --start-hours-ago 1        two more, as fast as it goes
   chengdu … --speed 6 --start-hours-ago 24 --minutes 60                                      an hour of yesterday in ten minutes")]
 struct Args {
     /// MQTT address of ingest, on loopback.
@@ -66,10 +71,16 @@ struct Args {
     /// Devices of each gateway, at most 4000.
     #[arg(long, default_value_t = MAX_DEVICES)]
     devices: u32,
+    /// Buildings of each gateway, at most 64.
+    #[arg(long, default_value_t = PLACES)]
+    places: u32,
     /// Minutes of the city to send.
     #[arg(long, default_value_t = 10)]
     minutes: u64,
-    /// City minutes in a minute.
+    /// Minute to begin with: those before it were sent by another run.
+    #[arg(long, default_value_t = 0)]
+    first_minute: u64,
+    /// City minutes in a minute; 0 sends as fast as frames are taken.
     #[arg(long, default_value_t = 1)]
     speed: u64,
     /// Hours before now at which the first minute lies: needed when the city runs faster than the clock.
@@ -157,10 +168,11 @@ async fn live(
     let mut publisher = None;
     for (minute, slot) in (0..args.minutes).flat_map(|minute| (0..SLOTS).map(move |slot| (minute, slot))) {
         let due_ms = minute * MINUTE_MS + u64::from(slot + 1) * SLOT_MS + city.phase_ms(gateway);
-        let due = start + Duration::from_millis(CONNECT_MS + due_ms / args.speed);
+        // At speed 0 everything is due at once.
+        let due = start + Duration::from_millis(CONNECT_MS + due_ms.checked_div(args.speed).unwrap_or(0));
         sleep_until(due).await;
         done.behind_us.fetch_max(due.elapsed().as_micros() as u64, Relaxed);
-        let bytes = city.frame(gateway, &id, minute, slot)?;
+        let bytes = city.frame(gateway, &id, args.first_minute + minute, slot)?;
         let is_doubled = args.doubled_in > 0 && fastrand::u32(..args.doubled_in) == 0;
         for _ in 0..=u32::from(is_doubled) {
             deliver(&args, &mut publisher, &id, &topic, &bytes, &done).await?;
@@ -215,19 +227,25 @@ async fn deliver(
     bail!("{id}: a frame was not taken in {ATTEMPTS} attempts")
 }
 
+/// How many cells the city's buildings lie in.
+fn cells(city: &City) -> usize {
+    let places = (0..city.gateways()).flat_map(|gateway| city.places(gateway));
+    places.map(|place| Cell::at_e7(place.lat_e7, place.lon_e7, CELL)).collect::<HashSet<_>>().len()
+}
+
 /// The gateway that raises alarms: that of another city may run beside it.
 fn probe_id(seed: u64) -> Result<GatewayId, wire::NameError> {
     GatewayId::new(&format!("probe-{:08x}", seed as u32))
 }
 
 /// Raises alarms until told to stop; when each was sent, in µs since 1970.
-async fn probe(args: Arc<Args>, until: Instant) -> anyhow::Result<Vec<u64>> {
+async fn probe(args: Arc<Args>, ended: Arc<AtomicBool>) -> anyhow::Result<Vec<u64>> {
     let id = probe_id(args.seed)?;
     let mut publisher = Publisher::connect(args.mqtt, id.as_str()).await?;
     let topic = topic::up(&id, Lane::Alarm);
     let store = now_us();
     let mut sent = Vec::new();
-    while Instant::now() < until {
+    while !ended.load(Relaxed) {
         let number = sent.len() as u64 + 1;
         let place = Place {
             lat_e7: 306_600_000,
@@ -279,14 +297,16 @@ async fn main() -> anyhow::Result<()> {
         args.mqtt.ip().is_loopback() && args.http.ip().is_loopback(),
         "this program only ever sends to loopback"
     );
-    ensure!(args.speed >= 1 && args.gateways >= 1, "--speed and --gateways are at least 1");
+    ensure!(args.gateways >= 1, "--gateways is 0, and has to be at least 1");
     let epoch_ms =
         (now_us() / 1_000) as i64 + CONNECT_MS as i64 - i64::from(args.start_hours_ago) * 3_600_000;
-    let city = Arc::new(City::new(args.seed, args.gateways, args.devices, epoch_ms)?);
+    let city =
+        Arc::new(City::new(args.seed, args.gateways, args.devices, epoch_ms)?.with_places(args.places));
     println!(
-        "{} devices of {} gateways",
+        "{} devices of {} gateways in {} cells",
         u64::from(args.gateways) * u64::from(args.devices.min(MAX_DEVICES)),
-        args.gateways
+        args.gateways,
+        cells(&city)
     );
     let (start, done) = (Instant::now(), Arc::new(Done::default()));
     let heard = listener::listen(args.http).context("the live stream of ingest")?;
@@ -294,32 +314,39 @@ async fn main() -> anyhow::Result<()> {
     for gateway in 0..args.gateways {
         gateways.spawn(live(Arc::clone(&args), Arc::clone(&city), gateway, start, Arc::clone(&done)));
     }
-    let length = Duration::from_millis(CONNECT_MS + (args.minutes * MINUTE_MS + SLOT_MS) / args.speed);
-    let probed = tokio::spawn(probe(Arc::clone(&args), start + length));
-    let mut before = args.pid.map(processor_s).transpose()?.unwrap_or(0.0);
-    let (mut last_readings, mut most_kib) = (0, 0);
+    let mut sending = tokio::spawn(async move {
+        while let Some(gateway) = gateways.join_next().await {
+            gateway.context("a gateway panicked")??;
+        }
+        anyhow::Ok(Instant::now())
+    });
+    let ended = Arc::new(AtomicBool::new(false));
+    let probed = tokio::spawn(probe(Arc::clone(&args), Arc::clone(&ended)));
+    let first_s = args.pid.map(processor_s).transpose()?.unwrap_or(0.0);
+    let (mut before_s, mut last_readings, mut most_kib) = (first_s, 0, 0);
+    let mut sent_at = None;
     for minute in 0.. {
         let tick = start + Duration::from_millis(CONNECT_MS + (minute + 1) * MINUTE_MS);
-        let is_last = tick >= start + length;
-        sleep_until(tick.min(start + length)).await;
+        tokio::select! {
+            all = &mut sending => sent_at = Some(all.context("sending panicked")??),
+            () = sleep_until(tick) => {}
+        }
         let readings = done.readings.load(Relaxed);
         let mut line = format!("minute {minute}: {} readings acknowledged", readings - last_readings);
         last_readings = readings;
         if let Some(pid) = args.pid {
-            let now = processor_s(pid)?;
+            let now_s = processor_s(pid)?;
             let kib = process::rss_bytes(pid).unwrap_or(0) >> 10;
             most_kib = most_kib.max(kib);
-            line += &format!(", ingest: {:.1} s of processor, {} MiB", now - before, kib / 1024);
-            before = now;
+            line += &format!(", ingest: {:.1} s of processor, {} MiB", now_s - before_s, kib / 1024);
+            before_s = now_s;
         }
         println!("{line}");
-        if is_last {
+        if sent_at.is_some() {
             break;
         }
     }
-    while let Some(gateway) = gateways.join_next().await {
-        gateway.context("a gateway panicked")??;
-    }
+    ended.store(true, Relaxed);
     let sent = probed.await.context("the probe panicked")??;
     sleep(PROBE_END).await;
     let mut heard_us = Vec::new();
@@ -347,6 +374,12 @@ async fn main() -> anyhow::Result<()> {
         done.later.load(Relaxed),
         done.broken.load(Relaxed)
     );
+    let took_s = sent_at.map_or(f64::NAN, |at| (at - start).as_secs_f64()) - CONNECT_MS as f64 / 1_000.0;
+    println!("taken in {took_s:.1} s: {:.0} readings a second", readings as f64 / took_s);
+    if args.pid.is_some() {
+        let million = readings as f64 / 1e6;
+        println!("ingest: {:.2} s of processor for a million readings", (before_s - first_s) / million);
+    }
     println!("the generator was late by {:.1} ms at most", done.behind_us.load(Relaxed) as f64 / 1_000.0);
     println!("publish to acknowledgement: {}", spread(acknowledged));
     println!("alarm to live stream:       {}", spread(heard_us));
