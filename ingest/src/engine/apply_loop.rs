@@ -65,7 +65,7 @@ impl ApplyLoop {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while !self.is_alone {
-            let waiting = self.state.current.rows.len();
+            let waiting = self.state.current.rows.burden();
             let room = self.state.in_flight.is_none() || waiting < self.parquet_rows * MAX_STRETCHES;
             self.room.send_if_modified(|before| std::mem::replace(before, room) != room);
             tokio::select! {
@@ -117,7 +117,7 @@ impl ApplyLoop {
         if self.state.described() >= MAX_DESCRIBED {
             self.describe();
         }
-        if self.state.current.rows.len() >= self.parquet_rows {
+        if self.state.current.rows.burden() >= self.parquet_rows {
             self.cut();
         }
     }
