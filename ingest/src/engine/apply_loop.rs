@@ -26,7 +26,7 @@ pub(super) const QUEUE: usize = 1;
 pub(super) const QUESTIONS: usize = 64;
 /// How often listeners are told what changed.
 const TICK: Duration = Duration::from_secs(1);
-/// How many stretches' worth of readings may wait in memory while files are written, or cannot be: some 90 MB. After
+/// How many stretches' worth of readings may wait in memory while files are written, or cannot be: some 50 MB. After
 /// that the log takes in what is urgent only: alarms still reach people, and gateways keep the rest for a moment.
 const MAX_STRETCHES: usize = 2;
 /// Sensors that the database is told of at once when it has nothing else to do, some 30 ms of work each second: a city

@@ -277,7 +277,7 @@ impl State {
                 }
             }
             self.hot_from_ms = self.hot.keep(self.hot_from_ms, self.rules.hot_bytes);
-            // Room for a million rows, made afresh each time, costs a tenth of what is done with them.
+            // Room for so many rows, made afresh each time, costs a tenth of what is done with them.
             if let Ok(Span { mut rows, .. }) = Arc::try_unwrap(span) {
                 rows.clear();
                 self.spare = rows;

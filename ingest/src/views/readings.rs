@@ -14,7 +14,7 @@ use crate::pool::{Span, State};
 
 /// Most readings in an answer.
 pub const MAX_READINGS: usize = 10_000;
-/// Most rows that one question looks at: about two milliseconds of the apply thread.
+/// Most rows that one question looks at: two milliseconds of the apply thread at most.
 const ROWS_A_QUESTION: usize = 250_000;
 /// How often a question begins again because what it was looking at has gone to files. That takes seconds, a
 /// question milliseconds.
