@@ -226,7 +226,7 @@ mod tests {
                 "once, and only the new kind"
             );
         }
-        assert_eq!(state.current.rows.last().unwrap().quantity, 64_000);
+        assert_eq!(state.current.rows.as_slice().last().unwrap().quantity, 64_000);
     }
 
     #[test]

@@ -8,7 +8,8 @@ use ingest::admit::{self, Registration};
 use ingest::log::{Entry, Log, LogConfig};
 use ingest::pool::apply::{Incoming, Known, kind};
 use ingest::pool::ledger::Standing;
-use ingest::pool::{Row, Rules, State};
+use ingest::pool::rows::{Head, Row};
+use ingest::pool::{Rules, State};
 use ingest::senml::Mappings;
 use wire::{Frame, GatewayId, Header, Lane, LossReason, Payload};
 
@@ -58,7 +59,7 @@ pub struct Ingest<M> {
     pub state: State,
     waiting: Vec<Waiting<M>>,
     /// Parquet, and the checkpoint that names it.
-    kept: Vec<Row>,
+    kept: Vec<(Row, Head)>,
     checkpoint: Option<Checkpoint>,
     /// Frames that were answered as durable, in the order of gateways.
     pub durable: BTreeSet<(usize, Key)>,
@@ -104,8 +105,9 @@ impl<M> Ingest<M> {
     }
 
     /// All readings of the pool.
-    pub fn rows(&self) -> impl Iterator<Item = &Row> {
-        self.kept.iter().chain(&self.state.current.rows)
+    pub fn rows(&self) -> impl Iterator<Item = (Row, Head)> {
+        let current = self.state.current.rows.iter().map(|(row, head)| (*row, *head));
+        self.kept.iter().copied().chain(current)
     }
 
     /// What came through a connection.
@@ -219,7 +221,7 @@ impl<M> Ingest<M> {
             self.log = None;
             return;
         }
-        self.kept.extend(span.rows.iter().copied());
+        self.kept.extend(span.rows.iter().map(|(row, head)| (*row, *head)));
         self.checkpoint = Some(Checkpoint { position, rows: self.kept.len(), body: self.state.snapshot() });
         let now_ms = EPOCH_MS + now_ms as i64;
         self.state.written(position, 1, now_ms);

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use gateway::batch::Packed;
 use gateway::buffer::Heads;
 use gateway::buffer::store::Store;
-use ingest::pool::{Row, State};
+use ingest::pool::State;
+use ingest::pool::rows::{Head, Row};
 use wire::{ClockState, Frame, GatewayId, Lane, Payload};
 
 use super::disk::SimShelf;
@@ -294,16 +295,16 @@ pub struct Rows(BTreeMap<(GatewayId, u64, u64), Vec<Pooled>>);
 
 impl Rows {
     /// Sorts the readings of the pool.
-    pub fn of<'a>(state: &State, rows: impl Iterator<Item = &'a Row>) -> Self {
+    pub fn of(state: &State, rows: impl Iterator<Item = (Row, Head)>) -> Self {
         let mut sorted: BTreeMap<(GatewayId, u64, u64), Vec<Pooled>> = BTreeMap::new();
-        for row in rows {
+        for (row, head) in rows {
             let Some(sensor) = state.sensors.get(row.sensor) else { continue };
             let pooled = Pooled {
-                mark: (sensor_of(sensor.name), row.value.map(number_of)),
+                mark: (sensor_of(sensor.name), row.value().map(number_of)),
                 at_ms: row.at_ms,
-                clock: row.clock,
+                clock: head.clock,
             };
-            sorted.entry((sensor.gateway.clone(), row.store, row.sequence)).or_default().push(pooled);
+            sorted.entry((sensor.gateway.clone(), head.store, head.sequence)).or_default().push(pooled);
         }
         Self(sorted)
     }

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use foldhash::fast::RandomState;
 
+use super::write::Run;
 use super::{FileError, PoolFolder, ReadingFilter, WindowFilter, read};
+use crate::pool::aggregate::Aggregate;
 use crate::pool::windows::WindowKey;
-use crate::pool::{Row, aggregate::Aggregate};
 use wire::Quality;
 
 /// Most bytes of cards in memory: some 40,000 files. Those not asked for longest go first and are read again.
@@ -30,13 +31,10 @@ pub(super) struct Card {
 
 impl Card {
     /// The card of a file of readings.
-    pub(super) fn of_readings<'a>(runs: impl Iterator<Item = &'a [Row]> + Clone) -> Self {
-        let times = runs.clone().flatten().map(|row| row.at_ms);
+    pub(super) fn of_readings(runs: &[Run<'_>]) -> Self {
+        let times = runs.iter().flat_map(|run| run.rows).map(|row| row.at_ms);
         let times = times.clone().min().zip(times.max());
-        Self {
-            times,
-            sensors: ranges(runs.filter_map(|run| run.first()).map(|row| (row.sensor, row.sensor))),
-        }
+        Self { times, sensors: ranges(runs.iter().map(|run| (run.rows[0].sensor, run.rows[0].sensor))) }
     }
 
     /// The card of a file of windows.

@@ -26,8 +26,8 @@ use super::write::{self, GROUP_ROWS, GROUP_WINDOWS};
 use super::{FileError, PoolFolder, Stretch, entries, read, schema};
 use crate::cell::PRECISIONS;
 use crate::log::sync_folder;
-use crate::pool::Row;
 use crate::pool::aggregate::Aggregate;
+use crate::pool::rows::{Row, Rows};
 use crate::pool::windows::WindowKey;
 
 /// How many files become one. More means fewer rewrites and more memory: each is open with one row group.
@@ -148,17 +148,19 @@ fn merge_readings(files: &[PathBuf], out: &mut Output<'_>) -> Result<(), Parquet
     let names = std::cell::RefCell::new(Found::default());
     let mut load =
         |reader: &SerializedFileReader<File>, group| read::rows(reader, group, &mut names.borrow_mut());
-    let mut rows: Vec<Row> = Vec::with_capacity(GROUP_ROWS);
-    let mut write = |rows: &mut Vec<Row>| {
+    let mut rows = Rows::default();
+    let mut write = |rows: &mut Rows| {
         out.group(|group| {
-            let runs: Vec<&[Row]> = rows.chunk_by(write::are_alike).collect();
+            let runs: Vec<_> = write::runs(rows).collect();
             write::reading_group(group, &runs, names.borrow_mut().names())
         })?;
         rows.clear();
         Ok::<(), ParquetError>(())
     };
-    merge(files, &mut load, write::order, |row| {
-        rows.push(row);
+    let order = |(row, head): &_| write::order(row, head);
+    merge(files, &mut load, order, |(row, head)| {
+        let head = rows.head(head);
+        rows.push(Row { head, ..row });
         if rows.len() < GROUP_ROWS { Ok(()) } else { write(&mut rows) }
     })?;
     if rows.is_empty() { Ok(()) } else { write(&mut rows) }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
-use crate::pool::Row;
 use crate::pool::names::{self, Texts};
+use crate::pool::rows::{Head, Rows};
 use crate::pool::sensors::Sensors;
 
 /// Names of the gateways, sensors and districts of a stretch.
@@ -19,10 +19,10 @@ pub struct Names {
 
 impl Names {
     /// The names of all rows.
-    pub fn of(rows: &[Row], sensors: &Sensors) -> Self {
+    pub fn of(rows: &Rows, sensors: &Sensors) -> Self {
         let mut names = Self { sensors: sensors.texts().clone(), ..Self::default() };
-        for run in rows.chunk_by(|a, b| (a.gateway, a.area) == (b.gateway, b.area)) {
-            let &Row { gateway, area, .. } = &run[0];
+        for alike in rows.heads().chunk_by(|a, b| (a.gateway, a.area) == (b.gateway, b.area)) {
+            let Head { gateway, area, .. } = alike[0];
             let name = || sensors.gateway(gateway).map_or("", |id| id.as_str()).to_owned();
             names.gateways.entry(gateway).or_insert_with(name);
             names.districts.entry(area).or_insert_with(|| sensors.district(area).to_owned());

@@ -20,8 +20,8 @@ use super::cards::{self, Card};
 use super::names::Found;
 use super::{FileError, schema};
 use crate::cell::{Bbox, Cell};
-use crate::pool::Row;
 use crate::pool::aggregate::{Aggregate, End};
+use crate::pool::rows::{Head, Row};
 use crate::pool::sketch::Sketch;
 use crate::pool::windows::WindowKey;
 
@@ -200,12 +200,13 @@ pub fn read_windows(
     read().map_err(FileError::format(path))
 }
 
-/// All rows of a row group of readings; adds the names of their sensors. The area is not in the file: 0.
+/// All rows of a row group of readings, each with its head; adds the names of their sensors. The area is not in the
+/// file: 0.
 pub(super) fn rows(
     reader: &SerializedFileReader<File>,
     group: usize,
     known: &mut Found,
-) -> Result<Vec<Row>, ParquetError> {
+) -> Result<Vec<(Row, Head)>, ParquetError> {
     let group = reader.get_row_group(group)?;
     let rows = rows_of(group.metadata())?;
     let sensors = plain::<Int32Type>(&*group, schema::reading::SENSOR_NO, 0..rows)?;
@@ -230,23 +231,29 @@ pub(super) fn rows(
             places = (sensor, known.places_of(sensor).unwrap_or_default());
         }
         let (gateway, name) = places.1;
-        found.push(Row {
-            sensor,
-            gateway,
-            name,
-            area: 0,
-            quantity: quantities[row] as u16,
-            quality: qualities[row] as u8,
-            clock: clocks[row] as u8,
-            lane: lanes[row] as u8,
-            at_ms: times[row],
+        let value = if there[row] > 0 { values.next() } else { None };
+        let head = Head {
             received_ms: received[row],
-            value: if there[row] > 0 { values.next() } else { None },
-            lat_e7: lats[row],
-            lon_e7: lons[row],
             store: stores[row] as u64,
             sequence: sequences[row] as u64,
-        });
+            gateway,
+            area: 0,
+            lat_e7: lats[row],
+            lon_e7: lons[row],
+            clock: clocks[row] as u8,
+            lane: lanes[row] as u8,
+        };
+        let row = Row {
+            at_ms: times[row],
+            value: value.unwrap_or_default(),
+            sensor,
+            name,
+            head: 0,
+            quantity: quantities[row] as u16,
+            quality: qualities[row] as u8,
+            has_value: value.is_some(),
+        };
+        found.push((row, head));
     }
     Ok(found)
 }

@@ -1,13 +1,14 @@
 use std::collections::BTreeMap;
 
-use wire::Quality;
+use wire::{Payload, Quality, Reading};
 
 use super::*;
 use crate::cell::Bbox;
+use crate::pool::State;
 use crate::pool::aggregate::Aggregate;
-use crate::pool::tests::{T0, readings, rules};
+use crate::pool::rows::{Head, Row};
+use crate::pool::tests::{T0, batch, frame, rules};
 use crate::pool::windows::WindowKey;
-use crate::pool::{Row, State};
 
 /// A state with readings of an hour before and after midnight.
 fn state() -> State {
@@ -16,11 +17,12 @@ fn state() -> State {
     for sequence in 1..=120 {
         let at_ms = midnight - 3_600_000 + sequence as i64 * 60_000;
         let values: Vec<f64> = (0..9).map(|index| 20.0 + f64::from(index) * 0.25).collect();
-        state.apply_frame(&readings("g", sequence, at_ms, &values), at_ms);
+        let mut batch = batch(at_ms, &values);
+        if sequence == 1 {
+            batch.readings[4] = Reading { value: None, quality: Quality::Fault, ..batch.readings[4] };
+        }
+        state.apply_frame(&frame("g", sequence, Payload::Readings(batch)), at_ms);
     }
-    // A fault has no value.
-    state.current.rows[4].value = None;
-    state.current.rows[4].quality = Quality::Fault as u8;
     state
 }
 
@@ -53,9 +55,9 @@ fn readings_come_back_by_sensor_and_time() {
                 })
                 .unwrap();
             }
-            let mut expected: Vec<(i64, Option<f64>, u8)> = (state.current.rows.iter())
+            let mut expected: Vec<(i64, Option<f64>, u8)> = (state.current.rows.as_slice().iter())
                 .filter(|row| row.sensor == sensor && (from_ms..to_ms).contains(&row.at_ms))
-                .map(|row| (row.at_ms, row.value, row.quality))
+                .map(|row| (row.at_ms, row.value(), row.quality))
                 .collect();
             expected.sort_by_key(|row| row.0);
             assert_eq!(found, expected, "sensor {sensor} {from_ms}..{to_ms}");
@@ -69,19 +71,29 @@ fn frames_of_one_sensor_that_overlap_are_sorted_row_by_row() {
     let pool = PoolFolder::open(folder.path()).unwrap();
     let mut state = state();
     // Resent readings between those of sensor 1, newest first, as a mended clock may leave them.
-    let late: Vec<Row> = (state.current.rows.iter().rev())
-        .filter(|row| row.sensor == 1)
-        .map(|row| Row { at_ms: row.at_ms - 90_001, store: 5, ..*row })
+    let late: Vec<(Row, Head)> = (state.current.rows.iter().rev())
+        .filter(|(row, _)| row.sensor == 1)
+        .map(|(row, head)| (Row { at_ms: row.at_ms - 90_001, ..*row }, Head { store: 5, ..*head }))
         .collect();
-    state.current.rows.extend(late);
+    for (row, head) in late {
+        let head = state.current.rows.head(head);
+        state.current.rows.push(Row { head, ..row });
+    }
     write_readings(&pool, STRETCH, &state.current.rows, &names(&state)).unwrap();
     let (mut found, mut expected) = (Vec::new(), Vec::new());
     for path in pool.reading_files(None, ALWAYS.0, ALWAYS.1, 5000).unwrap() {
         let filter = ReadingFilter { sensor: 1, from_ms: ALWAYS.0, to_ms: ALWAYS.1 };
         read_readings(&path, &filter, |at_ms, value, _| found.push((at_ms, value))).unwrap();
     }
-    expected
-        .extend(state.current.rows.iter().filter(|row| row.sensor == 1).map(|row| (row.at_ms, row.value)));
+    expected.extend(
+        state
+            .current
+            .rows
+            .as_slice()
+            .iter()
+            .filter(|row| row.sensor == 1)
+            .map(|row| (row.at_ms, row.value())),
+    );
     expected.sort_by_key(|row| row.0);
     assert_eq!(found, expected);
 }

@@ -15,8 +15,8 @@ use super::names::Names;
 use super::{FileError, PoolFolder, Stretch, day_of, schema};
 use crate::cell::PRECISIONS;
 use crate::log::{make_folder, sync_folder};
-use crate::pool::Row;
 use crate::pool::aggregate::{Aggregate, End};
+use crate::pool::rows::{Head, Row, Rows};
 use crate::pool::windows::{BASE_MS, WindowKey, Windows, roll_up};
 
 /// Most rows of a row group: what a reader must unpack to see one row of it.
@@ -27,38 +27,57 @@ pub(super) const GROUP_WINDOWS: usize = 16 * 1024;
 const DAY_MS: i64 = 86_400_000;
 
 /// Readings that differ in time, value and quality only: what one frame says of one sensor, at one day.
-pub(super) type Run<'a> = &'a [Row];
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Run<'a> {
+    /// At least one.
+    pub(super) rows: &'a [Row],
+    pub(super) head: &'a Head,
+}
 
-pub(super) fn are_alike(a: &Row, b: &Row) -> bool {
-    let shared = |row: &Row| {
-        let Row { sensor, area, quantity, clock, lane, received_ms, lat_e7, lon_e7, store, sequence, .. } =
-            *row;
-        (sensor, area, quantity, clock, lane, received_ms, lat_e7, lon_e7, store, sequence)
+impl Run<'_> {
+    fn first(&self) -> (u32, i64, u64, u64) {
+        order(&self.rows[0], self.head)
+    }
+
+    fn last(&self) -> (u32, i64, u64, u64) {
+        order(&self.rows[self.rows.len() - 1], self.head)
+    }
+}
+
+/// The runs of rows, in their order.
+pub(super) fn runs(rows: &Rows) -> impl Iterator<Item = Run<'_>> {
+    let are_alike = |a: &Row, b: &Row| {
+        (a.sensor, a.head, a.quantity) == (b.sensor, b.head, b.quantity)
+            && a.at_ms.div_euclid(DAY_MS) == b.at_ms.div_euclid(DAY_MS)
     };
-    shared(a) == shared(b) && a.at_ms.div_euclid(DAY_MS) == b.at_ms.div_euclid(DAY_MS)
+    rows.as_slice().chunk_by(are_alike).map(|run| Run { rows: run, head: rows.head_of(&run[0]) })
 }
 
 /// The order of a file.
-pub(super) fn order(row: &Row) -> (u32, i64, u64, u64) {
-    (row.sensor, row.at_ms, row.store, row.sequence)
+pub(super) fn order(row: &Row, head: &Head) -> (u32, i64, u64, u64) {
+    (row.sensor, row.at_ms, head.store, head.sequence)
 }
 
 /// Sorts the rows of runs. Nearly always whole runs follow one another; where they overlap, they become runs of one.
-fn sort(runs: &mut Vec<Run<'_>>) {
-    runs.sort_by_key(|run| order(&run[0]));
-    let rows_ascend = |run: &Run<'_>| run.is_sorted_by_key(order);
-    let follows = |a: &Run<'_>, b: &Run<'_>| order(&a[a.len() - 1]) <= order(&b[0]);
+fn sort<'a>(runs: &mut Vec<Run<'a>>) {
+    runs.sort_by_key(Run::first);
+    let rows_ascend = |run: &Run<'_>| run.rows.is_sorted_by_key(|row| row.at_ms);
+    let follows = |a: &Run<'_>, b: &Run<'_>| a.last() <= b.first();
     if runs.iter().all(rows_ascend) && runs.is_sorted_by(follows) {
         return;
     }
     let mut sorted = Vec::with_capacity(runs.len());
-    for of_sensor in runs.chunk_by(|a, b| a[0].sensor == b[0].sensor) {
+    for of_sensor in runs.chunk_by(|a, b| a.rows[0].sensor == b.rows[0].sensor) {
         let from = sorted.len();
         if of_sensor.iter().all(rows_ascend) && of_sensor.is_sorted_by(follows) {
             sorted.extend_from_slice(of_sensor);
         } else {
-            sorted.extend(of_sensor.iter().flat_map(|run| run.chunks(1)));
-            sorted[from..].sort_by_key(|run| order(&run[0]));
+            let alone = |run: &Run<'a>| {
+                let head = run.head;
+                run.rows.chunks(1).map(move |rows| Run { rows, head })
+            };
+            sorted.extend(of_sensor.iter().flat_map(alone));
+            sorted[from..].sort_by_key(Run::first);
         }
     }
     *runs = sorted;
@@ -69,7 +88,7 @@ fn groups<'a, 'b>(mut runs: &'b [Run<'a>]) -> impl Iterator<Item = &'b [Run<'a>]
     std::iter::from_fn(move || {
         let mut rows = 0;
         let whole = runs.iter().take_while(|run| {
-            rows += run.len();
+            rows += run.rows.len();
             rows <= GROUP_ROWS
         });
         // A run longer than a group has one of its own.
@@ -86,12 +105,12 @@ fn groups<'a, 'b>(mut runs: &'b [Run<'a>]) -> impl Iterator<Item = &'b [Run<'a>]
 pub fn write_readings(
     folder: &PoolFolder,
     stretch: Stretch,
-    rows: &[Row],
+    rows: &Rows,
     names: &Names,
 ) -> Result<u64, FileError> {
     let mut parts: BTreeMap<(i64, &str), Vec<Run<'_>>> = BTreeMap::new();
-    let place = |run: &Run<'_>| (run[0].at_ms.div_euclid(DAY_MS), run[0].area);
-    let mut runs = rows.chunk_by(are_alike).peekable();
+    let place = |run: &Run<'_>| (run.rows[0].at_ms.div_euclid(DAY_MS), run.head.area);
+    let mut runs = runs(rows).peekable();
     while let Some(first) = runs.next() {
         // Readings of a box stand together, and so do those of a place.
         let (day, area) = place(&first);
@@ -111,7 +130,7 @@ pub fn write_readings(
             }
             Ok(())
         })?;
-        folder.cards.put(place.join(stretch.file_name()), Card::of_readings(runs.iter().copied()));
+        folder.cards.put(place.join(stretch.file_name()), Card::of_readings(runs));
     }
     Ok(parts.len() as u64)
 }
@@ -121,33 +140,35 @@ pub(super) fn reading_group(
     runs: &[Run<'_>],
     names: &Names,
 ) -> Result<(), ParquetError> {
-    let heads = || runs.iter().map(|run| (&run[0], run.len()));
-    let rows = || runs.iter().copied().flatten();
+    let rows = || runs.iter().flat_map(|run| run.rows);
+    let length = |runs: &[Run<'_>]| runs.iter().map(|run| run.rows.len()).sum::<usize>();
+    // Neighbours of a frame and place, whatever the sensor.
+    let headed =
+        || runs.chunk_by(|a, b| std::ptr::eq(a.head, b.head)).map(|runs| (runs[0].head, length(runs)));
     let none = Levels::default();
     // Readings of a box stand together, and so do those of a sensor: told apart by number, not by text.
-    let gateways = runs.chunk_by(|a, b| a[0].gateway == b[0].gateway);
-    let length = |runs: &[Run<'_>]| runs.iter().map(|run| run.len()).sum();
-    group.runs(gateways.map(|runs| (names.gateway(runs[0][0].gateway), length(runs))))?;
-    let named = runs.chunk_by(|a, b| a[0].name == b[0].name);
-    group.texts(named.map(|runs| (names.sensor(runs[0][0].name), length(runs))))?;
+    let gateways = runs.chunk_by(|a, b| a.head.gateway == b.head.gateway);
+    group.runs(gateways.map(|runs| (names.gateway(runs[0].head.gateway), length(runs))))?;
+    let named = runs.chunk_by(|a, b| a.rows[0].name == b.rows[0].name);
+    group.texts(named.map(|runs| (names.sensor(runs[0].rows[0].name), length(runs))))?;
     let sensors: Vec<i32> = rows().map(|row| row.sensor as i32).collect();
     group.deltas(&sensors, &none)?;
-    group.runs(heads().map(|(row, n)| (i32::from(row.quantity), n)))?;
+    group.runs(runs.iter().map(|run| (i32::from(run.rows[0].quantity), run.rows.len())))?;
     let times: Vec<i64> = rows().map(|row| row.at_ms).collect();
     group.deltas(&times, &none)?;
-    let values: Vec<f64> = rows().filter_map(|row| row.value).collect();
+    let values: Vec<f64> = rows().filter_map(Row::value).collect();
     let mut levels = Levels::default();
-    rows().for_each(|row| extend_run(&mut levels.there, u32::from(row.value.is_some()), 1));
+    rows().for_each(|row| extend_run(&mut levels.there, u32::from(row.has_value), 1));
     group.doubles(&values, &levels)?;
     group.runs(rows().map(|row| (i32::from(row.quality), 1)))?;
-    group.runs(heads().map(|(row, n)| (i32::from(row.clock), n)))?;
-    group.runs(heads().map(|(row, n)| (row.lat_e7, n)))?;
-    group.runs(heads().map(|(row, n)| (row.lon_e7, n)))?;
+    group.runs(headed().map(|(head, n)| (i32::from(head.clock), n)))?;
+    group.runs(headed().map(|(head, n)| (head.lat_e7, n)))?;
+    group.runs(headed().map(|(head, n)| (head.lon_e7, n)))?;
     // Random numbers of 64 bits, bit for bit in a signed column.
-    group.runs(heads().map(|(row, n)| (row.store as i64, n)))?;
-    group.runs(heads().map(|(row, n)| (i32::from(row.lane), n)))?;
-    group.runs(heads().map(|(row, n)| (row.sequence as i64, n)))?;
-    group.runs(heads().map(|(row, n)| (row.received_ms, n)))
+    group.runs(headed().map(|(head, n)| (head.store as i64, n)))?;
+    group.runs(headed().map(|(head, n)| (i32::from(head.lane), n)))?;
+    group.runs(headed().map(|(head, n)| (head.sequence as i64, n)))?;
+    group.runs(headed().map(|(head, n)| (head.received_ms, n)))
 }
 
 /// Writes the windows of a stretch at every precision, one file per day, and makes them last. Returns how many files.

@@ -26,7 +26,7 @@ pub(super) const QUEUE: usize = 1;
 pub(super) const QUESTIONS: usize = 64;
 /// How often listeners are told what changed.
 const TICK: Duration = Duration::from_secs(1);
-/// How many stretches' worth of readings may wait in memory while files are written, or cannot be: some 90 MB. After
+/// How many stretches' worth of readings may wait in memory while files are written, or cannot be: some 50 MB. After
 /// that the log takes in what is urgent only: alarms still reach people, and gateways keep the rest for a moment.
 const MAX_STRETCHES: usize = 2;
 /// Sensors that the database is told of at once when it has nothing else to do, some 30 ms of work each second: a city
@@ -65,7 +65,7 @@ impl ApplyLoop {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while !self.is_alone {
-            let waiting = self.state.current.rows.len();
+            let waiting = self.state.current.rows.burden();
             let room = self.state.in_flight.is_none() || waiting < self.parquet_rows * MAX_STRETCHES;
             self.room.send_if_modified(|before| std::mem::replace(before, room) != room);
             tokio::select! {
@@ -117,7 +117,7 @@ impl ApplyLoop {
         if self.state.described() >= MAX_DESCRIBED {
             self.describe();
         }
-        if self.state.current.rows.len() >= self.parquet_rows {
+        if self.state.current.rows.burden() >= self.parquet_rows {
             self.cut();
         }
     }

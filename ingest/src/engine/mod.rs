@@ -49,7 +49,7 @@ pub struct EngineConfig {
     pub keep_log_bytes: u64,
     /// How often readings and windows go to Parquet.
     pub parquet_every_ms: i64,
-    /// How many readings may wait for it; more bring it forward.
+    /// How many readings may wait for it; more bring it forward. One that has a frame of its own counts twice.
     pub parquet_rows: usize,
     /// What merging small Parquet files may use.
     pub compaction: Budget,
@@ -78,7 +78,8 @@ impl EngineConfig {
             keep_log_ms: 86_400_000,
             keep_log_bytes: 1 << 30,
             parquet_every_ms: 30_000,
-            parquet_rows: 500_000,
+            // Of 32 bytes each, and as many again while files are written.
+            parquet_rows: 750_000,
             // Merges 100,000 to 250,000 readings a second to the end; what comes faster waits for a quieter hour.
             compaction: Budget { core_percent: 25, bytes_per_s: 8 << 20 },
             hot_ms: 7_200_000,

@@ -199,7 +199,7 @@ fn replay(
     if state.described() >= MAX_DESCRIBED {
         keeper.registry.write(descriptions(state))?;
     }
-    if state.current.rows.len() >= parquet_rows {
+    if state.current.rows.burden() >= parquet_rows {
         keep_now(state, keeper, now_ms, |_| Ok(()))?;
     }
     Ok(())

@@ -5,7 +5,7 @@
 //!
 //! # Layout
 //! - [`apply`]: one log record → the state
-//! - [`readings`]: the readings of a frame or a pack → rows, last values, windows
+//! - [`readings`]: the readings of a frame or a pack → [`rows`], last values, windows
 //! - [`ledger`]: which frames were taken, per gateway, store and lane; [`losses`]: why the others never come
 //! - [`waiting`]: readings of boxes that do not know the time yet
 //! - [`sensors`] (with `members`, who of a gateway bears which name, and `names`), [`gateways`], [`alarms`]: the
@@ -33,6 +33,7 @@ pub mod names;
 pub mod packed;
 pub mod pages;
 pub mod readings;
+pub mod rows;
 pub mod sensors;
 pub mod sketch;
 pub mod snapshot;
@@ -51,6 +52,7 @@ use alarms::{Alarm, Alarms};
 use gateways::Gateways;
 use hot::Hot;
 use ledger::Ledger;
+use rows::Rows;
 use sensors::{Sensors, Words};
 use waiting::Waiting;
 use windows::{WindowKey, Windows};
@@ -98,48 +100,13 @@ pub struct Totals {
     pub parquet_rows: u64,
 }
 
-/// One reading on its way to Parquet.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Row {
-    /// Number of the sensor.
-    pub sensor: u32,
-    /// Number of its gateway or source.
-    pub gateway: u32,
-    /// Where its name lies.
-    pub name: u32,
-    /// Number of the area it was in.
-    pub area: u32,
-    /// What was measured.
-    pub quantity: u16,
-    /// How far to trust it, as [`wire::Quality`] is numbered.
-    pub quality: u8,
-    /// What was known of the time: 0 unset, 1 held over, 2 synchronised.
-    pub clock: u8,
-    /// Lane of the frame.
-    pub lane: u8,
-    /// When it was taken, in milliseconds since 1970 UTC.
-    pub at_ms: i64,
-    /// When it was received.
-    pub received_ms: i64,
-    /// The value; `None` for a fault.
-    pub value: Option<f64>,
-    /// Latitude, WGS-84, in 1e-7 degrees.
-    pub lat_e7: i32,
-    /// Longitude, WGS-84, in 1e-7 degrees.
-    pub lon_e7: i32,
-    /// Store of the frame; 0 for SenML.
-    pub store: u64,
-    /// Sequence of the frame; 0 for SenML.
-    pub sequence: u64,
-}
-
 /// What a stretch of the log gave: the content of one set of Parquet files.
 #[derive(Debug, Clone, Default)]
 pub struct Span {
     /// Log position it begins at.
     pub from: u64,
     /// Its readings, in the order of the log.
-    pub rows: Vec<Row>,
+    pub rows: Rows,
     /// Windows of exactly these readings.
     pub windows: Windows,
 }
@@ -235,7 +202,7 @@ pub struct State {
     /// Log position up to which readings are in Parquet.
     pub checkpoint: u64,
     /// The emptied rows of the last span.
-    spare: Vec<Row>,
+    spare: Rows,
     waiting: Waiting,
     replayed: BTreeSet<u64>,
     changed: HashMap<(u16, Cell), i64, RandomState>,
@@ -259,7 +226,7 @@ impl State {
             hot: Hot::default(),
             hot_from_ms: i64::MIN,
             checkpoint: 0,
-            spare: Vec::new(),
+            spare: Rows::default(),
             waiting: Waiting::default(),
             replayed: BTreeSet::new(),
             changed: HashMap::default(),
@@ -310,7 +277,7 @@ impl State {
                 }
             }
             self.hot_from_ms = self.hot.keep(self.hot_from_ms, self.rules.hot_bytes);
-            // Room for half a million rows, made afresh each time, costs a tenth of what is done with them.
+            // Room for so many rows, made afresh each time, costs a tenth of what is done with them.
             if let Ok(Span { mut rows, .. }) = Arc::try_unwrap(span) {
                 rows.clear();
                 self.spare = rows;

@@ -2,10 +2,10 @@
 
 use wire::{Batch, ClockState, Quality, QuantityCode};
 
-use super::State;
+use super::rows::{Head, Row};
 use super::sensors::{Last, Sighting, clock_number};
 use super::windows::{BASE_MS, BASE_PRECISION, WindowKey, minute_of};
-use super::{Row, Span};
+use super::{Span, State};
 use crate::admit::is_plausible;
 use crate::cell::Cell;
 use crate::normalise::wgs84_e7;
@@ -18,29 +18,26 @@ pub const LATE_MS: i64 = 120_000;
 #[derive(Debug, Clone, Copy)]
 struct Run {
     sensor: u32,
-    gateway: u32,
     name: u32,
-    area: u32,
+    /// Number of their head in the span.
+    head: u32,
     quantity: QuantityCode,
     min: f64,
     max: f64,
-    lat_e7: i32,
-    lon_e7: i32,
     cell: Cell,
     clock: ClockState,
     received_ms: i64,
-    lane: u8,
-    store: u64,
-    sequence: u64,
 }
 
-/// Rows that room is made for at once, some megabytes: doubling would leave tens of them empty.
-const ROOM: usize = 1 << 15;
-
-fn make_room(rows: &mut Vec<super::Row>, more: usize) {
-    if rows.capacity() - rows.len() < more {
-        rows.reserve_exact(more.max(ROOM));
-    }
+/// A place of a batch.
+#[derive(Debug, Clone, Copy)]
+struct Spot {
+    lat_e7: i32,
+    lon_e7: i32,
+    area: u32,
+    cell: Cell,
+    /// Number of the head of its readings, once there is one.
+    head: Option<u32>,
 }
 
 /// What cannot be must not enter a sum, whatever the box thinks of it.
@@ -58,6 +55,23 @@ pub(super) struct Origin<'a> {
     pub(super) store: u64,
     pub(super) sequence: u64,
     pub(super) received_ms: i64,
+}
+
+impl Origin<'_> {
+    /// The head of readings at a place.
+    fn head(&self, gateway: u32, clock: ClockState, seen: &Sighting) -> Head {
+        Head {
+            received_ms: self.received_ms,
+            store: self.store,
+            sequence: self.sequence,
+            gateway,
+            area: seen.area,
+            lat_e7: seen.lat_e7,
+            lon_e7: seen.lon_e7,
+            clock: clock_number(clock),
+            lane: wire::Lane::Reading as u8,
+        }
+    }
 }
 
 /// How times of a batch become wall times.
@@ -136,14 +150,15 @@ impl State {
         let clock = known.map_or(batch.clock, |gateway| gateway.better_clock(batch.boot, batch.clock));
         let monos = batch.readings.iter().map(|reading| reading.mono_ms);
         let dating = Dating::of(clock, monos, origin.received_ms);
-        let places: Vec<(i32, i32, Cell, u32)> = (batch.places.iter())
+        let mut spots: Vec<Spot> = (batch.places.iter())
             .map(|place| {
-                let (lat, lon) = wgs84_e7(place);
-                (lat, lon, Cell::at_e7(lat, lon, BASE_PRECISION), self.sensors.area_number(&place.area))
+                let (lat_e7, lon_e7) = wgs84_e7(place);
+                let area = self.sensors.area_number(&place.area);
+                Spot { lat_e7, lon_e7, area, cell: Cell::at_e7(lat_e7, lon_e7, BASE_PRECISION), head: None }
             })
             .collect();
         let owner = self.sensors.owner(origin.gateway);
-        make_room(&mut self.current.rows, batch.readings.len());
+        self.current.rows.reserve(batch.readings.len());
         let mut leftover = Leftover::default();
         for readings in batch.readings.chunk_by(|a, b| a.series == b.series) {
             let Some(series) = readings.first().and_then(|first| batch.series.get(usize::from(first.series)))
@@ -153,9 +168,7 @@ impl State {
             if only.is_some_and(|only| !only.contains(&series.quantity.0)) {
                 continue;
             }
-            let Some(&(lat_e7, lon_e7, cell, area)) = places.get(usize::from(series.place)) else {
-                continue;
-            };
+            let Some(spot) = spots.get_mut(usize::from(series.place)) else { continue };
             let Some(quantity) = self.rules.catalogue.get(series.quantity) else {
                 leftover.unknown_readings += readings.len() as u64;
                 if !leftover.unknown.contains(&series.quantity.0) {
@@ -163,28 +176,23 @@ impl State {
                 }
                 continue;
             };
+            let &mut Spot { lat_e7, lon_e7, area, cell, .. } = spot;
             let seen = Sighting { quantity: series.quantity, lat_e7, lon_e7, area };
             let Some(sensor) = self.sensors.see(owner, &series.sensor, &seen) else {
                 leftover.crowded_readings += readings.len() as u64;
                 continue;
             };
-            let (gateway, name) = self.sensors.places_of(sensor);
+            let (rows, clock) = (&mut self.current.rows, dating.state());
             let run = Run {
                 sensor,
-                gateway,
-                name,
-                area,
+                name: self.sensors.place_of_name(sensor),
+                head: *spot.head.get_or_insert_with(|| rows.head(origin.head(owner, clock, &seen))),
                 quantity: series.quantity,
                 min: quantity.min,
                 max: quantity.max,
-                lat_e7,
-                lon_e7,
                 cell,
-                clock: dating.state(),
+                clock,
                 received_ms: origin.received_ms,
-                lane: wire::Lane::Reading as u8,
-                store: origin.store,
-                sequence: origin.sequence,
             };
             self.take_run(&run, readings.iter().map(|r| (dating.at_ms(r.mono_ms), r.value, r.quality)));
         }
@@ -295,23 +303,16 @@ impl State {
                 continue;
             };
             let (at_ms, clock) = time_of(reading, origin.received_ms);
-            let (gateway, name) = self.sensors.places_of(sensor);
             let run = Run {
                 sensor,
-                gateway,
-                name,
-                area,
+                name: self.sensors.place_of_name(sensor),
+                head: self.current.rows.head(origin.head(owner, clock, &seen)),
                 quantity: reading.quantity,
                 min,
                 max,
-                lat_e7,
-                lon_e7,
                 cell: Cell::at_e7(lat_e7, lon_e7, BASE_PRECISION),
                 clock,
                 received_ms: origin.received_ms,
-                lane: wire::Lane::Reading as u8,
-                store: 0,
-                sequence: 0,
             };
             self.take_run(&run, std::iter::once((at_ms, Some(reading.value), Quality::Good)));
         }
@@ -325,21 +326,14 @@ impl State {
         for (at_ms, value, quality) in readings {
             let quality = judged(value, quality, run.min, run.max);
             rows.push(Row {
+                at_ms,
+                value: value.unwrap_or_default(),
                 sensor: run.sensor,
-                gateway: run.gateway,
                 name: run.name,
-                area: run.area,
+                head: run.head,
                 quantity: run.quantity.0,
                 quality: quality as u8,
-                clock: clock_number(run.clock),
-                lane: run.lane,
-                at_ms,
-                received_ms: run.received_ms,
-                value,
-                lat_e7: run.lat_e7,
-                lon_e7: run.lon_e7,
-                store: run.store,
-                sequence: run.sequence,
+                has_value: value.is_some(),
             });
             count += 1;
             let start_ms = minute_of(at_ms);

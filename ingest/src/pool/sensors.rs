@@ -154,7 +154,7 @@ impl Grade {
     }
 }
 
-/// The number of what was known of the time, as in [`super::Row`].
+/// The number of what was known of the time, as in [`super::rows::Head`].
 pub(super) fn clock_number(clock: ClockState) -> u8 {
     match clock {
         ClockState::Unset => 0,
@@ -431,10 +431,9 @@ impl Sensors {
         }
     }
 
-    /// Where the number of a sensor's gateway and its name are to be looked up: in [`Sensors::gateway`] and
-    /// [`Sensors::texts`].
-    pub(super) fn places_of(&self, number: u32) -> (u32, u32) {
-        self.fixed.get(number as usize).map_or((u32::MAX, u32::MAX), |fixed| (fixed.gateway, fixed.name))
+    /// Where the name of a sensor is to be looked up in [`Sensors::texts`].
+    pub(super) fn place_of_name(&self, number: u32) -> u32 {
+        self.fixed.get(number as usize).map_or(u32::MAX, |fixed| fixed.name)
     }
 
     /// The gateway or source with this number.

@@ -104,13 +104,13 @@ fn windows_are_what_a_naive_recomputation_gives() {
         state.apply_frame(&readings(["a", "b"][rng.usize(0..2)], sequence, at_ms, &values), T0 + 86_400_000);
     }
     let mut naive: BTreeMap<WindowKey, (u64, i128, f64, f64)> = BTreeMap::new();
-    for row in &state.current.rows {
+    for (row, head) in state.current.rows.iter() {
         let key = WindowKey {
             quantity: row.quantity,
-            cell: Cell::at(f64::from(row.lat_e7) / 1e7, f64::from(row.lon_e7) / 1e7, 7),
+            cell: Cell::at(f64::from(head.lat_e7) / 1e7, f64::from(head.lon_e7) / 1e7, 7),
             start_ms: row.at_ms - row.at_ms.rem_euclid(60_000),
         };
-        let value = row.value.unwrap();
+        let value = row.value().unwrap();
         let entry = naive.entry(key).or_insert((0, 0, f64::MAX, f64::MIN));
         *entry = (entry.0 + 1, entry.1 + micro(value), entry.2.min(value), entry.3.max(value));
     }
@@ -144,8 +144,13 @@ fn only_usable_readings_of_a_known_time_enter_windows() {
     state.apply_frame(&frame("g", 2, Payload::Readings(strange)), T0 + 60_000);
     let counted: u64 = state.current.windows.iter().map(|(_, all)| all.count).sum();
     assert_eq!(counted, 2, "times are guesses");
-    let newest = state.current.rows.iter().filter(|row| row.clock == 0).map(|row| row.at_ms).max();
+    let newest = taken(&state).into_iter().filter(|row| row.1 == 0).map(|row| row.0).max();
     assert_eq!(newest, Some(T0 + 53_000), "dated by receipt: the newest of the batch was taken then");
+}
+
+/// Time and clock of each reading.
+fn taken(state: &State) -> Vec<(i64, u8)> {
+    state.current.rows.iter().map(|(row, head)| (row.at_ms, head.clock)).collect()
 }
 
 /// Applies a frame as the record that ends at `end`.
@@ -179,9 +184,8 @@ fn readings_wait_until_their_box_knows_the_time() {
     let mut state = State::restore(rules(), 200, 0, 0, &state.snapshot()).unwrap();
     record(&mut state, 300, &readings("g", 3, T0, &[24.0]), T0 + 30_000);
     assert_eq!(state.totals.accepted, 9);
-    let restamped: Vec<(i64, u8)> = state.current.rows.iter().map(|row| (row.at_ms, row.clock)).collect();
     assert_eq!(
-        restamped,
+        taken(&state),
         [(T0, 1), (T0 + 21_000, 1), (T0 + 7000, 1), (T0 + 14_000, 1), (T0, 2)],
         "boot 1 only"
     );
@@ -189,7 +193,7 @@ fn readings_wait_until_their_box_knows_the_time() {
     record(&mut state, 400, &readings("h", 1, T0, &[24.0]), T0 + 2000 + 86_400_000);
     assert_eq!(state.current.rows.len(), 6);
     record(&mut state, 500, &readings("h", 2, T0, &[24.0]), T0 + 2001 + 86_400_000);
-    assert_eq!(state.current.rows.iter().filter(|row| row.clock == 0).count(), 4);
+    assert_eq!(taken(&state).iter().filter(|row| row.1 == 0).count(), 4);
     assert_eq!((state.totals.accepted, state.current.rows.len()), (11, 11));
 }
 
@@ -202,8 +206,7 @@ fn a_box_that_learns_the_time_has_its_readings_restamped() {
     // The newer frame comes first: the reading lane drains its backlog behind it.
     state.apply_frame(&frame("g", 2, Payload::Readings(late)), T0 + 5000);
     state.apply_frame(&frame("g", 1, Payload::Readings(early)), T0 + 6000);
-    let row = state.current.rows.last().unwrap();
-    assert_eq!((row.at_ms, row.clock), (T0, 1), "held over: the wall clock of the same start");
+    assert_eq!(taken(&state).last(), Some(&(T0, 1)), "held over: the wall clock of the same start");
 }
 
 #[test]
@@ -228,16 +231,13 @@ fn every_reading_of_a_wrong_clock_is_taken_once_with_a_right_time_or_a_doubt() {
             batch.clock.state = state;
             frame("g", sequence, Payload::Readings(batch))
         };
-        let rows = |state: &State| -> Vec<(i64, u8)> {
-            state.current.rows.iter().map(|row| (row.at_ms, row.clock)).collect()
-        };
         for _ in 0..2 {
             state.apply_frame(&with(1, state_then, claimed_ms), RECEIVED);
         }
-        assert_eq!(rows(&state), Vec::from_iter(row), "{what}");
+        assert_eq!(taken(&state), Vec::from_iter(row), "{what}");
         state.apply_frame(&with(2, Synchronised, T0), RECEIVED);
         state.apply_frame(&with(3, state_then, claimed_ms), RECEIVED);
-        assert_eq!(rows(&state).last(), Some(&after), "{what}");
+        assert_eq!(taken(&state).last(), Some(&after), "{what}");
         assert_eq!((state.totals.accepted, state.current.rows.len()), (3, 3), "{what}");
     }
 }

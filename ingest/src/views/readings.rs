@@ -9,11 +9,12 @@ use super::memory::MAX_GROUPS;
 use super::{ReadingView, ReadingsView, ViewError};
 use crate::columns::{FileError, MAX_DAYS, PoolFolder, ReadingFilter};
 use crate::engine::Engine;
-use crate::pool::{Row, Span, State};
+use crate::pool::rows::Row;
+use crate::pool::{Span, State};
 
 /// Most readings in an answer.
 pub const MAX_READINGS: usize = 10_000;
-/// Most rows that one question looks at: about two milliseconds of the apply thread.
+/// Most rows that one question looks at: two milliseconds of the apply thread at most.
 const ROWS_A_QUESTION: usize = 250_000;
 /// How often a question begins again because what it was looking at has gone to files. That takes seconds, a
 /// question milliseconds.
@@ -106,7 +107,7 @@ impl Recent {
     fn go_on(&mut self, state: &State) -> bool {
         if state.current.from == self.span_from {
             let end = self.rows.min(self.seen + ROWS_A_QUESTION);
-            self.look_at(state.current.rows.get(self.seen..end).unwrap_or_default());
+            self.look_at(state.current.rows.as_slice().get(self.seen..end).unwrap_or_default());
             self.seen = end;
             return true;
         }
@@ -123,14 +124,14 @@ impl Recent {
         let wanted = |row: &&Row| row.sensor == sensor && (from_ms..to_ms).contains(&row.at_ms);
         let quality =
             |row: &Row| Quality::ALL.get(usize::from(row.quality)).copied().unwrap_or(Quality::Fault);
-        self.readings.extend(rows.iter().filter(wanted).map(|row| (row.at_ms, row.value, quality(row))));
+        self.readings.extend(rows.iter().filter(wanted).map(|row| (row.at_ms, row.value(), quality(row))));
     }
 
     /// Hands all readings to `visit`, those of one source in the order of their times. Returns whether it gave up
     /// before the oldest.
     fn each(mut self, folder: &PoolFolder, mut visit: impl FnMut(Taken)) -> Result<bool, FileError> {
         for (span, seen) in std::mem::take(&mut self.spans) {
-            self.look_at(span.rows.get(seen..).unwrap_or_default());
+            self.look_at(span.rows.as_slice().get(seen..).unwrap_or_default());
         }
         self.readings.into_iter().for_each(&mut visit);
         let filter = ReadingFilter { sensor: self.sensor, from_ms: self.from_ms, to_ms: self.to_ms };
@@ -250,7 +251,7 @@ mod tests {
     /// Takes a question back to its first `seen` rows, as if no more had fitted.
     fn stopped_at(seen: usize, state: &State) -> Recent {
         let mut recent = begin(state);
-        let readings = state.current.rows[..seen].iter().filter(|row| row.sensor == 1).count();
+        let readings = state.current.rows.as_slice()[..seen].iter().filter(|row| row.sensor == 1).count();
         recent.readings.truncate(readings);
         Recent { seen, ..recent }
     }
