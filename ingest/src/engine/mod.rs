@@ -47,10 +47,12 @@ pub struct EngineConfig {
     pub keep_log_ms: i64,
     /// How many bytes of such segments are kept at most.
     pub keep_log_bytes: u64,
-    /// How often readings and windows go to Parquet.
+    /// How often readings go to Parquet.
     pub parquet_every_ms: i64,
     /// How many readings may wait for it; more bring it forward.
     pub parquet_rows: usize,
+    /// How often windows go to Parquet, with the readings of that moment: the more seldom, the fewer parts of each.
+    pub windows_every_ms: i64,
     /// What merging small Parquet files may use.
     pub compaction: Budget,
     /// How far back windows stay in memory.
@@ -79,6 +81,7 @@ impl EngineConfig {
             keep_log_bytes: 1 << 30,
             parquet_every_ms: 30_000,
             parquet_rows: 500_000,
+            windows_every_ms: 60_000,
             // Merges 100,000 to 250,000 readings a second to the end; what comes faster waits for a quieter hour.
             compaction: Budget { core_percent: 25, bytes_per_s: 8 << 20 },
             hot_ms: 7_200_000,

@@ -72,7 +72,8 @@ fn all_windows(data: &Path) -> BTreeMap<WindowKey, Aggregate> {
     windows
 }
 
-/// One life of an engine without threads: recovers, appends and applies messages, keeps where told, dies where told.
+/// One life of an engine without threads: recovers, appends and applies messages, keeps where told, with windows every
+/// other time, dies where told; else it stops in order, and nothing is missing.
 fn live(
     data: &Path,
     messages: &[(u8, &str, Vec<u8>)],
@@ -96,7 +97,7 @@ fn live(
         if index % keep_every == keep_every - 1 || index == messages.len() - 1 {
             let this = keeps;
             keeps += 1;
-            let kept = keep_now(&mut state, &mut keeper, T0, |step| match die {
+            let kept = keep_now(&mut state, &mut keeper, this % 2 == 1, T0, |step| match die {
                 Some((at, last)) if at == this && step == last => Err(KeepError::Killed(step)),
                 _ => Ok(()),
             });
@@ -105,6 +106,9 @@ fn live(
                 break;
             }
         }
+    }
+    while alive && state.windows_kept < state.position {
+        keep_now(&mut state, &mut keeper, true, T0, |_| Ok(())).unwrap();
     }
     registry.stop();
     thread.join().unwrap();
@@ -189,6 +193,44 @@ fn after_a_start(data: &Path) -> State {
     recovered.state
 }
 
+/// All windows that settle, and where they begin.
+fn settling(state: &State) -> (u64, BTreeMap<WindowKey, Aggregate>) {
+    let windows = state.settling.iter().map(|(key, packed)| (key, packed.unpack(key.start_ms)));
+    (state.windows_kept, windows.collect())
+}
+
+#[test]
+fn a_start_finds_settling_what_was_settling_before() {
+    let messages = messages();
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    // Killed behind the checkpoint of the fourth stretch: the windows of the first three went to Parquet with it.
+    assert!(!live(data, &messages, 12, Some((3, Step::Checkpoint))));
+    let Checkpoint { position, windows_kept, .. } = Checkpoint::read(data).unwrap().unwrap();
+    let found = after_a_start(data);
+    assert!(0 < windows_kept && windows_kept < position && found.position == position);
+    // The same life without the kill, looked at there.
+    let mut expected = State::new(crate::pool::tests::rules());
+    for (_, _, bytes) in &messages[..48] {
+        if expected.position == 36 {
+            expected.cut();
+            expected.written(36, 0, T0);
+            expected.settling = Default::default();
+        }
+        expected.apply_frame(&wire::Frame::decode(bytes).unwrap(), T0 + 60_000);
+        expected.position += 1;
+    }
+    expected.cut();
+    expected.written(48, 0, T0);
+    let (expected, (from, windows)) = (settling(&expected).1, settling(&found));
+    assert!(expected.len() > 20, "{} windows", expected.len());
+    assert_eq!((from, windows), (windows_kept, expected));
+    // Merging keeps off the readings that they come from.
+    let pool = PoolFolder::open(&data.join("pool")).unwrap();
+    while pool.compact(windows_kept, i64::MAX, &mut |_| true, |_| Ok(())).unwrap().is_some() {}
+    assert_eq!(settling(&after_a_start(data)), settling(&found));
+}
+
 /// The state as the messages make it, with no checkpoint in between.
 fn straight(messages: &[(u8, &str, Vec<u8>)]) -> State {
     let mut state = State::new(crate::pool::tests::rules());
@@ -233,7 +275,8 @@ fn a_checkpoint_from_before_there_were_tables_is_read_and_replaced() {
     let data = folder.path();
     assert!(live(data, before, 9, None));
     // The same as version 1: the sensors are in the body, and the log before it may be gone.
-    let Checkpoint { position, files, rows, .. } = Checkpoint::read(data).unwrap().unwrap();
+    let Checkpoint { position, files, rows, windows_kept, .. } = Checkpoint::read(data).unwrap().unwrap();
+    assert_eq!(windows_kept, position, "it stopped in order");
     let body = after_a_start(data).snapshot();
     let mut bytes = b"WFCKPT\x00\x01".to_vec();
     bytes.extend([position, files, rows, body.len() as u64].into_iter().flat_map(u64::to_le_bytes));
