@@ -160,7 +160,7 @@ fn main() -> anyhow::Result<()> {
         state.position += 1_000_000;
         let stretch = Stretch { from: state.current.from, to: state.position };
         let names = costs.time("apply: names of a cut", || Names::of(&state.current.rows, &state.sensors))?;
-        // Those of the last stretches of all go with the last one, so that nothing is left out of the account.
+        // Those of the stretches before: the last one's are written below, the first one's counted in their stead.
         let windows_go = number % args.windows_every == 0 || number == args.stretches;
         let windows = Stretch { from: state.windows_kept, to: state.current.from };
         let settled = windows_go.then(|| state.settle());
@@ -176,6 +176,8 @@ fn main() -> anyhow::Result<()> {
         costs.time("apply: windows become hot", || state.cool(usize::MAX))?;
     }
     let written = bytes_below(&args.data)? - before;
+    let windows = Stretch { from: state.windows_kept, to: state.position };
+    write_windows(&folder, windows, &state.settle())?;
     let mut merges = 0;
     let mut pace = |_| true;
     // All files have rested by then.

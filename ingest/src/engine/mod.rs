@@ -7,7 +7,8 @@
 //!      └────── durable ─────────┘                       └──────── views
 //! ```
 //!
-//! Beside them the compactor merges small Parquet files, within a budget.
+//! Windows follow their readings to Parquet once a minute; until then they settle in memory. Beside the threads the
+//! compactor merges small Parquet files, within a budget.
 //!
 //! An answer leaves only after the group commit. Everything behind the log is a function of the log: after a
 //! crash the newest checkpoint is loaded and the log replayed from its position. All three queues are bounded;

@@ -339,7 +339,8 @@ pub(super) async fn windows<P: Part>(engine: &Engine, wanted: Wanted) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::tests::{T0, readings, rules};
+    use crate::columns::{self, write_windows};
+    use crate::pool::tests::{T0, coarser, readings, rules};
 
     fn wanted(minutes: i64) -> Wanted {
         let filter = WindowFilter {
@@ -413,6 +414,70 @@ mod tests {
         assert_eq!(ask(wanted(T0, end), 9), Err(vec![(T0, hot_from), (hot_from, end)]));
         assert_eq!(ask(wanted(T0, hot_from), 9), Ok((0, Some(500))));
         assert_eq!(ask(wanted(T0, end), 1), Ok((0, Some(500))), "no more questions: all from files");
+    }
+
+    /// What a question gives, as [`windows`] asks it.
+    fn answer(
+        state: &State,
+        folder: &PoolFolder,
+        wanted: Wanted,
+        room: usize,
+    ) -> Vec<(WindowKey, Aggregate)> {
+        let (mut pieces, mut fold) = (vec![wanted], Fold::default());
+        while let Some(piece) = pieces.pop() {
+            match take::<Aggregate>(state, piece, room) {
+                Taken::Windows(stretch) => fold.add_stretch(stretch, folder).unwrap(),
+                Taken::Pieces(parts) => pieces.extend(parts),
+            }
+        }
+        let mut windows: Vec<_> = fold.windows.into_iter().collect();
+        windows.sort_by_key(|window| window.0);
+        windows
+    }
+
+    #[test]
+    fn each_reading_counts_once_wherever_its_window_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = PoolFolder::open(folder.path()).unwrap();
+        let [mut state, mut all] = [(); 2].map(|()| State::new(rules()));
+        let (hot_from, end) = (T0 + 5 * BASE_MS, T0 + 10 * BASE_MS);
+        let check = |state: &State, all: &State, at: &str| {
+            for (from_ms, to_ms) in [(T0, end), (T0, hot_from), (hot_from, end)] {
+                for room in [1, 31] {
+                    let filter = WindowFilter { from_ms, to_ms, ..wanted(1).filter };
+                    let wanted = Wanted { filter, only_newest: false, ..wanted(1) };
+                    let mut expected = coarser(&all.current.windows, filter.precision, BASE_MS);
+                    expected.retain(|key, _| (from_ms..to_ms).contains(&key.start_ms));
+                    let found = answer(state, &folder, wanted, room);
+                    assert_eq!(found, Vec::from_iter(expected), "{at}, {from_ms}..{to_ms}, room for {room}");
+                }
+            }
+        };
+        for round in 1..=7 {
+            for minute in 0..10 {
+                let at_ms = T0 + minute * BASE_MS;
+                let frame = readings("g", round * 10 + minute as u64, at_ms, &[1.0, 2.0, 3.0]);
+                for state in [&mut state, &mut all] {
+                    state.apply_frame(&frame, at_ms);
+                }
+            }
+            state.position = round * 100;
+            check(&state, &all, "current");
+            let settled = (round % 2 == 0).then(|| state.settle());
+            let to = state.current.from;
+            state.cut();
+            check(&state, &all, "in flight");
+            if let Some(settled) = settled {
+                let stretch = columns::Stretch { from: state.windows_kept, to };
+                write_windows(&folder, stretch, &settled).unwrap();
+                check(&state, &all, "in a file that does not count yet");
+            }
+            state.written(state.position, 0, hot_from + state.rules.hot_ms);
+            check(&state, &all, "settling, or cooling and in a file");
+            state.cool(4);
+            check(&state, &all, "some of them hot");
+        }
+        assert!(state.filed().chain(state.unfiled()).all(|table| !table.is_empty()), "all stages were there");
     }
 
     #[test]
