@@ -284,6 +284,9 @@ impl Config {
         if let Some(rows) = pool.integer("parquet_rows", 1000..=50_000_000) {
             engine.parquet_rows = rows as usize;
         }
+        if let Some(ms) = pool.duration_ms("windows_every", 100..=3_600_000) {
+            engine.windows_every_ms = ms as i64;
+        }
         if let Some(percent) = pool.integer("compact_core_percent", 1..=100) {
             engine.compaction.core_percent = percent as u64;
         }
@@ -386,8 +389,8 @@ mod tests {
             (of_code.keep_log_ms, of_code.keep_log_bytes)
         );
         assert_eq!(
-            (of_file.parquet_every_ms, of_file.parquet_rows),
-            (of_code.parquet_every_ms, of_code.parquet_rows)
+            (of_file.parquet_every_ms, of_file.parquet_rows, of_file.windows_every_ms),
+            (of_code.parquet_every_ms, of_code.parquet_rows, of_code.windows_every_ms)
         );
         assert_eq!(of_file.compaction, of_code.compaction);
         assert_eq!((of_file.hot_ms, of_file.hot_bytes), (of_code.hot_ms, of_code.hot_bytes));

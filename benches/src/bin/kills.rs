@@ -36,7 +36,7 @@ const BETWEEN_MS: std::ops::Range<u64> = 100..2500;
 /// How long a killed process stays down, in milliseconds.
 const DOWN_MS: std::ops::Range<u64> = 0..400;
 /// Parquet is written often and merged at once, so that kills hit both as well.
-const INGEST_EXTRA: &str = "\n[pool]\nparquet_every = \"500ms\"\nparquet_rows = 100000\n\
+const INGEST_EXTRA: &str = "\n[pool]\nparquet_every = \"500ms\"\nparquet_rows = 100000\nwindows_every = \"1s\"\n\
                             compact_core_percent = 100\ncompact_per_second = \"64 MiB\"\n";
 /// Hours before now at which the synthetic load begins: at full speed a second of it is half an hour.
 const LOAD_HOURS_AGO: u32 = 24 * 30;

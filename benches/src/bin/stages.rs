@@ -41,6 +41,9 @@ struct Args {
     /// Readings of a stretch, which becomes one set of Parquet files.
     #[arg(long, default_value_t = 500_000)]
     stretch: usize,
+    /// Stretches whose windows go to Parquet together: in the city minute 44 of half a million readings.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..))]
+    windows_every: u64,
     /// Stretches to measure, after one to warm up; eight files are merged into one.
     #[arg(long, default_value_t = 7)]
     stretches: u64,
@@ -134,8 +137,8 @@ fn main() -> anyhow::Result<()> {
     let received_ms = EPOCH_MS + 2 * 86_400_000;
     let mut costs = Costs::default();
     let (mut readings, mut frame_bytes, mut before) = (0, 0, 0);
-    for stretch in 0..=args.stretches {
-        if stretch == 1 {
+    for number in 0..=args.stretches {
+        if number == 1 {
             costs = Costs::default();
             (readings, frame_bytes) = (0, 0);
             before = bytes_below(&args.data)?;
@@ -157,15 +160,24 @@ fn main() -> anyhow::Result<()> {
         state.position += 1_000_000;
         let stretch = Stretch { from: state.current.from, to: state.position };
         let names = costs.time("apply: names of a cut", || Names::of(&state.current.rows, &state.sensors))?;
+        // Those of the stretches before: the last one's are written below, the first one's counted in their stead.
+        let windows_go = number % args.windows_every == 0 || number == args.stretches;
+        let windows = Stretch { from: state.windows_kept, to: state.current.from };
+        let settled = windows_go.then(|| state.settle());
         let span = state.cut().context("nothing is in flight")?;
         costs.time("apply: snapshot of a cut", || state.take_snapshot().body.len())?;
         let files = costs
             .time("keeper: readings to Parquet", || write_readings(&folder, stretch, &span.rows, &names))??;
-        costs.time("keeper: windows to Parquet", || write_windows(&folder, stretch, &span.windows))??;
+        if let Some(settled) = settled {
+            costs.time("keeper: windows to Parquet", || write_windows(&folder, windows, &settled))??;
+        }
         drop(span);
-        costs.time("apply: windows become hot", || state.written(stretch.to, files, EPOCH_MS))?;
+        costs.time("apply: windows settle", || state.written(stretch.to, files, EPOCH_MS))?;
+        costs.time("apply: windows become hot", || state.cool(usize::MAX))?;
     }
     let written = bytes_below(&args.data)? - before;
+    let windows = Stretch { from: state.windows_kept, to: state.position };
+    write_windows(&folder, windows, &state.settle())?;
     let mut merges = 0;
     let mut pace = |_| true;
     // All files have rested by then.

@@ -17,7 +17,8 @@ const LOOK: Duration = Duration::from_millis(5);
 /// Files are written and merged all the time, so that every cut hits one of them; little of the log is kept, so that it
 /// is retired too.
 pub const CONFIG: &str = "[log]\nsegment = \"2 MiB\"\nkeep_bytes = \"2 MiB\"\n\
-                          [pool]\nparquet_every = \"200ms\"\nparquet_rows = 2000\ncompact_core_percent = 100\ncompact_per_second = \"64 MiB\"\n";
+                          [pool]\nparquet_every = \"200ms\"\nparquet_rows = 2000\nwindows_every = \"500ms\"\n\
+                          compact_core_percent = 100\ncompact_per_second = \"64 MiB\"\n";
 
 /// What to start.
 #[derive(Debug, Clone)]

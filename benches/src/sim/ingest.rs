@@ -215,6 +215,7 @@ impl<M> Ingest<M> {
             return;
         };
         let position = self.state.position;
+        self.state.settle();
         let Some(span) = self.state.cut() else { return };
         if dies {
             // The next start finds neither; a running one would go on, so this one has to end.
@@ -225,6 +226,7 @@ impl<M> Ingest<M> {
         self.checkpoint = Some(Checkpoint { position, rows: self.kept.len(), body: self.state.snapshot() });
         let now_ms = EPOCH_MS + now_ms as i64;
         self.state.written(position, 1, now_ms);
+        self.state.cool(usize::MAX);
         // A segment that cannot be deleted stays until the next time.
         let _ = log.retire(position, now_ms);
     }

@@ -22,13 +22,11 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use super::chunk::{Group, Writer, compressor};
 use super::names::Found;
-use super::write::{self, GROUP_ROWS, GROUP_WINDOWS};
+use super::write::{self, Filling, GROUP_ROWS};
 use super::{FileError, PoolFolder, Stretch, entries, read, schema};
 use crate::cell::PRECISIONS;
 use crate::log::sync_folder;
-use crate::pool::aggregate::Aggregate;
 use crate::pool::rows::{Row, Rows};
-use crate::pool::windows::WindowKey;
 
 /// How many files become one. More means fewer rewrites and more memory: each is open with one row group.
 const FAN_IN: usize = 8;
@@ -170,33 +168,21 @@ fn merge_readings(files: &[PathBuf], out: &mut Output<'_>) -> Result<(), Parquet
 fn merge_windows(files: &[PathBuf], out: &mut Output<'_>) -> Result<(), ParquetError> {
     for precision in PRECISIONS {
         let mut load = |reader: &SerializedFileReader<File>, group| read::windows(reader, group, precision);
-        let mut rows: Vec<(WindowKey, Aggregate)> = Vec::new();
-        let mut write = |rows: &mut Vec<(WindowKey, Aggregate)>| {
-            let borrowed: Vec<_> = rows.iter().map(|(key, all)| (key, all)).collect();
-            out.group(|group| write::window_group(group, &borrowed))?;
-            rows.clear();
-            Ok::<(), ParquetError>(())
-        };
+        let mut rows = Filling::default();
         merge(
             files,
             &mut load,
             |row| row.0,
             |(key, part)| {
-                if let Some((last, all)) = rows.last_mut()
-                    && *last == key
-                {
-                    all.merge(&part);
-                    return Ok(());
+                if rows.is_full_for(&key) {
+                    out.group(|group| rows.write(group))?;
                 }
-                if rows.len() == GROUP_WINDOWS {
-                    write(&mut rows)?;
-                }
-                rows.push((key, part));
+                rows.add(key, part);
                 Ok(())
             },
         )?;
         if !rows.is_empty() {
-            write(&mut rows)?;
+            out.group(|group| rows.write(group))?;
         }
     }
     Ok(())
@@ -230,15 +216,16 @@ fn modified_ms(file: &Path) -> Result<i64, FileError> {
 }
 
 impl PoolFolder {
-    /// Merges files of one folder, if there is one with enough of them. Takes only files that the durable
-    /// `checkpoint` covers and that have rested. Tells `pace` how many bytes it wrote, from time to time, and stops
+    /// Merges files of one folder, if there is one with enough of them. Takes only files that end at `kept` or before,
+    /// up to where windows are in Parquet by the durable checkpoint, and that have rested: from readings behind it a
+    /// start makes their windows again, and a row of a merged file has no position of its own. Tells `pace` how many bytes it wrote, from time to time, and stops
     /// when that answers false. Returns the name of the merged file.
     ///
     /// # Errors
     /// [`FileError`]; nothing has changed then, or the merge has succeeded.
     pub fn compact(
         &self,
-        checkpoint: u64,
+        kept: u64,
         now_ms: i64,
         pace: &mut dyn FnMut(u64) -> bool,
         mut after: impl FnMut(MergeStep) -> Result<(), FileError>,
@@ -247,7 +234,7 @@ impl PoolFolder {
             self.remove_retired(&folder, now_ms)?;
             let mut files = Vec::new();
             for (stretch, file) in told_apart(entries(&folder)?).0 {
-                if stretch.to > checkpoint || now_ms.saturating_sub(modified_ms(&file)?) < REST_MS {
+                if stretch.to > kept || now_ms.saturating_sub(modified_ms(&file)?) < REST_MS {
                     break;
                 }
                 let bytes = fs::metadata(&file).map_err(FileError::io(&file))?.len();
@@ -356,7 +343,9 @@ mod tests {
         Names, ReadingFilter, WindowFilter, read_readings, read_windows, write_readings, write_windows,
     };
     use crate::pool::State;
-    use crate::pool::tests::{T0, readings, rules};
+    use crate::pool::aggregate::Aggregate;
+    use crate::pool::tests::{T0, packed, readings, rules};
+    use crate::pool::windows::WindowKey;
 
     const ALWAYS: (i64, i64) = (T0 - 86_400_000, T0 + 86_400_000);
     /// When all files have rested.
@@ -409,7 +398,7 @@ mod tests {
             if written.contains(&stretch) {
                 let stretch = Stretch { from: stretch * 100, to: stretch * 100 + 100 };
                 write_readings(&pool, stretch, &span.rows, &names).unwrap();
-                write_windows(&pool, stretch, &span.windows).unwrap();
+                write_windows(&pool, stretch, &packed(&span.windows)).unwrap();
             }
             state.written(state.position, 0, T0);
         }
@@ -490,7 +479,7 @@ mod tests {
                 pool.compact(800, LATER, &mut |_| true, kill).unwrap_err();
                 assert_eq!(answers(&pool).0, expected, "{step:?}, before the next start");
                 let pool = PoolFolder::open(folder.path()).unwrap();
-                pool.remove_beyond(800).unwrap();
+                pool.remove_beyond(800, 800).unwrap();
                 pool.finish_merges().unwrap();
                 assert_eq!(answers(&pool).0, expected, "{step:?}, after the next start");
                 let left = crate::columns::files_below(folder.path()).unwrap();

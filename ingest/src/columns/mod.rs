@@ -6,8 +6,10 @@
 //! ```
 //!
 //! `from` and `to` are positions of the log: a file holds exactly what that stretch of the log gave. The checkpoint
-//! names the position up to which files count; those beyond it were written by a run that ended before its commit
-//! point, and are removed at the next start. Late data is another partial of its window, and readers fold partials
+//! names the positions up to which files of readings and of windows count; those beyond were written by a run that
+//! ended before its commit point, and are removed at the next start. Windows come more seldom than readings and in
+//! longer stretches: each is then in fewer parts. Those that are missing are made again from the files of readings
+//! behind them (`measured`). Late data is another partial of its window, and readers fold partials
 //! (sums add, minima are minima of minima). `compact` merges neighbouring files, and with them partials.
 //!
 //! A day is the UTC day of the reading's own time, not of its receipt.
@@ -15,7 +17,7 @@
 //! # Layout
 //! - `schema`: the columns; `write`: a stretch into files, with its `names`; `chunk`: how a column is encoded, `value`:
 //!   what it may hold
-//! - `read`: back again; `cards`: which files need not be opened for a question
+//! - `read`: back again; `cards`: which files need not be opened for a question; `measured`: readings for their windows
 //! - `compact`: small files become larger ones
 
 use std::fs;
@@ -28,6 +30,7 @@ use crate::log::make_folder;
 mod cards;
 mod chunk;
 mod compact;
+mod measured;
 mod names;
 mod read;
 mod schema;
@@ -38,6 +41,7 @@ mod write;
 mod tests;
 
 pub use compact::{MergeStep, REST_MS};
+pub use measured::read_measured;
 pub use names::Names;
 pub use read::{ReadingFilter, WindowFilter, read_readings, read_windows};
 pub use write::{write_readings, write_windows};
@@ -133,16 +137,18 @@ impl PoolFolder {
         self.path.join("windows").join(format!("day={day}"))
     }
 
-    /// Removes what a run wrote that ended before its commit point: files beyond `checkpoint`, and unfinished ones.
-    /// Returns how many.
+    /// Removes what a run wrote that ended before its commit point: files of readings beyond `checkpoint`, files of
+    /// windows beyond `windows_kept`, and unfinished ones. Returns how many.
     ///
     /// # Errors
     /// As the system says.
-    pub fn remove_beyond(&self, checkpoint: u64) -> Result<usize, FileError> {
+    pub fn remove_beyond(&self, checkpoint: u64, windows_kept: u64) -> Result<usize, FileError> {
         let mut removed = 0;
+        let windows = self.path.join("windows");
         for file in files_below(&self.path)? {
             let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let beyond = Stretch::parse(name).is_some_and(|stretch| stretch.to > checkpoint);
+            let bound = if file.starts_with(&windows) { windows_kept } else { checkpoint };
+            let beyond = Stretch::parse(name).is_some_and(|stretch| stretch.to > bound);
             if beyond || name.ends_with(".new") {
                 fs::remove_file(&file).map_err(FileError::io(&file))?;
                 if let Some(folder) = file.parent() {
@@ -154,20 +160,25 @@ impl PoolFolder {
         Ok(removed)
     }
 
-    /// Files of windows that may begin in `from_ms..to_ms` and that the checkpoint covers, oldest stretch first.
+    /// Files of windows that may begin in `from_ms..to_ms`, of the log up to `windows_kept`, oldest stretch first.
     ///
     /// # Errors
     /// As the system says.
-    pub fn window_files(&self, from_ms: i64, to_ms: i64, checkpoint: u64) -> Result<Vec<PathBuf>, FileError> {
+    pub fn window_files(
+        &self,
+        from_ms: i64,
+        to_ms: i64,
+        windows_kept: u64,
+    ) -> Result<Vec<PathBuf>, FileError> {
         let _whole = self.listing.read().unwrap_or_else(PoisonError::into_inner);
         let mut files = Vec::new();
         for day in days(&self.path.join("windows"), from_ms, to_ms)? {
             files.extend(files_below(&day)?);
         }
-        Ok(covered(files, checkpoint))
+        Ok(covered(files, windows_kept))
     }
 
-    /// Files of readings of one district, as [`PoolFolder::window_files`]; all districts without one.
+    /// Files of readings of one district, of the log up to `checkpoint`; all districts without one.
     ///
     /// # Errors
     /// As the system says.
@@ -187,6 +198,16 @@ impl PoolFolder {
             })?);
         }
         Ok(covered(files, checkpoint))
+    }
+
+    /// Files of readings of a stretch of the log. It begins where a file does: merging keeps off it.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn reading_files_of(&self, stretch: Stretch) -> Result<Vec<PathBuf>, FileError> {
+        let mut files = self.reading_files(None, i64::MIN, i64::MAX, stretch.to)?;
+        files.retain(|file| Stretch::of(file).is_some_and(|of_file| of_file.from >= stretch.from));
+        Ok(files)
     }
 }
 

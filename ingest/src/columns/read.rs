@@ -211,13 +211,13 @@ pub(super) fn rows(
     let rows = rows_of(group.metadata())?;
     let sensors = plain::<Int32Type>(&*group, schema::reading::SENSOR_NO, 0..rows)?;
     name_sensors(&*group, &sensors, known)?;
-    let quantities = plain::<Int32Type>(&*group, 3, 0..rows)?;
+    let quantities = plain::<Int32Type>(&*group, schema::reading::QUANTITY, 0..rows)?;
     let times = plain::<Int64Type>(&*group, schema::reading::AT_MS, 0..rows)?;
     let (values, there, _) = levelled::<DoubleType>(&*group, schema::reading::VALUE, 0..rows)?;
     let qualities = plain::<Int32Type>(&*group, schema::reading::QUALITY, 0..rows)?;
-    let clocks = plain::<Int32Type>(&*group, 7, 0..rows)?;
-    let lats = plain::<Int32Type>(&*group, 8, 0..rows)?;
-    let lons = plain::<Int32Type>(&*group, 9, 0..rows)?;
+    let clocks = plain::<Int32Type>(&*group, schema::reading::CLOCK, 0..rows)?;
+    let lats = plain::<Int32Type>(&*group, schema::reading::LAT_E7, 0..rows)?;
+    let lons = plain::<Int32Type>(&*group, schema::reading::LON_E7, 0..rows)?;
     let stores = plain::<Int64Type>(&*group, 10, 0..rows)?;
     let lanes = plain::<Int32Type>(&*group, 11, 0..rows)?;
     let sequences = plain::<Int64Type>(&*group, 12, 0..rows)?;
@@ -386,7 +386,7 @@ fn window_group(
     Ok(())
 }
 
-fn rows_of(meta: &RowGroupMetaData) -> Result<usize, ParquetError> {
+pub(super) fn rows_of(meta: &RowGroupMetaData) -> Result<usize, ParquetError> {
     usize::try_from(meta.num_rows()).map_err(|_| ParquetError::General("a negative number of rows".into()))
 }
 

@@ -52,9 +52,13 @@ message window {
 /// Readings by column number.
 pub(super) mod reading {
     pub(in super::super) const SENSOR_NO: usize = 2;
+    pub(in super::super) const QUANTITY: usize = 3;
     pub(in super::super) const AT_MS: usize = 4;
     pub(in super::super) const VALUE: usize = 5;
     pub(in super::super) const QUALITY: usize = 6;
+    pub(in super::super) const CLOCK: usize = 7;
+    pub(in super::super) const LAT_E7: usize = 8;
+    pub(in super::super) const LON_E7: usize = 9;
 }
 
 /// Windows by column number.

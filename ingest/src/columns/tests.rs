@@ -7,8 +7,8 @@ use crate::cell::Bbox;
 use crate::pool::State;
 use crate::pool::aggregate::Aggregate;
 use crate::pool::rows::{Head, Row};
-use crate::pool::tests::{T0, batch, frame, rules};
-use crate::pool::windows::WindowKey;
+use crate::pool::tests::{T0, batch, coarser, frame, packed, rules};
+use crate::pool::windows::{WindowKey, Windows};
 
 /// A state with readings of an hour before and after midnight.
 fn state() -> State {
@@ -103,7 +103,7 @@ fn windows_come_back_exactly_at_every_precision() {
     let folder = tempfile::tempdir().unwrap();
     let pool = PoolFolder::open(folder.path()).unwrap();
     let state = state();
-    assert_eq!(write_windows(&pool, STRETCH, &state.current.windows).unwrap(), 2);
+    assert_eq!(write_windows(&pool, STRETCH, &packed(&state.current.windows)).unwrap(), 2);
     for precision in crate::cell::PRECISIONS {
         let filter =
             WindowFilter { quantity: Some(1), precision, from_ms: ALWAYS.0, to_ms: ALWAYS.1, bbox: None };
@@ -114,10 +114,7 @@ fn windows_come_back_exactly_at_every_precision() {
             })
             .unwrap();
         }
-        let expected: BTreeMap<WindowKey, Aggregate> =
-            (state.current.windows.rolled_up(precision, 60_000).into_iter())
-                .map(|(key, all)| (key, all.into_owned()))
-                .collect();
+        let expected = coarser(&state.current.windows, precision, 60_000);
         assert!(!expected.is_empty());
         assert_eq!(found, expected);
         let nowhere = Bbox { west: 0.0, south: 0.0, east: 1.0, north: 1.0 };
@@ -138,16 +135,53 @@ fn files_beyond_the_checkpoint_and_unfinished_ones_go() {
     let folder = tempfile::tempdir().unwrap();
     let pool = PoolFolder::open(folder.path()).unwrap();
     let state = state();
-    for (from, to) in [(0, 100), (100, 200)] {
+    for (from, to) in [(0, 100), (100, 200), (200, 300)] {
         write_readings(&pool, Stretch { from, to }, &state.current.rows, &names(&state)).unwrap();
-        write_windows(&pool, Stretch { from, to }, &state.current.windows).unwrap();
+        write_windows(&pool, Stretch { from, to }, &packed(&state.current.windows)).unwrap();
     }
     let day = folder.path().join("windows/day=2026-11-22");
-    std::fs::write(day.join("00000000000000000200-00000000000000000300.new"), b"PAR1").unwrap();
-    assert_eq!(pool.remove_beyond(100).unwrap(), 5);
+    std::fs::write(day.join("00000000000000000300-00000000000000000400.new"), b"PAR1").unwrap();
+    assert_eq!(
+        pool.remove_beyond(200, 100).unwrap(),
+        2 + 4 + 1,
+        "two days: readings, windows, unfinished ones"
+    );
     assert_eq!(pool.window_files(ALWAYS.0, ALWAYS.1, u64::MAX).unwrap().len(), 2);
-    assert_eq!(pool.reading_files(None, ALWAYS.0, ALWAYS.1, u64::MAX).unwrap().len(), 2);
-    assert_eq!(pool.remove_beyond(100).unwrap(), 0);
+    assert_eq!(pool.reading_files(None, ALWAYS.0, ALWAYS.1, u64::MAX).unwrap().len(), 4);
+    assert_eq!(pool.remove_beyond(200, 100).unwrap(), 0);
+    let missing = pool.reading_files_of(Stretch { from: 100, to: 200 }).unwrap();
+    assert_eq!(missing.len(), 2);
+    assert!(
+        missing.iter().all(|file| Stretch::of(file) == Some(Stretch { from: 100, to: 200 })),
+        "{missing:?}"
+    );
+}
+
+#[test]
+fn windows_are_made_again_from_the_readings_in_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let pool = PoolFolder::open(folder.path()).unwrap();
+    let mut state = state();
+    // Neither what nobody can trust nor what was taken nobody knows when enters a window.
+    let mut strange = crate::pool::tests::batch(T0, &[-300.0, 20.0, 21.0]);
+    strange.readings[1].quality = Quality::OutOfRange;
+    (strange.readings[2].value, strange.readings[2].quality) = (None, Quality::Fault);
+    let frame = crate::pool::tests::frame("h", 1, wire::Payload::Readings(strange));
+    state.apply_frame(&frame, T0 + 60_000);
+    let expected = coarser(&state.current.windows, 7, 60_000);
+    write_readings(&pool, STRETCH, &state.current.rows, &names(&state)).unwrap();
+    let (mut windows, mut rows) = (Windows::default(), 0);
+    for file in pool.reading_files_of(STRETCH).unwrap() {
+        read_measured(&file, |readings| {
+            rows += readings.len();
+            readings.iter().for_each(|reading| reading.add_to(&mut windows));
+        })
+        .unwrap();
+    }
+    assert_eq!(rows, state.current.rows.len());
+    let counted: u64 = expected.values().map(|all| all.count).sum();
+    assert_eq!(counted as usize, rows - 4, "the three and a fault");
+    assert_eq!(coarser(&windows, 7, 60_000), expected);
 }
 
 #[test]

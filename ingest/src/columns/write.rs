@@ -16,13 +16,17 @@ use super::{FileError, PoolFolder, Stretch, day_of, schema};
 use crate::cell::PRECISIONS;
 use crate::log::{make_folder, sync_folder};
 use crate::pool::aggregate::{Aggregate, End};
+use crate::pool::hot::{Hot, each_coarser};
+use crate::pool::packed::Packed;
 use crate::pool::rows::{Head, Row, Rows};
-use crate::pool::windows::{BASE_MS, WindowKey, Windows, roll_up};
+use crate::pool::windows::{BASE_MS, WindowKey};
 
 /// Most rows of a row group: what a reader must unpack to see one row of it.
 pub(super) const GROUP_ROWS: usize = 64 * 1024;
 /// The same of windows, which take some ten times the memory: a merge holds one group of each of its files.
-pub(super) const GROUP_WINDOWS: usize = 16 * 1024;
+const GROUP_WINDOWS: usize = 16 * 1024;
+/// About as many sensors do all windows of a row group have: coarse ones have thousands, and 4 MiB are enough.
+const GROUP_SENSORS: usize = 1 << 20;
 /// Milliseconds of a day.
 const DAY_MS: i64 = 86_400_000;
 
@@ -172,48 +176,84 @@ pub(super) fn reading_group(
 }
 
 /// Writes the windows of a stretch at every precision, one file per day, and makes them last. Returns how many files.
+/// They are unpacked a row group at a time.
 ///
 /// # Errors
 /// As [`write_readings`].
-pub fn write_windows(folder: &PoolFolder, stretch: Stretch, windows: &Windows) -> Result<u64, FileError> {
-    // Each precision from the next finer one; written from the coarsest on.
-    let [coarsest, coarser, base] = PRECISIONS;
-    let base = windows.rolled_up(base, BASE_MS);
-    let coarser = roll_up(&base, coarser, BASE_MS);
-    let coarsest = roll_up(&coarser, coarsest, BASE_MS);
-    let mut parts: BTreeMap<i64, Vec<Vec<Window<'_>>>> = BTreeMap::new();
-    for windows in [&coarsest, &coarser, &base] {
-        let mut days: BTreeMap<i64, Vec<Window<'_>>> = BTreeMap::new();
-        for (key, aggregate) in windows {
-            days.entry(key.start_ms.div_euclid(DAY_MS)).or_default().push((key, aggregate.as_ref()));
-        }
-        for (day, windows) in days {
-            parts.entry(day).or_default().push(windows);
-        }
+pub fn write_windows(folder: &PoolFolder, stretch: Stretch, windows: &Hot) -> Result<u64, FileError> {
+    let mut days: BTreeMap<i64, Vec<(WindowKey, &Packed)>> = BTreeMap::new();
+    for window in windows.iter() {
+        days.entry(window.0.start_ms.div_euclid(DAY_MS)).or_default().push(window);
     }
-    for (day, precisions) in &parts {
+    for (day, windows) in &mut days {
+        windows.sort_unstable_by_key(|window| window.0);
         let place = folder.windows_folder(&day_of(day * DAY_MS));
         write_file(&place, stretch, schema::windows, |writer| {
             let mut zstd = compressor()?;
-            // A row group holds one precision, so that a reader of one skips the others.
-            for windows in precisions.iter().flat_map(|windows| windows.chunks(GROUP_WINDOWS)) {
+            let mut write = |rows: &mut Filling| {
                 let mut group = Group::begin(writer, &mut zstd)?;
-                window_group(&mut group, windows)?;
-                group.end()?;
+                rows.write(&mut group)?;
+                group.end()
+            };
+            // A row group holds one precision, so that a reader of one skips the others.
+            for precision in PRECISIONS {
+                let mut rows = Filling::default();
+                each_coarser(windows, precision, |key, all| {
+                    if rows.is_full_for(&key) {
+                        write(&mut rows)?;
+                    }
+                    rows.add(key, all);
+                    Ok::<(), ParquetError>(())
+                })?;
+                write(&mut rows)?;
             }
             Ok(())
         })?;
-        let keys = precisions.iter().flatten().map(|window| window.0);
-        folder.cards.put(place.join(stretch.file_name()), Card::of_windows(keys));
+        folder.cards.put(place.join(stretch.file_name()), Card::of_windows(windows.iter().map(|w| &w.0)));
     }
-    Ok(parts.len() as u64)
+    Ok(days.len() as u64)
 }
 
-pub(super) type Window<'a> = (&'a WindowKey, &'a Aggregate);
+/// Windows that become a row group.
+#[derive(Debug, Default)]
+pub(super) struct Filling {
+    rows: Vec<(WindowKey, Aggregate)>,
+    /// Of all of them.
+    sensors: usize,
+}
 
-pub(super) fn window_group(group: &mut Group<'_>, rows: &[Window<'_>]) -> Result<(), ParquetError> {
-    let keys = || rows.iter().map(|row| row.0);
-    let all = || rows.iter().map(|row| row.1);
+impl Filling {
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Whether the next part belongs into another row group: this one has enough, and all parts of its last window.
+    pub(super) fn is_full_for(&self, key: &WindowKey) -> bool {
+        let has_enough = self.rows.len() >= GROUP_WINDOWS || self.sensors >= GROUP_SENSORS;
+        has_enough && self.rows.last().is_some_and(|last| last.0 != *key)
+    }
+
+    /// Adds a part; those of one window follow one another.
+    pub(super) fn add(&mut self, key: WindowKey, part: Aggregate) {
+        self.sensors += part.sensors.len();
+        match self.rows.last_mut() {
+            Some((last, all)) if *last == key => all.merge(&part),
+            _ => self.rows.push((key, part)),
+        }
+    }
+
+    /// Writes the row group, and begins the next one.
+    pub(super) fn write(&mut self, group: &mut Group<'_>) -> Result<(), ParquetError> {
+        self.sensors = 0;
+        window_group(group, &self.rows)?;
+        self.rows.clear();
+        Ok(())
+    }
+}
+
+fn window_group(group: &mut Group<'_>, rows: &[(WindowKey, Aggregate)]) -> Result<(), ParquetError> {
+    let keys = || rows.iter().map(|row| &row.0);
+    let all = || rows.iter().map(|row| &row.1);
     let none = Levels::default();
     group.runs(keys().map(|key| (i32::from(key.quantity), 1)))?;
     group.runs(keys().map(|key| (i32::from(key.cell.precision()), 1)))?;

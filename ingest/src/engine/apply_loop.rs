@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
-use super::keeper::{Cut, MAX_DESCRIBED, descriptions, some_changed};
+use super::keeper::{Cut, MAX_DESCRIBED, MAX_SETTLING, descriptions, some_changed};
 use super::recover::writes_of;
 use crate::clock::now_ms;
 use crate::counters::Counters;
 use crate::feeds::Feed;
 use crate::log::{Command, Committed};
 use crate::pool::apply::{Incoming, Known};
+use crate::pool::hot::Hot;
 use crate::pool::windows::{BASE_PRECISION, WindowKey};
 use crate::pool::{Effect, State};
 use crate::registry::Registry;
@@ -32,6 +33,9 @@ const MAX_STRETCHES: usize = 2;
 /// Sensors that the database is told of at once when it has nothing else to do, some 30 ms of work each second: a city
 /// of 22 million is there within two hours.
 const CHANGED: usize = 4096;
+/// Most windows that are merged into the hot ones at once, some milliseconds of work. It happens each second and with each
+/// file, so that a city's minute is through before the next one comes.
+const COOLED: usize = 4096;
 /// Most cells in one event; the rest shows with the next reading.
 const MAX_CELLS: usize = 1000;
 
@@ -52,9 +56,11 @@ pub(super) struct ApplyLoop {
     pub(super) counters: Arc<Counters>,
     pub(super) parquet_every_ms: i64,
     pub(super) parquet_rows: usize,
+    pub(super) windows_every_ms: i64,
     /// Whether the registry or the keeper has ended.
     pub(super) is_alone: bool,
     pub(super) last_cut_ms: i64,
+    pub(super) last_windows_ms: i64,
     /// From where on a start needs the log, once the cut in flight is kept.
     pub(super) needs_log_from: u64,
 }
@@ -118,7 +124,7 @@ impl ApplyLoop {
             self.describe();
         }
         if self.state.current.rows.burden() >= self.parquet_rows {
-            self.cut();
+            self.cut(self.are_windows_due());
         }
     }
 
@@ -133,13 +139,20 @@ impl ApplyLoop {
         if self.registry.is_idle() {
             self.is_alone |= self.registry.write(some_changed(&mut self.state, CHANGED)).is_err();
         }
+        self.state.cool(COOLED);
         if now_ms.saturating_sub(self.last_cut_ms) >= self.parquet_every_ms {
-            self.cut();
+            self.cut(self.are_windows_due());
         }
     }
 
+    /// Whether what settles is to go along: its time has come or it is too much, and the last ones are out of the way.
+    fn are_windows_due(&self) -> bool {
+        let is_time = now_ms().saturating_sub(self.last_windows_ms) >= self.windows_every_ms;
+        self.state.cooling.is_empty() && (is_time || self.state.settling.bytes() > MAX_SETTLING)
+    }
+
     /// Hands a stretch to the keeper, unless the last one is still there.
-    fn cut(&mut self) {
+    fn cut(&mut self, with_windows: bool) {
         if self.state.in_flight.is_some() {
             return;
         }
@@ -147,7 +160,10 @@ impl ApplyLoop {
         if !self.describe() {
             return;
         }
-        let Some(cut) = Cut::of(&mut self.state) else { return };
+        let Some(cut) = Cut::of(&mut self.state, with_windows) else { return };
+        if cut.settled.is_some() {
+            self.last_windows_ms = self.last_cut_ms;
+        }
         self.needs_log_from = cut.needs_log_from();
         if let Err(TrySendError::Disconnected(_) | TrySendError::Full(_)) = self.cuts.try_send(cut) {
             // One is in flight at most, and the queue holds one: only an ended keeper refuses.
@@ -165,6 +181,7 @@ impl ApplyLoop {
     fn kept(&mut self, position: u64, files: u64) {
         let now_ms = now_ms();
         self.state.written(position, files, now_ms);
+        self.state.cool(COOLED);
         // Never waited for: the log may itself wait for this thread. The next checkpoint says it again.
         let position = position.min(self.needs_log_from);
         let _ = self.log.try_send(Command::Checkpointed { position, now_ms });
@@ -195,26 +212,27 @@ impl ApplyLoop {
         }
     }
 
-    /// The log has ended: everything is applied. Keep it.
+    /// The log has ended: everything is applied. Keep it: the last readings, then their windows.
     async fn finish(mut self) {
-        while self.state.in_flight.is_some() {
-            match self.kept.recv().await {
-                Some((position, files)) => self.kept(position, files),
-                None => return,
+        loop {
+            while self.state.in_flight.is_some() {
+                match self.kept.recv().await {
+                    Some((position, files)) => self.kept(position, files),
+                    None => return,
+                }
             }
-        }
-        self.cut();
-        if self.state.in_flight.is_some()
-            && let Some((position, files)) = self.kept.recv().await
-        {
-            self.kept(position, files);
+            self.cut(true);
+            if self.state.in_flight.is_none() {
+                return;
+            }
         }
     }
 }
 
 /// Takes over what the state counts.
 pub(super) fn counted(state: &State, counters: &Counters) {
-    let State { totals, sensors, gateways, hot, current, .. } = state;
-    let hot_windows = hot.len() + current.windows.len();
+    let State { totals, sensors, gateways, current, .. } = state;
+    let packed: usize = state.filed().chain(state.unfiled()).map(Hot::len).sum();
+    let hot_windows = packed + current.windows.len();
     counters.pooled(*totals, sensors.len() as u64, gateways.len() as u64, hot_windows as u64);
 }

@@ -33,8 +33,8 @@ impl Budget {
 
 pub(super) struct Compactor {
     pub(super) folder: PoolFolder,
-    /// Log position of the durable checkpoint: only files it covers are merged.
-    pub(super) kept: Arc<AtomicU64>,
+    /// Log position up to which windows are in Parquet by the durable checkpoint: only files before it are merged.
+    pub(super) windows_kept: Arc<AtomicU64>,
     pub(super) budget: Budget,
 }
 
@@ -55,7 +55,8 @@ impl Compactor {
             since = Instant::now();
             go_on
         };
-        match self.folder.compact(self.kept.load(Ordering::Acquire), now_ms(), &mut pace, |_| Ok(())) {
+        let kept = self.windows_kept.load(Ordering::Acquire);
+        match self.folder.compact(kept, now_ms(), &mut pace, |_| Ok(())) {
             Ok(Some(file)) => {
                 tracing::debug!(file = %file.display(), "merged small files of the pool");
                 rest(Duration::ZERO)

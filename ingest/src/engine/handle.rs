@@ -117,8 +117,11 @@ impl Engine {
         let (cuts, to_keep) = sync_channel(1);
         let (done, kept) = mpsc::channel(1);
         let (compacting, stop) = sync_channel(1);
-        let compactor =
-            Compactor { folder: folder.clone(), kept: Arc::clone(&keeper.kept), budget: config.compaction };
+        let compactor = Compactor {
+            folder: folder.clone(),
+            windows_kept: Arc::clone(&keeper.windows_kept),
+            budget: config.compaction,
+        };
         let compactor = compactor.start(stop).map_err(thread("start"))?;
         let keeper = keeper.start(to_keep, done, Arc::clone(&counters)).map_err(thread("start"))?;
         let door = state.door.clone();
@@ -134,9 +137,11 @@ impl Engine {
             feed,
             counters: Arc::clone(&counters),
             parquet_every_ms: config.parquet_every_ms,
+            windows_every_ms: config.windows_every_ms,
             parquet_rows: config.parquet_rows,
             is_alone: false,
             last_cut_ms: started_ms,
+            last_windows_ms: started_ms,
             needs_log_from: 0,
         };
         let runtime =

@@ -3,6 +3,10 @@
 //! The order is the promise. Parquet files first, synced; then SQL; then the tables; then the checkpoint, which is the
 //! commit point. A crash before it leaves files that the next start removes by their names, and SQL rows that the replay writes
 //! again as they are. A crash after it has nothing to repeat.
+//!
+//! Windows do not go along with every stretch: they settle in memory, for a minute or until they are too many, and are
+//! then written for all of that time at once. The checkpoint says up to where they are in Parquet; the others are made
+//! again from the readings, which are.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,6 +21,7 @@ use super::checkpoint::Checkpoint;
 use super::tables::Tables;
 use crate::columns::{FileError, Names, PoolFolder, Stretch, write_readings, write_windows};
 use crate::counters::{Counters, Part};
+use crate::pool::hot::Hot;
 use crate::pool::sensors::Words;
 use crate::pool::snapshot::Snapshot;
 use crate::pool::{Span, State};
@@ -29,10 +34,17 @@ const RETRY: Duration = Duration::from_secs(1);
 /// may announce itself in a minute.
 pub(super) const MAX_DESCRIBED: usize = 10_000;
 
+/// Bytes of windows that may settle: a minute of a city of 22 million devices takes some 100 MiB. Late readings touch
+/// windows of a whole day, so that minutes alone are no bound.
+pub(super) const MAX_SETTLING: usize = 128 << 20;
+
 /// Everything a checkpoint needs of the state, taken at one position.
 pub(super) struct Cut {
     pub(super) span: Arc<Span>,
     pub(super) position: u64,
+    /// Windows that go along.
+    pub(super) settled: Option<(Stretch, Arc<Hot>)>,
+    windows_kept: u64,
     names: Names,
     snapshot: Snapshot,
     files: u64,
@@ -45,15 +57,22 @@ impl Cut {
         self.snapshot.missing_from
     }
 
-    /// Cuts the state here; `None` while the last cut is still being written, or when nothing happened since.
-    pub(super) fn of(state: &mut State) -> Option<Self> {
-        if state.position == state.current.from {
+    /// Cuts the state here, with the windows of what was kept before if they are to go along; `None` while the last cut
+    /// is still being written, or when there is nothing to write.
+    pub(super) fn of(state: &mut State, with_windows: bool) -> Option<Self> {
+        let windows = Stretch { from: state.windows_kept, to: state.current.from };
+        let with_windows = with_windows && windows.from < windows.to;
+        let is_news = state.position > state.current.from;
+        if state.in_flight.is_some() || !(is_news || with_windows) {
             return None;
         }
+        let settled = with_windows.then(|| (windows, state.settle()));
         let span = state.cut()?;
         let names = Names::of(&span.rows, &state.sensors);
         Some(Self {
             position: state.position,
+            settled,
+            windows_kept: if with_windows { windows.to } else { windows.from },
             names,
             snapshot: state.take_snapshot(),
             files: state.totals.parquet_files,
@@ -145,8 +164,8 @@ pub(super) struct Keeper {
     pub(super) folder: PoolFolder,
     pub(super) registry: Registry,
     pub(super) tables: Tables,
-    /// Log position of the durable checkpoint.
-    pub(super) kept: Arc<AtomicU64>,
+    /// Log position up to which windows are in Parquet by the durable checkpoint.
+    pub(super) windows_kept: Arc<AtomicU64>,
 }
 
 impl Keeper {
@@ -160,7 +179,9 @@ impl Keeper {
         let stretch = Stretch { from: cut.span.from, to: cut.position };
         let mut files = write_readings(&self.folder, stretch, &cut.span.rows, &cut.names)?;
         after(Step::Readings)?;
-        files += write_windows(&self.folder, stretch, &cut.span.windows)?;
+        if let Some((stretch, windows)) = &cut.settled {
+            files += write_windows(&self.folder, *stretch, windows)?;
+        }
         after(Step::Windows)?;
         self.registry.flush()?;
         after(Step::Registry)?;
@@ -171,12 +192,13 @@ impl Keeper {
             files: cut.files + files,
             rows: cut.rows,
             missing_from: cut.snapshot.missing_from,
+            windows_kept: cut.windows_kept,
             map,
             body: cut.snapshot.body.clone(),
         };
         checkpoint.write(&self.data).map_err(KeepError::Checkpoint)?;
         self.tables.commit(checkpoint.map);
-        self.kept.store(cut.position, Ordering::Release);
+        self.windows_kept.store(cut.windows_kept, Ordering::Release);
         after(Step::Checkpoint)?;
         Ok(files)
     }
@@ -206,7 +228,7 @@ impl Keeper {
                 };
                 counters.set_trouble(Part::Pool, None);
                 let position = cut.position;
-                // The apply thread wants the rows' room back.
+                // The apply thread wants the rows' room and the windows back.
                 drop(cut);
                 if kept.blocking_send((position, files)).is_err() {
                     return;

@@ -7,7 +7,8 @@
 //!      └────── durable ─────────┘                       └──────── views
 //! ```
 //!
-//! Beside them the compactor merges small Parquet files, within a budget.
+//! Windows follow their readings to Parquet once a minute; until then they settle in memory. Beside the threads the
+//! compactor merges small Parquet files, within a budget.
 //!
 //! An answer leaves only after the group commit. Everything behind the log is a function of the log: after a
 //! crash the newest checkpoint is loaded and the log replayed from its position. All three queues are bounded;
@@ -47,10 +48,12 @@ pub struct EngineConfig {
     pub keep_log_ms: i64,
     /// How many bytes of such segments are kept at most.
     pub keep_log_bytes: u64,
-    /// How often readings and windows go to Parquet.
+    /// How often readings go to Parquet.
     pub parquet_every_ms: i64,
     /// How many readings may wait for it; more bring it forward. One that has a frame of its own counts twice.
     pub parquet_rows: usize,
+    /// How often windows go to Parquet, with the readings of that moment: the more seldom, the fewer parts of each.
+    pub windows_every_ms: i64,
     /// What merging small Parquet files may use.
     pub compaction: Budget,
     /// How far back windows stay in memory.
@@ -80,6 +83,7 @@ impl EngineConfig {
             parquet_every_ms: 30_000,
             // Of 32 bytes each, and as many again while files are written.
             parquet_rows: 750_000,
+            windows_every_ms: 60_000,
             // Merges 100,000 to 250,000 readings a second to the end; what comes faster waits for a quieter hour.
             compaction: Budget { core_percent: 25, bytes_per_s: 8 << 20 },
             hot_ms: 7_200_000,

@@ -1,19 +1,19 @@
-//! Starting from what is on disk: checkpoint, then the log behind it.
+//! Starting from what is on disk: checkpoint, windows that were not in Parquet yet, then the log behind it.
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
 
 use super::checkpoint::{self, Checkpoint};
-use super::keeper::{Cut, KeepError, Keeper, MAX_DESCRIBED, descriptions};
+use super::keeper::{Cut, KeepError, Keeper, MAX_DESCRIBED, MAX_SETTLING, descriptions};
 use super::progress::Progress;
 use super::tables::Tables;
 use super::{EngineConfig, StartError};
-use crate::columns::{PoolFolder, WindowFilter};
+use crate::columns::{PoolFolder, Stretch, WindowFilter, read_measured};
 use crate::counters::{Counters, Part};
 use crate::log::{Folder, Log, LogConfig, MIN_SEGMENT_BYTES, OpenError, Record, Storage, make_folder, visit};
 use crate::pool::apply::{Incoming, Known};
-use crate::pool::windows::BASE_PRECISION;
+use crate::pool::windows::{BASE_PRECISION, Windows};
 use crate::pool::{Effect, Rules, State};
 use crate::registry::{Registry, Write};
 
@@ -84,7 +84,7 @@ pub(super) fn recover<S: Storage>(
     };
     let pool = |error: crate::columns::FileError| StartError::Pool(error.to_string());
     let folder = PoolFolder::open(&data.join("pool")).map_err(pool)?;
-    let removed = folder.remove_beyond(state.checkpoint).map_err(pool)?;
+    let removed = folder.remove_beyond(state.checkpoint, state.windows_kept).map_err(pool)?;
     if removed > 0 {
         tracing::info!(
             removed,
@@ -96,9 +96,10 @@ pub(super) fn recover<S: Storage>(
         tracing::info!(files = merged, "removed files whose content a merged file holds");
     }
     warm(&mut state, &folder, now_ms).map_err(pool)?;
+    settle_again(&mut state, &folder).map_err(pool)?;
 
-    let kept = Arc::new(state.checkpoint.into());
-    let mut keeper = Keeper { data: data.clone(), folder, registry, tables, kept };
+    let windows_kept = Arc::new(state.windows_kept.into());
+    let mut keeper = Keeper { data: data.clone(), folder, registry, tables, windows_kept };
     let log_path = data.join("log");
     let mut storage = disk(Folder::open(&log_path).map_err(io("open the log folder", &log_path))?);
     let log_config = LogConfig {
@@ -138,7 +139,7 @@ pub(super) fn recover<S: Storage>(
 
 /// The state of a checkpoint, or what is wrong with it.
 fn restored(rules: Rules, tables: &Tables, checkpoint: Checkpoint) -> Result<State, String> {
-    let Checkpoint { position, files, rows, missing_from, map, body } = checkpoint;
+    let Checkpoint { position, files, rows, missing_from, windows_kept, map, body } = checkpoint;
     let mut progress = Progress::new("读取传感器表 reading the table of sensors", map.bytes());
     let mut reader = tables.reader();
     let page = |kind, number| {
@@ -147,7 +148,10 @@ fn restored(rules: Rules, tables: &Tables, checkpoint: Checkpoint) -> Result<Sta
         Some(page)
     };
     let state = State::restore_with(rules, position, files, rows, &body, missing_from, page);
-    state.ok_or_else(|| reader.wrong.unwrap_or_else(|| "its body is of another version".into()))
+    let why = || reader.wrong.unwrap_or_else(|| "its body is of another version".into());
+    let mut state = state.ok_or_else(why)?;
+    state.windows_kept = windows_kept;
+    Ok(state)
 }
 
 /// Takes the newest readings of a stretch of the log that the tables do not have.
@@ -200,22 +204,29 @@ fn replay(
         keeper.registry.write(descriptions(state))?;
     }
     if state.current.rows.burden() >= parquet_rows {
-        keep_now(state, keeper, now_ms, |_| Ok(()))?;
+        // Time stands still in a replay.
+        let with_windows = state.settling.bytes() > MAX_SETTLING;
+        keep_now(state, keeper, with_windows, now_ms, |_| Ok(()))?;
     }
     Ok(())
 }
 
-/// Makes everything applied so far last, and waits for it. No cut may be in flight.
+/// Makes everything applied so far last, with the windows of what was kept before if they are to go along, and waits for
+/// it. No cut may be in flight.
 pub(super) fn keep_now(
     state: &mut State,
     keeper: &mut Keeper,
+    with_windows: bool,
     now_ms: i64,
     after: impl FnMut(super::keeper::Step) -> Result<(), KeepError>,
 ) -> Result<(), KeepError> {
     keeper.registry.write(descriptions(state))?;
-    if let Some(cut) = Cut::of(state) {
-        let files = keeper.keep(&cut, after)?;
-        state.written(cut.position, files, now_ms);
+    if let Some(cut) = Cut::of(state, with_windows) {
+        let (files, position) = (keeper.keep(&cut, after)?, cut.position);
+        // The state wants the windows back.
+        drop(cut);
+        state.written(position, files, now_ms);
+        state.cool(usize::MAX);
     }
     Ok(())
 }
@@ -226,8 +237,7 @@ fn warm(state: &mut State, folder: &PoolFolder, now_ms: i64) -> Result<(), crate
     let mut from_ms = now_ms - state.rules.hot_ms;
     // A gateway may be ahead of us by as much as `admit` lets pass.
     let to_ms = now_ms + crate::admit::MAX_AHEAD_MS;
-    let files = folder.window_files(from_ms, to_ms, state.checkpoint)?;
-    let bytes = |file: &Path| std::fs::metadata(file).map_or(0, |metadata| metadata.len());
+    let files = folder.window_files(from_ms, to_ms, state.windows_kept)?;
     let mut progress =
         Progress::new("读取最新窗口 reading newest windows", files.iter().map(|file| bytes(file)).sum());
     for file in files.iter().rev() {
@@ -238,4 +248,24 @@ fn warm(state: &mut State, folder: &PoolFolder, now_ms: i64) -> Result<(), crate
     }
     state.hot_from_ms = from_ms;
     Ok(())
+}
+
+/// Makes the windows again that were not in Parquet, from the readings that were.
+fn settle_again(state: &mut State, folder: &PoolFolder) -> Result<(), crate::columns::FileError> {
+    let files = folder.reading_files_of(Stretch { from: state.windows_kept, to: state.checkpoint })?;
+    let mut progress =
+        Progress::new("重算窗口 making the last windows again", files.iter().map(|file| bytes(file)).sum());
+    for file in &files {
+        read_measured(file, |readings| {
+            let mut windows = Windows::default();
+            readings.iter().for_each(|reading| reading.add_to(&mut windows));
+            windows.iter().for_each(|(key, part)| state.settling.merge(*key, part));
+        })?;
+        progress.add(bytes(file));
+    }
+    Ok(())
+}
+
+fn bytes(file: &Path) -> u64 {
+    std::fs::metadata(file).map_or(0, |metadata| metadata.len())
 }

@@ -101,7 +101,8 @@ impl Aggregate {
         let sketch = Sketch::of_parts(parts().map(|part| &part.sketch));
         let mut sensors = Vec::with_capacity(parts().map(|part| part.sensors.len()).sum());
         parts().for_each(|part| sensors.extend_from_slice(&part.sensors));
-        sensors.sort_unstable();
+        // The parts are sorted, and a stable sort sees that.
+        sensors.sort();
         sensors.dedup();
         let mut all = Self { sketch, sensors, ..*first };
         others.for_each(|part| all.merge_numbers(part));

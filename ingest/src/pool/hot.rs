@@ -1,4 +1,4 @@
-//! The newest windows, packed in memory for questions.
+//! Windows packed in memory: the newest for questions, and those that settle until they go to Parquet.
 //!
 //! A city touches a quarter of a million windows every minute. They lie by quantity and minute: a question is about one
 //! quantity, and what becomes too old goes a minute at a time.
@@ -13,6 +13,9 @@ use super::packed::Packed;
 use super::windows::{BASE_MS, WindowKey};
 use crate::cell::Cell;
 
+/// The windows of a quantity that begin at a time.
+type Table = HashMap<Cell, Packed, RandomState>;
+
 /// Memory of a window beside its packed bytes: its place in a table, and what the allocator adds.
 const OVERHEAD: usize = 64;
 
@@ -20,7 +23,7 @@ const OVERHEAD: usize = 64;
 #[derive(Debug, Clone, Default)]
 pub struct Hot {
     /// By quantity and start.
-    tables: BTreeMap<(u16, i64), HashMap<Cell, Packed, RandomState>>,
+    tables: BTreeMap<(u16, i64), Table>,
     /// How many windows begin at a time, and their bytes.
     minutes: BTreeMap<i64, (usize, usize)>,
     room: Room,
@@ -74,6 +77,68 @@ impl Hot {
         }
     }
 
+    /// Merges a part of a window that is packed already.
+    fn merge_packed(&mut self, key: WindowKey, part: Packed) {
+        let table = self.tables.entry((key.quantity, key.start_ms)).or_default();
+        if table.contains_key(&key.cell) {
+            return self.merge(key, &part.unpack(key.start_ms));
+        }
+        let (windows, bytes) = self.minutes.entry(key.start_ms).or_default();
+        *windows += 1;
+        *bytes += part.bytes() + OVERHEAD;
+        table.insert(key.cell, part);
+    }
+
+    /// Takes over windows of another table: a quantity's minute that is not here yet moves as it is, the others are
+    /// merged, and those that begin before `from_ms` dropped. Stops after about `most` such steps; the rest stays there.
+    pub fn absorb(&mut self, other: &mut Self, from_ms: i64, most: usize) {
+        let mut room = most;
+        while room > 0
+            && let Some(mut entry) = other.tables.first_entry()
+        {
+            let (quantity, start_ms) = *entry.key();
+            let (mut windows, mut bytes) = (0, 0);
+            if start_ms < from_ms || !self.tables.contains_key(entry.key()) {
+                let table = entry.remove();
+                windows = table.len();
+                bytes = table.values().map(|packed| packed.bytes() + OVERHEAD).sum();
+                if start_ms < from_ms {
+                    room = room.saturating_sub(windows);
+                } else {
+                    room -= 1;
+                    let minute = self.minutes.entry(start_ms).or_default();
+                    *minute = (minute.0 + windows, minute.1 + bytes);
+                    self.tables.insert((quantity, start_ms), table);
+                }
+            } else {
+                let table = entry.get_mut();
+                let cells: Vec<Cell> = table.keys().take(room).copied().collect();
+                for cell in cells {
+                    if let Some(packed) = table.remove(&cell) {
+                        (windows, bytes, room) = (windows + 1, bytes + packed.bytes() + OVERHEAD, room - 1);
+                        self.merge_packed(WindowKey { quantity, cell, start_ms }, packed);
+                    }
+                }
+                if table.is_empty() {
+                    entry.remove();
+                }
+            }
+            if let Some(minute) = other.minutes.get_mut(&start_ms) {
+                *minute = (minute.0 - windows, minute.1 - bytes);
+                if minute.0 == 0 {
+                    other.minutes.remove(&start_ms);
+                }
+            }
+        }
+    }
+
+    /// All windows, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (WindowKey, &Packed)> {
+        self.tables.iter().flat_map(|(&(quantity, start_ms), table)| {
+            table.iter().map(move |(&cell, packed)| (WindowKey { quantity, cell, start_ms }, packed))
+        })
+    }
+
     /// One window.
     pub fn get(&self, key: &WindowKey) -> Option<Aggregate> {
         let packed = self.tables.get(&(key.quantity, key.start_ms))?.get(&key.cell)?;
@@ -107,10 +172,42 @@ impl Hot {
     }
 }
 
+/// Hands windows merged to `precision` to `emit`, in the order of their keys, from windows of the base grain in theirs.
+/// Only the parts of one are unpacked at a time.
+///
+/// # Errors
+/// That of `emit`, and then it ends.
+pub fn each_coarser<E>(
+    base: &[(WindowKey, &Packed)],
+    precision: u8,
+    mut emit: impl FnMut(WindowKey, Aggregate) -> Result<(), E>,
+) -> Result<(), E> {
+    let unpack = |&(key, packed): &(WindowKey, &Packed)| packed.unpack(key.start_ms);
+    let place = |key: WindowKey| (key.quantity, key.cell.parent(precision));
+    let (mut order, mut parts) = (Vec::<(WindowKey, &Packed)>::new(), Vec::new());
+    // Cells of one parent are neighbours.
+    for same in base.chunk_by(|a, b| place(a.0) == place(b.0)) {
+        order.clear();
+        order.extend(same);
+        order.sort_by_key(|window| window.0.start_ms);
+        for windows in order.chunk_by(|a, b| a.0.start_ms == b.0.start_ms) {
+            let [first, others @ ..] = windows else { continue };
+            parts.extend(others.iter().map(unpack));
+            let first_part = unpack(first);
+            let all =
+                if parts.is_empty() { first_part } else { Aggregate::of_parts(&first_part, parts.iter()) };
+            parts.clear();
+            emit(first.0.coarser(precision, BASE_MS), all)?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::windows::BASE_PRECISION;
+    use crate::pool::tests::{coarser, packed};
+    use crate::pool::windows::{BASE_PRECISION, Windows};
 
     fn key(minute: i64, quantity: u16, lat: f64) -> WindowKey {
         WindowKey { quantity, cell: Cell::at(lat, 104.06, BASE_PRECISION), start_ms: minute * BASE_MS }
@@ -138,6 +235,65 @@ mod tests {
         assert_eq!(hot.of(0, 9, 8).count(), 0);
         assert_eq!(hot.keep(0, 0), 10 * BASE_MS);
         assert!(hot.is_empty());
+    }
+
+    #[test]
+    fn another_table_is_taken_over_piece_by_piece() {
+        let of = |minutes: std::ops::Range<i64>, sensor| {
+            let mut table = Hot::default();
+            for (minute, step) in minutes.flat_map(|minute| (0..9).map(move |step| (minute, step))) {
+                let key = key(minute, step as u16 % 2, 30.0 + f64::from(step));
+                table.merge(key, &Aggregate::of(minute * BASE_MS, sensor, 1.0));
+            }
+            table
+        };
+        let in_order = |table: &Hot| {
+            let all = table.iter().map(|(key, packed)| (key, packed.unpack(key.start_ms)));
+            all.collect::<BTreeMap<_, _>>()
+        };
+        let mut expected = of(0..3, 1);
+        of(2..5, 2).iter().for_each(|(key, part)| expected.merge(key, &part.unpack(key.start_ms)));
+        let [mut hot, mut other] = [of(0..3, 1), of(1..5, 2)];
+        let mut steps = 0;
+        while !other.is_empty() {
+            hot.absorb(&mut other, 2 * BASE_MS, 2);
+            let seen = in_order(&hot).into_iter().chain(in_order(&other));
+            let counted: u64 =
+                seen.filter(|(key, _)| key.start_ms >= 2 * BASE_MS).map(|(_, all)| all.count).sum();
+            assert_eq!(counted, 36, "each part is in one of them");
+            steps += 1;
+        }
+        assert_eq!((in_order(&hot), hot.len(), hot.bytes()), (in_order(&expected), 45, expected.bytes()));
+        assert_eq!(
+            (steps, other.len(), other.bytes()),
+            (8, 0, 0),
+            "nine were dropped, nine merged, four minutes moved"
+        );
+    }
+
+    #[test]
+    fn coarser_windows_are_the_sum_of_their_parts() {
+        let mut windows = Windows::default();
+        for (minute, step) in (0..30).flat_map(|minute| (0..40).map(move |step| (minute, step))) {
+            // Neighbours, some of them in one coarser cell, of two quantities.
+            let key = key(minute % 7, step as u16 % 2, 30.66 + f64::from(step) * 0.002);
+            windows.add(key, key.start_ms + minute, step, f64::from(step) - 9.5);
+        }
+        let table = packed(&windows);
+        let mut base: Vec<_> = table.iter().collect();
+        base.sort_by_key(|window| window.0);
+        for precision in crate::cell::PRECISIONS {
+            let mut found = Vec::new();
+            each_coarser(&base, precision, |key, all| {
+                found.push((key, all));
+                Ok::<(), ()>(())
+            })
+            .unwrap();
+            assert!(found.windows(2).all(|pair| pair[0].0 < pair[1].0), "sorted, each key once");
+            let expected = coarser(&windows, precision, BASE_MS);
+            assert!(precision == BASE_PRECISION || expected.len() < windows.len());
+            assert_eq!(found, Vec::from_iter(expected), "precision {precision}");
+        }
     }
 
     #[test]

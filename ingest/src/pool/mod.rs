@@ -10,7 +10,7 @@
 //! - [`waiting`]: readings of boxes that do not know the time yet
 //! - [`sensors`] (with `members`, who of a gateway bears which name, and `names`), [`gateways`], [`alarms`]: the
 //!   tables
-//! - [`windows`], [`aggregate`], [`sketch`]: mergeable aggregates; [`hot`]: the newest of them, each [`packed`]
+//! - [`windows`], [`aggregate`], [`sketch`]: mergeable aggregates; [`hot`]: tables of them, each [`packed`]
 //! - [`snapshot`]: the state as a checkpoint; [`pages`]: the sensors in it; `unsaved`: of which SQL was not told yet
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -195,12 +195,21 @@ pub struct State {
     pub current: Span,
     /// What is being written to Parquet.
     pub in_flight: Option<Arc<Span>>,
+    /// Windows whose readings are in Parquet and that themselves are not: they go there seldom, so that most parts of a
+    /// window are one by then.
+    pub settling: Hot,
+    /// Those of them that are being written.
+    pub settled: Option<Arc<Hot>>,
+    /// Windows in Parquet that are on their way into `hot`, a few at a time.
+    pub cooling: Hot,
     /// Windows in Parquet that begin at `hot_from_ms` or later.
     pub hot: Hot,
-    /// From here on `hot` is complete.
+    /// From here on `hot` and `cooling` are complete.
     pub hot_from_ms: i64,
     /// Log position up to which readings are in Parquet.
     pub checkpoint: u64,
+    /// Log position up to which windows are in Parquet.
+    pub windows_kept: u64,
     /// The emptied rows of the last span.
     spare: Rows,
     waiting: Waiting,
@@ -223,9 +232,13 @@ impl State {
             door: SharedDoor::default(),
             current: Span::default(),
             in_flight: None,
+            settling: Hot::default(),
+            settled: None,
+            cooling: Hot::default(),
             hot: Hot::default(),
             hot_from_ms: i64::MIN,
             checkpoint: 0,
+            windows_kept: 0,
             spare: Rows::default(),
             waiting: Waiting::default(),
             replayed: BTreeSet::new(),
@@ -265,18 +278,29 @@ impl State {
         Some(span)
     }
 
-    /// Notes that the span in flight is in Parquet and in a checkpoint at `position`.
+    /// Hands over the windows that settle, those of `windows_kept` up to the span that is cut next: they stay visible as
+    /// `settled` until [`State::written`].
+    pub fn settle(&mut self) -> Arc<Hot> {
+        let settled = Arc::new(std::mem::take(&mut self.settling));
+        self.settled = Some(Arc::clone(&settled));
+        settled
+    }
+
+    /// Notes that the span in flight, and with it what had settled, is in Parquet and in a checkpoint at `position`.
     pub fn written(&mut self, position: u64, files: u64, now_ms: i64) {
         if let Some(span) = self.in_flight.take() {
             self.totals.parquet_files += files;
             self.totals.parquet_rows += span.rows.len() as u64;
             self.hot_from_ms = self.hot_from_ms.max(now_ms - self.rules.hot_ms);
-            for (key, aggregate) in span.windows.iter() {
-                if key.start_ms >= self.hot_from_ms {
-                    self.hot.merge(*key, aggregate);
-                }
+            if let Some(settled) = self.settled.take() {
+                self.windows_kept = span.from;
+                // Nothing is left of the last ones, but at the end.
+                self.cool(usize::MAX);
+                self.cooling = Arc::unwrap_or_clone(settled);
             }
-            self.hot_from_ms = self.hot.keep(self.hot_from_ms, self.rules.hot_bytes);
+            for (key, aggregate) in span.windows.iter() {
+                self.settling.merge(*key, aggregate);
+            }
             // Room for so many rows, made afresh each time, costs a tenth of what is done with them.
             if let Ok(Span { mut rows, .. }) = Arc::try_unwrap(span) {
                 rows.clear();
@@ -284,6 +308,22 @@ impl State {
             }
         }
         self.checkpoint = position;
+    }
+
+    /// Moves windows into `hot`, merging `most` of them.
+    pub fn cool(&mut self, most: usize) {
+        self.hot.absorb(&mut self.cooling, self.hot_from_ms, most);
+        self.hot_from_ms = self.hot.keep(self.hot_from_ms, self.rules.hot_bytes);
+    }
+
+    /// Windows of readings in Parquet that are not in files of windows.
+    pub fn unfiled(&self) -> impl Iterator<Item = &Hot> {
+        self.settled.as_deref().into_iter().chain([&self.settling])
+    }
+
+    /// Windows in files that are in memory too: all that begin at `hot_from_ms` or later.
+    pub fn filed(&self) -> impl Iterator<Item = &Hot> {
+        [&self.hot, &self.cooling].into_iter()
     }
 
     /// How many sensors have words that the database does not have.

@@ -4,7 +4,7 @@ use wire::{Batch, ClockState, Quality, QuantityCode};
 
 use super::rows::{Head, Row};
 use super::sensors::{Last, Sighting, clock_number};
-use super::windows::{BASE_MS, BASE_PRECISION, WindowKey, minute_of};
+use super::windows::{BASE_MS, BASE_PRECISION, WindowKey, Windows, minute_of};
 use super::{Span, State};
 use crate::admit::is_plausible;
 use crate::cell::Cell;
@@ -140,6 +140,52 @@ impl Leftover {
     /// How many readings there are.
     pub fn readings(&self) -> u64 {
         self.unknown_readings + self.crowded_readings
+    }
+}
+
+/// The window that a reading of a cell of the base precision enters, and the value it brings: none of a fault, of a
+/// quality that cannot be trusted, or of a guessed time. `clock` is numbered as in [`super::Row`].
+fn window_of(
+    quantity: u16,
+    cell: Cell,
+    clock: u8,
+    (at_ms, value, quality): (i64, Option<f64>, Quality),
+) -> Option<(WindowKey, f64)> {
+    let is_dated = clock != clock_number(ClockState::Unset);
+    let value = value.filter(|_| is_dated && quality.is_usable())?;
+    Some((WindowKey { quantity, cell, start_ms: minute_of(at_ms) }, value))
+}
+
+/// What of a row in Parquet decides its window.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Measured {
+    /// As in [`super::Row`], like all others.
+    pub sensor: u32,
+    /// What was measured.
+    pub quantity: u16,
+    /// How far to trust it.
+    pub quality: u8,
+    /// What was known of the time.
+    pub clock: u8,
+    /// When it was taken, in milliseconds since 1970 UTC.
+    pub at_ms: i64,
+    /// The value; `None` for a fault.
+    pub value: Option<f64>,
+    /// Latitude, WGS-84, in 1e-7 degrees.
+    pub lat_e7: i32,
+    /// Longitude, WGS-84, in 1e-7 degrees.
+    pub lon_e7: i32,
+}
+
+impl Measured {
+    /// Adds it to its window, as it was when it came.
+    pub fn add_to(&self, windows: &mut Windows) {
+        let Self { sensor, quantity, clock, at_ms, value, lat_e7, lon_e7, .. } = *self;
+        let quality = Quality::ALL.get(usize::from(self.quality)).copied().unwrap_or(Quality::Fault);
+        let cell = Cell::at_e7(lat_e7, lon_e7, BASE_PRECISION);
+        if let Some((key, value)) = window_of(quantity, cell, clock, (at_ms, value, quality)) {
+            windows.add(key, at_ms, sensor, value);
+        }
     }
 }
 
@@ -321,6 +367,7 @@ impl State {
 
     fn take_run(&mut self, run: &Run, readings: impl Iterator<Item = (i64, Option<f64>, Quality)>) {
         let Span { rows, windows, .. } = &mut self.current;
+        let clock = clock_number(run.clock);
         let (mut newest, mut newest_window): (Option<Last>, Option<i64>) = (None, None);
         let (mut count, mut late) = (0, 0);
         for (at_ms, value, quality) in readings {
@@ -336,18 +383,13 @@ impl State {
                 has_value: value.is_some(),
             });
             count += 1;
-            let start_ms = minute_of(at_ms);
-            late += u64::from(run.received_ms.saturating_sub(start_ms + BASE_MS) > LATE_MS);
+            late += u64::from(run.received_ms.saturating_sub(minute_of(at_ms) + BASE_MS) > LATE_MS);
             if newest.is_none_or(|newest| at_ms >= newest.at_ms) {
                 newest = Some(Last { at_ms, value, quality, clock: run.clock });
             }
-            if let Some(value) = value
-                && quality.is_usable()
-                && run.clock != ClockState::Unset
-            {
-                let key = WindowKey { quantity: run.quantity.0, cell: run.cell, start_ms };
+            if let Some((key, value)) = window_of(run.quantity.0, run.cell, clock, (at_ms, value, quality)) {
                 windows.add(key, at_ms, run.sensor, value);
-                newest_window = newest_window.max(Some(start_ms));
+                newest_window = newest_window.max(Some(key.start_ms));
             }
         }
         self.totals.accepted += count;

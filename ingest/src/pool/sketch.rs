@@ -74,7 +74,8 @@ impl Sketch {
     pub fn of_parts<'a>(parts: impl Iterator<Item = &'a Self> + Clone) -> Self {
         let mut buckets = Vec::with_capacity(parts.clone().map(|part| part.buckets.len()).sum());
         parts.for_each(|part| buckets.extend_from_slice(&part.buckets));
-        buckets.sort_unstable_by_key(|bucket| bucket.0);
+        // The parts are sorted, and a stable sort sees that.
+        buckets.sort_by_key(|bucket| bucket.0);
         buckets.dedup_by(|next, kept| {
             let same = next.0 == kept.0;
             kept.1 += if same { next.1 } else { 0 };

@@ -1,7 +1,8 @@
 //! The state as a checkpoint: everything that the log before it gave and that is not in Parquet or SQL.
 //!
-//! Windows are not part of it: those that matter are rebuilt from the Parquet partials. The table of sensors is either
-//! a part of it, as it always was in earlier checkpoints, or lies beside it in [`super::pages`].
+//! Windows are not part of it: those that matter are rebuilt from the Parquet partials, and from the readings whose
+//! windows are not in Parquet yet. The table of sensors is either a part of it, as it always was in earlier checkpoints,
+//! or lies beside it in [`super::pages`].
 
 use std::collections::VecDeque;
 
@@ -271,6 +272,7 @@ impl State {
         let mut state = State::new(rules);
         state.position = position;
         state.checkpoint = position;
+        state.windows_kept = position;
         state.current.from = position;
         state.totals = Totals { parquet_files: files, parquet_rows: rows, ..read.totals };
         {

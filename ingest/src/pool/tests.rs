@@ -9,7 +9,7 @@ use wire::{
     Payload, Place, Quality, QuantityCode, Reading, SensorName, Series,
 };
 
-use super::aggregate::micro;
+use super::aggregate::{Aggregate, micro};
 use super::apply::{Incoming, Known, kind};
 use super::snapshot::Snapshot;
 use super::*;
@@ -25,6 +25,23 @@ pub(crate) fn rules() -> Rules {
         hot_ms: 7_200_000,
         hot_bytes: 16 << 20,
     }
+}
+
+/// The windows as they settle.
+pub(crate) fn packed(windows: &Windows) -> Hot {
+    let mut table = Hot::default();
+    windows.iter().for_each(|(key, all)| table.merge(*key, all));
+    table
+}
+
+/// The windows merged to a precision and a length.
+pub(crate) fn coarser(windows: &Windows, precision: u8, length_ms: i64) -> BTreeMap<WindowKey, Aggregate> {
+    let mut all = BTreeMap::new();
+    for (key, part) in windows.iter() {
+        let window = all.entry(key.coarser(precision, length_ms));
+        window.and_modify(|all: &mut Aggregate| all.merge(part)).or_insert_with(|| part.clone());
+    }
+    all
 }
 
 pub(crate) fn gateway(name: &str) -> GatewayId {
@@ -121,7 +138,7 @@ fn windows_are_what_a_naive_recomputation_gives() {
     assert_eq!(found, naive);
     for precision in [5, 6] {
         let total: u64 =
-            state.current.windows.rolled_up(precision, 3_600_000).iter().map(|w| w.1.count).sum();
+            coarser(&state.current.windows, precision, 3_600_000).values().map(|all| all.count).sum();
         assert_eq!(total, state.totals.accepted);
     }
 }
@@ -329,6 +346,20 @@ fn a_checkpoint_remembers_what_sql_was_not_told() {
     assert!(back.take_changed(usize::MAX).is_empty());
 }
 
+/// Readings in windows at each stage: that wait, in flight, that settle, settled, cooling, hot.
+fn stages(state: &State) -> [u64; 6] {
+    let of_span = |span: &Span| span.windows.iter().map(|(_, all)| all.count).sum();
+    let of_table = |table: &Hot| table.iter().map(|(key, all)| all.unpack(key.start_ms).count).sum();
+    [
+        of_span(&state.current),
+        state.in_flight.as_deref().map_or(0, of_span),
+        of_table(&state.settling),
+        state.settled.as_deref().map_or(0, of_table),
+        of_table(&state.cooling),
+        of_table(&state.hot),
+    ]
+}
+
 #[test]
 fn a_cut_stays_visible_until_it_is_written() {
     let mut state = State::new(rules());
@@ -343,5 +374,50 @@ fn a_cut_stays_visible_until_it_is_written() {
     state.written(100, 2, T0 + 60_000);
     assert!(state.in_flight.is_none());
     assert_eq!((state.checkpoint, state.totals.parquet_rows, state.totals.parquet_files), (100, 2, 2));
-    assert_eq!(state.hot.of(1, 0, i64::MAX).map(|(key, all)| all.unpack(key.start_ms).count).sum::<u64>(), 2);
+    assert_eq!((state.windows_kept, stages(&state)), (0, [1, 0, 2, 0, 0, 0]));
+}
+
+#[test]
+fn a_window_settles_cools_and_is_hot_and_counts_once_everywhere() {
+    let mut state = State::new(rules());
+    let mut next = 0;
+    let mut apply = |state: &mut State| {
+        next += 1;
+        state.apply_frame(&readings("g", next, T0, &[20.0, 21.0]), T0);
+        state.position = 100 * next;
+    };
+    let now_ms = T0 + 60_000;
+    for with_windows in [false, true] {
+        apply(&mut state);
+        if with_windows {
+            state.settle();
+        }
+        state.cut();
+        apply(&mut state);
+        let expected = if with_windows { [2, 4, 0, 2, 0, 0] } else { [2, 2, 0, 0, 0, 0] };
+        assert_eq!((state.windows_kept, stages(&state)), (0, expected));
+        state.written(state.position - 100, 1, now_ms);
+    }
+    assert_eq!(
+        (state.windows_kept, stages(&state)),
+        (100, [2, 0, 4, 0, 2, 0]),
+        "up to the span that was cut"
+    );
+    state.cool(1);
+    assert_eq!(stages(&state), [2, 0, 4, 0, 0, 2], "what is new moves as it is");
+    state.settle();
+    state.cut();
+    state.written(400, 1, now_ms);
+    assert_eq!((state.windows_kept, stages(&state)), (300, [0, 0, 2, 0, 4, 2]));
+    state.cool(1);
+    assert_eq!(stages(&state), [0, 0, 2, 0, 2, 4], "the others are merged one by one: there are two places");
+    // Ended in a hurry: the next ones come before these are through.
+    state.settle();
+    state.cut();
+    state.written(400, 0, now_ms);
+    assert_eq!((state.windows_kept, stages(&state)), (400, [0, 0, 0, 0, 2, 6]));
+    // Old ones are dropped on the way.
+    state.hot_from_ms = T0 + 60_000;
+    state.cool(usize::MAX);
+    assert_eq!(stages(&state), [0; 6]);
 }

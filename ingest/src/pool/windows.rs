@@ -3,7 +3,6 @@
 //! Only the finest grain is kept in memory. Coarser cells and longer windows are merged from it when they are
 //! written or asked for, which costs far less than touching six windows per reading.
 
-use std::borrow::{Borrow, Cow};
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
@@ -101,58 +100,5 @@ impl Windows {
     /// All windows, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &(WindowKey, Aggregate)> {
         self.slots.iter()
-    }
-
-    /// All windows merged to `precision` and `length_ms`, in the order of their keys.
-    pub fn rolled_up(&self, precision: u8, length_ms: i64) -> Vec<(WindowKey, Cow<'_, Aggregate>)> {
-        roll_up(&self.slots, precision, length_ms)
-    }
-}
-
-/// Windows or parts of them merged to `precision` and `length_ms`, in the order of their keys.
-pub fn roll_up<A: Borrow<Aggregate>>(
-    parts: &[(WindowKey, A)],
-    precision: u8,
-    length_ms: i64,
-) -> Vec<(WindowKey, Cow<'_, Aggregate>)> {
-    let mut order: Vec<(WindowKey, u32)> =
-        (0..).zip(parts).map(|(place, part)| (part.0.coarser(precision, length_ms), place)).collect();
-    // Stable: parts that were rolled up before come in long ascending runs.
-    order.sort_by_key(|part| part.0);
-    let part = |&(_, place): &(WindowKey, u32)| parts[place as usize].1.borrow();
-    let merged = |parts: &[(WindowKey, u32)]| match parts {
-        [one] => Cow::Borrowed(part(one)),
-        _ => Cow::Owned(Aggregate::of_parts(part(&parts[0]), parts[1..].iter().map(part))),
-    };
-    order.chunk_by(|a, b| a.0 == b.0).map(|parts| (parts[0].0, merged(parts))).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key(minute: i64, lat: f64) -> WindowKey {
-        WindowKey { quantity: 1, cell: Cell::at(lat, 104.06, BASE_PRECISION), start_ms: minute * BASE_MS }
-    }
-
-    #[test]
-    fn coarser_windows_are_the_sum_of_their_parts() {
-        let mut windows = Windows::default();
-        for minute in 0..120 {
-            for step in 0..20 {
-                windows.add(
-                    key(minute, 30.66 + f64::from(step) * 0.01),
-                    minute * BASE_MS + 1,
-                    step as u32,
-                    1.5,
-                );
-            }
-        }
-        assert_eq!(windows.len(), 120 * 20);
-        let hours = windows.rolled_up(5, 3_600_000);
-        assert!(hours.windows(2).all(|pair| pair[0].0 < pair[1].0), "sorted, each key once");
-        assert_eq!(hours.iter().map(|(_, a)| a.count).sum::<u64>(), 2400);
-        assert_eq!(hours.iter().map(|(_, a)| a.sum_micro).sum::<i128>(), 2400 * 1_500_000);
-        assert!(hours.iter().all(|(key, _)| key.start_ms % 3_600_000 == 0 && key.cell.precision() == 5));
     }
 }

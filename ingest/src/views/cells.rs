@@ -107,7 +107,8 @@ fn cell(key: &WindowKey, all: &Aggregate) -> CellView {
 fn in_memory(state: &State, key: &WindowKey) -> Option<Aggregate> {
     let in_flight = state.in_flight.as_ref().and_then(|span| span.windows.get(key));
     let parts = [in_flight, state.current.windows.get(key)].into_iter().flatten().cloned();
-    let mut parts = state.hot.get(key).into_iter().chain(parts);
+    let packed = state.filed().chain(state.unfiled()).filter_map(|table| table.get(key));
+    let mut parts = packed.chain(parts);
     let mut all = parts.next()?;
     parts.for_each(|part| all.merge(&part));
     Some(all)

@@ -16,6 +16,7 @@ use crate::cell::Cell;
 use crate::columns::{FileError, PoolFolder, WindowFilter};
 use crate::engine::Engine;
 use crate::pool::aggregate::Aggregate;
+use crate::pool::hot::Hot;
 use crate::pool::packed::Packed;
 use crate::pool::windows::{BASE_MS, WindowKey};
 use crate::pool::{Span, State};
@@ -168,14 +169,14 @@ enum Taken<P> {
 /// All windows of a stretch of time, as they were at one moment.
 struct Stretch<P> {
     wanted: Wanted,
-    /// From memory, packed, with the start that each was packed with.
-    hot: Vec<(WindowKey, i64, Packed)>,
-    /// Those that wait for their file.
+    /// Those in memory that are packed, with the start that each was packed with.
+    packed: Vec<(WindowKey, i64, Packed)>,
+    /// Those of readings that wait for their file.
     parts: Vec<(WindowKey, P)>,
     /// Its windows belong to them.
     in_flight: Option<Arc<Span>>,
-    /// Files up to this position belong to them; `None` when memory is enough.
-    checkpoint: Option<u64>,
+    /// Files of windows up to this position belong to them; `None` when memory is enough.
+    windows_kept: Option<u64>,
     truncated: bool,
 }
 
@@ -193,7 +194,7 @@ fn copy<T>(windows: impl Iterator<Item = T>, copies: &mut Vec<T>, most: usize) -
 
 /// Runs on the apply thread. `room` is how many more questions there may be; without, files are the way out of too
 /// many windows.
-fn take<P: Part>(state: &State, mut wanted: Wanted, room: usize) -> Taken<P> {
+fn take<'a, P: Part>(state: &'a State, mut wanted: Wanted, room: usize) -> Taken<P> {
     let (filter, window_ms) = (&mut wanted.filter, wanted.window_ms);
     if wanted.only_newest {
         // Those that are in memory as a whole are enough, if the last that began is.
@@ -203,20 +204,8 @@ fn take<P: Part>(state: &State, mut wanted: Wanted, room: usize) -> Taken<P> {
         }
     }
     let WindowFilter { from_ms, to_ms, .. } = wanted.filter;
-    let (mut hot, mut parts) = (Vec::new(), Vec::new());
     let mut is_covered = from_ms >= state.hot_from_ms;
-    if is_covered {
-        let windows = wanted.of(state.hot.of(wanted.quantity, from_ms, to_ms));
-        let windows = windows.map(|(key, start_ms, part)| (key, start_ms, part.clone()));
-        let count = copy(windows, &mut hot, MAX_HOT);
-        if count > MAX_HOT {
-            if room > 1 {
-                return Taken::Pieces(split(wanted, count, MAX_HOT, room));
-            }
-            is_covered = false;
-            hot.clear();
-        }
-    } else if room > 1 && !wanted.only_newest {
+    if !is_covered && room > 1 && !wanted.only_newest {
         // The newest files are the smallest and the most, and memory has what is in them.
         let hot_from_ms = state.hot_from_ms.saturating_add(BASE_MS - 1).div_euclid(BASE_MS) * BASE_MS;
         if hot_from_ms < wanted.filter.to_ms {
@@ -227,14 +216,31 @@ fn take<P: Part>(state: &State, mut wanted: Wanted, room: usize) -> Taken<P> {
             return Taken::Pieces([old, new].map(|filter| Wanted { filter, ..wanted }).to_vec());
         }
     }
+    let windows_of = |table: &'a Hot| {
+        let windows = wanted.of(table.of(wanted.quantity, from_ms, to_ms));
+        windows.map(|(key, start_ms, part)| (key, start_ms, part.clone()))
+    };
+    let (mut packed, mut parts) = (Vec::new(), Vec::new());
+    let mut count = copy(state.unfiled().flat_map(windows_of), &mut packed, MAX_HOT);
+    let (unfiled, mut truncated) = (packed.len(), count > MAX_HOT);
+    if is_covered {
+        count += copy(state.filed().flat_map(windows_of), &mut packed, MAX_HOT);
+    }
+    if count > MAX_HOT {
+        if room > 1 {
+            return Taken::Pieces(split(wanted, count, MAX_HOT, room));
+        }
+        is_covered = false;
+        packed.truncate(unfiled);
+    }
     let current = wanted.of(state.current.windows.iter().map(|(key, window)| (*key, window)));
-    let truncated = copy(current.map(|(key, _, window)| (key, P::of(window))), &mut parts, P::MOST) > P::MOST;
+    truncated |= copy(current.map(|(key, _, window)| (key, P::of(window))), &mut parts, P::MOST) > P::MOST;
     Taken::Windows(Stretch {
         wanted,
-        hot,
+        packed,
         parts,
         in_flight: state.in_flight.clone(),
-        checkpoint: (!is_covered).then_some(state.checkpoint),
+        windows_kept: (!is_covered).then_some(state.windows_kept),
         truncated,
     })
 }
@@ -269,11 +275,11 @@ impl<P: Part> Fold<P> {
     }
 
     fn add_stretch(&mut self, stretch: Stretch<P>, folder: &PoolFolder) -> Result<(), FileError> {
-        let Stretch { wanted, mut hot, mut parts, in_flight, checkpoint, truncated } = stretch;
+        let Stretch { wanted, mut packed, mut parts, in_flight, windows_kept, truncated } = stretch;
         self.truncated |= truncated;
         // All parts of a window at once: adding sensors one part after the other costs far more.
-        hot.sort_by_key(|part| part.0);
-        for same in hot.chunk_by(|a, b| a.0 == b.0) {
+        packed.sort_by_key(|part| part.0);
+        for same in packed.chunk_by(|a, b| a.0 == b.0) {
             let unpacked = same.iter().map(|(key, start_ms, part)| (*key, P::of(&part.unpack(*start_ms))));
             self.add_alike(&unpacked.collect::<Vec<_>>());
         }
@@ -283,9 +289,9 @@ impl<P: Part> Fold<P> {
         }
         parts.sort_by_key(|part| part.0);
         parts.chunk_by(|a, b| a.0 == b.0).for_each(|same| self.add_alike(same));
-        let Some(checkpoint) = checkpoint else { return Ok(()) };
+        let Some(windows_kept) = windows_kept else { return Ok(()) };
         let filter = wanted.filter;
-        for file in folder.window_files(filter.from_ms, filter.to_ms, checkpoint)?.iter().rev() {
+        for file in folder.window_files(filter.from_ms, filter.to_ms, windows_kept)?.iter().rev() {
             if self.groups >= MAX_GROUPS {
                 self.truncated = true;
                 break;
@@ -315,7 +321,7 @@ pub(super) async fn windows<P: Part>(engine: &Engine, wanted: Wanted) -> Result<
             Taken::Pieces(parts) => pieces.extend(parts),
         }
     }
-    let needs_files = stretches.iter().any(|stretch| stretch.checkpoint.is_some());
+    let needs_files = stretches.iter().any(|stretch| stretch.windows_kept.is_some());
     let folder = engine.folder().clone();
     let fold = move || {
         let mut fold = Fold::default();
@@ -333,7 +339,8 @@ pub(super) async fn windows<P: Part>(engine: &Engine, wanted: Wanted) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::tests::{T0, readings, rules};
+    use crate::columns::{self, write_windows};
+    use crate::pool::tests::{T0, coarser, readings, rules};
 
     fn wanted(minutes: i64) -> Wanted {
         let filter = WindowFilter {
@@ -382,8 +389,13 @@ mod tests {
             let at_ms = T0 + sequence as i64 * BASE_MS;
             state.apply_frame(&readings("g", sequence, at_ms, &[1.0, 2.0, 3.0]), at_ms);
         }
+        let now_ms = T0 + state.rules.hot_ms + 5 * BASE_MS + 1;
+        state.position = 500;
         state.cut();
-        state.written(500, 1, T0 + state.rules.hot_ms + 5 * BASE_MS + 1);
+        state.written(500, 1, now_ms);
+        state.settle();
+        state.cut();
+        state.written(500, 1, now_ms);
         let hot_from = T0 + 6 * BASE_MS;
         assert_eq!(state.hot_from_ms, hot_from - BASE_MS + 1, "the minute that was cut is not whole");
         let wanted = |from_ms, to_ms| Wanted {
@@ -392,7 +404,7 @@ mod tests {
             ..wanted(1)
         };
         let ask = |wanted, room| match take::<Aggregate>(&state, wanted, room) {
-            Taken::Windows(stretch) => Ok((stretch.hot.len(), stretch.checkpoint)),
+            Taken::Windows(stretch) => Ok((stretch.packed.len(), stretch.windows_kept)),
             Taken::Pieces(pieces) => {
                 Err(pieces.iter().map(|p| (p.filter.from_ms, p.filter.to_ms)).collect::<Vec<_>>())
             }
@@ -402,6 +414,70 @@ mod tests {
         assert_eq!(ask(wanted(T0, end), 9), Err(vec![(T0, hot_from), (hot_from, end)]));
         assert_eq!(ask(wanted(T0, hot_from), 9), Ok((0, Some(500))));
         assert_eq!(ask(wanted(T0, end), 1), Ok((0, Some(500))), "no more questions: all from files");
+    }
+
+    /// What a question gives, as [`windows`] asks it.
+    fn answer(
+        state: &State,
+        folder: &PoolFolder,
+        wanted: Wanted,
+        room: usize,
+    ) -> Vec<(WindowKey, Aggregate)> {
+        let (mut pieces, mut fold) = (vec![wanted], Fold::default());
+        while let Some(piece) = pieces.pop() {
+            match take::<Aggregate>(state, piece, room) {
+                Taken::Windows(stretch) => fold.add_stretch(stretch, folder).unwrap(),
+                Taken::Pieces(parts) => pieces.extend(parts),
+            }
+        }
+        let mut windows: Vec<_> = fold.windows.into_iter().collect();
+        windows.sort_by_key(|window| window.0);
+        windows
+    }
+
+    #[test]
+    fn each_reading_counts_once_wherever_its_window_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = PoolFolder::open(folder.path()).unwrap();
+        let [mut state, mut all] = [(); 2].map(|()| State::new(rules()));
+        let (hot_from, end) = (T0 + 5 * BASE_MS, T0 + 10 * BASE_MS);
+        let check = |state: &State, all: &State, at: &str| {
+            for (from_ms, to_ms) in [(T0, end), (T0, hot_from), (hot_from, end)] {
+                for room in [1, 31] {
+                    let filter = WindowFilter { from_ms, to_ms, ..wanted(1).filter };
+                    let wanted = Wanted { filter, only_newest: false, ..wanted(1) };
+                    let mut expected = coarser(&all.current.windows, filter.precision, BASE_MS);
+                    expected.retain(|key, _| (from_ms..to_ms).contains(&key.start_ms));
+                    let found = answer(state, &folder, wanted, room);
+                    assert_eq!(found, Vec::from_iter(expected), "{at}, {from_ms}..{to_ms}, room for {room}");
+                }
+            }
+        };
+        for round in 1..=7 {
+            for minute in 0..10 {
+                let at_ms = T0 + minute * BASE_MS;
+                let frame = readings("g", round * 10 + minute as u64, at_ms, &[1.0, 2.0, 3.0]);
+                for state in [&mut state, &mut all] {
+                    state.apply_frame(&frame, at_ms);
+                }
+            }
+            state.position = round * 100;
+            check(&state, &all, "current");
+            let settled = (round % 2 == 0).then(|| state.settle());
+            let to = state.current.from;
+            state.cut();
+            check(&state, &all, "in flight");
+            if let Some(settled) = settled {
+                let stretch = columns::Stretch { from: state.windows_kept, to };
+                write_windows(&folder, stretch, &settled).unwrap();
+                check(&state, &all, "in a file that does not count yet");
+            }
+            state.written(state.position, 0, hot_from + state.rules.hot_ms);
+            check(&state, &all, "settling, or cooling and in a file");
+            state.cool(4);
+            check(&state, &all, "some of them hot");
+        }
+        assert!(state.filed().chain(state.unfiled()).all(|table| !table.is_empty()), "all stages were there");
     }
 
     #[test]
