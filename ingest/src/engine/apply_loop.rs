@@ -36,11 +36,21 @@ const CHANGED: usize = 4096;
 /// Most windows that are merged into the hot ones at once, some milliseconds of work. It happens each second and with each
 /// file, so that a city's minute is through before the next one comes.
 const COOLED: usize = 4096;
+/// How long after its end a minute is taken to be complete: gateways send every ten seconds. Windows go to Parquet then,
+/// so that most of them go in one part.
+const SETTLED_MS: i64 = 15_000;
 /// Most cells in one event; the rest shows with the next reading.
 const MAX_CELLS: usize = 1000;
 
 /// A question that runs on the thread.
 pub(super) type Question = Box<dyn FnOnce(&State) + Send>;
+
+/// Whether `now_ms` lies in another turn of windows than `last_ms`. Turns begin [`SETTLED_MS`] after each multiple of
+/// `every_ms`, whenever ingest was started.
+fn is_turn(last_ms: i64, now_ms: i64, every_ms: i64) -> bool {
+    let turn = |at_ms: i64| (at_ms - SETTLED_MS).div_euclid(every_ms.max(1));
+    turn(now_ms) != turn(last_ms)
+}
 
 pub(super) struct ApplyLoop {
     pub(super) state: State,
@@ -147,7 +157,7 @@ impl ApplyLoop {
 
     /// Whether what settles is to go along: its time has come or it is too much, and the last ones are out of the way.
     fn are_windows_due(&self) -> bool {
-        let is_time = now_ms().saturating_sub(self.last_windows_ms) >= self.windows_every_ms;
+        let is_time = is_turn(self.last_windows_ms, now_ms(), self.windows_every_ms);
         self.state.cooling.is_empty() && (is_time || self.state.settling.bytes() > MAX_SETTLING)
     }
 
@@ -235,4 +245,27 @@ pub(super) fn counted(state: &State, counters: &Counters) {
     let packed: usize = state.filed().chain(state.unfiled()).map(Hot::len).sum();
     let hot_windows = packed + current.windows.len();
     counters.pooled(*totals, sensors.len() as u64, gateways.len() as u64, hot_windows as u64);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_take_their_turn_when_a_minute_has_come_in() {
+        const MINUTE: i64 = 60_000;
+        for (last, now, expected) in [
+            (0, SETTLED_MS - 1, false),
+            (0, SETTLED_MS, true),
+            (SETTLED_MS, MINUTE + SETTLED_MS - 1, false),
+            (SETTLED_MS, MINUTE + SETTLED_MS, true),
+            (MINUTE + SETTLED_MS - 1, MINUTE + SETTLED_MS, true),
+            (0, 90 * MINUTE, true),
+            // The clock was set back.
+            (90 * MINUTE, 60 * MINUTE, true),
+        ] {
+            assert_eq!(is_turn(last, now, MINUTE), expected, "{last} {now}");
+        }
+        assert!(is_turn(7, 8, 0) && !is_turn(8, 8, 0), "each cut");
+    }
 }

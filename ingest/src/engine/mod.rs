@@ -58,7 +58,8 @@ pub struct EngineConfig {
     pub compaction: Budget,
     /// How far back windows stay in memory.
     pub hot_ms: i64,
-    /// How many bytes of windows (precision 7, one minute) stay in memory at most; the oldest go first.
+    /// How many bytes of windows (precision 7, one minute) stay in memory at most; the oldest go first. Those that are
+    /// not in files yet count, and are not dropped.
     pub hot_bytes: usize,
     /// How many bytes of bodies the quarantine keeps; the oldest go first, and are counted.
     pub quarantine_bytes: u64,
@@ -82,12 +83,12 @@ impl EngineConfig {
             keep_log_bytes: 1 << 30,
             parquet_every_ms: 30_000,
             // Of 32 bytes each, and as many again while files are written.
-            parquet_rows: 750_000,
+            parquet_rows: 500_000,
             windows_every_ms: 60_000,
             // Merges 100,000 to 250,000 readings a second to the end; what comes faster waits for a quieter hour.
             compaction: Budget { core_percent: 25, bytes_per_s: 8 << 20 },
             hot_ms: 7_200_000,
-            // Some minutes of a city of 22 million devices, hours of a smaller one.
+            // A minute or two of a city of 22 million devices, hours of a smaller one.
             hot_bytes: 128 << 20,
             quarantine_bytes: 64 << 20,
             registration: Registration::Open,

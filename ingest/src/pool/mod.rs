@@ -168,7 +168,7 @@ pub struct Rules {
     pub mappings: Arc<Mappings>,
     /// How far back windows stay in memory, in milliseconds.
     pub hot_ms: i64,
-    /// How many bytes of windows stay in memory at most.
+    /// How many bytes of windows stay in memory at most, those included that are not in files yet.
     pub hot_bytes: usize,
 }
 
@@ -310,10 +310,13 @@ impl State {
         self.checkpoint = position;
     }
 
-    /// Moves windows into `hot`, merging `most` of them.
+    /// Moves windows into `hot`, merging `most` of them. What is not in files yet has to stay in memory, and `hot` has
+    /// the room that it leaves.
     pub fn cool(&mut self, most: usize) {
         self.hot.absorb(&mut self.cooling, self.hot_from_ms, most);
-        self.hot_from_ms = self.hot.keep(self.hot_from_ms, self.rules.hot_bytes);
+        let others: usize = self.unfiled().chain([&self.cooling]).map(Hot::bytes).sum();
+        let room = self.rules.hot_bytes.saturating_sub(others);
+        self.hot_from_ms = self.hot.keep(self.hot_from_ms, room);
     }
 
     /// Windows of readings in Parquet that are not in files of windows.
