@@ -8,8 +8,8 @@
 //! - [`readings`]: the readings of a frame or a pack → [`rows`], last values, windows
 //! - [`ledger`]: which frames were taken, per gateway, store and lane; [`losses`]: why the others never come
 //! - [`waiting`]: readings of boxes that do not know the time yet
-//! - [`sensors`] (with `members`, who of a gateway bears which name, and `names`), [`gateways`], [`alarms`]: the
-//!   tables
+//! - [`sensors`] (with `members`, who of a gateway bears which name, `holders`, `names` and `newest`), [`gateways`],
+//!   [`alarms`]: the tables
 //! - [`windows`], [`aggregate`], [`sketch`]: mergeable aggregates; [`hot`]: tables of them, each [`packed`]
 //! - [`snapshot`]: the state as a checkpoint; [`pages`]: the sensors in it; `unsaved`: of which SQL was not told yet
 
@@ -25,11 +25,13 @@ pub mod aggregate;
 pub mod alarms;
 pub mod apply;
 pub mod gateways;
+mod holders;
 pub mod hot;
 pub mod ledger;
 pub mod losses;
 mod members;
 pub mod names;
+mod newest;
 pub mod packed;
 pub mod pages;
 pub mod readings;

@@ -16,7 +16,8 @@
 use wire::{Area, GatewayId, QuantityCode};
 
 use super::names::CHUNK_BYTES;
-use super::sensors::{Fixed, Grade, Sensors};
+use super::newest::Newest;
+use super::sensors::{Fixed, Sensors};
 
 /// Rows of a page: 80 kB and 68 kB, so that both begin where a block of a disk does. A test fills several.
 pub const PAGE_ROWS: usize = if cfg!(test) { 4 } else { 4096 };
@@ -143,17 +144,15 @@ impl Sensors {
         let mut add = |kind, number: usize, bytes| pages.push(Page { kind, number: number as u32, bytes });
         for number in 0..self.marks.fixed.len() {
             if std::mem::take(&mut self.marks.fixed[number]) {
-                add(PageKind::Fixed, number, rows_of(&self.fixed, number, Fixed::bytes));
+                let first = number * PAGE_ROWS;
+                let rows = self.holders.from(first as u32).zip(self.fixed.iter().skip(first).take(PAGE_ROWS));
+                add(PageKind::Fixed, number, page_of(rows.map(|(owner, row)| row.bytes(owner))));
             }
         }
         for number in self.marks.turns(position) {
             self.marks.newest[number] = None;
-            let mut bytes = Vec::with_capacity(PageKind::Newest.max_bytes());
-            let rows = self.newest.iter().zip(&self.grades).skip(number * PAGE_ROWS).take(PAGE_ROWS);
-            for (&(at_ms, value), &grade) in rows {
-                bytes.extend_from_slice(&newest_bytes(at_ms, value, grade));
-            }
-            add(PageKind::Newest, number, bytes);
+            let rows = self.newest.iter().skip(number * PAGE_ROWS).take(PAGE_ROWS);
+            add(PageKind::Newest, number, page_of(rows.map(|&newest| newest_bytes(newest))));
         }
         let used = self.names.bytes_used();
         if used != self.marks.names {
@@ -212,11 +211,12 @@ impl Sensors {
                 return None;
             }
             for row in fixed.chunks_exact(FIXED_BYTES).take(expected) {
-                let (time, value, grade) = match newest.next() {
+                let newest = match newest.next() {
                     Some(newest) => newest_of(newest)?,
-                    None => (0, 0.0, Grade::NONE),
+                    None => Newest::NONE,
                 };
-                sensors.put_back_row(Fixed::of(row)?, (time, value), grade)?;
+                let (owner, row) = Fixed::of(row)?;
+                sensors.put_back_row(owner, row, newest)?;
             }
         }
         sensors.put_back_former(outline.former_areas);
@@ -232,33 +232,31 @@ impl Sensors {
     }
 }
 
-/// The rows of a page as bytes.
-fn rows_of<T, const N: usize>(rows: &[T], page: usize, bytes: impl Fn(&T) -> [u8; N]) -> Vec<u8> {
-    let mut all = Vec::with_capacity(PAGE_ROWS * N);
-    for row in rows.iter().skip(page * PAGE_ROWS).take(PAGE_ROWS) {
-        all.extend_from_slice(&bytes(row));
-    }
-    all
-}
-
-fn newest_bytes(at_ms: i64, value: f64, grade: Grade) -> [u8; NEWEST_BYTES] {
-    let mut bytes = [0; NEWEST_BYTES];
-    bytes[..8].copy_from_slice(&at_ms.to_le_bytes());
-    bytes[8..16].copy_from_slice(&value.to_le_bytes());
-    bytes[16] = grade.0;
+fn page_of<const N: usize>(rows: impl Iterator<Item = [u8; N]>) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(PAGE_ROWS * N);
+    rows.for_each(|row| bytes.extend_from_slice(&row));
     bytes
 }
 
-fn newest_of(bytes: &[u8]) -> Option<(i64, f64, Grade)> {
+fn newest_bytes(newest: Newest) -> [u8; NEWEST_BYTES] {
+    let (at_ms, value, grade) = newest.parts();
+    let mut bytes = [0; NEWEST_BYTES];
+    bytes[..8].copy_from_slice(&at_ms.to_le_bytes());
+    bytes[8..16].copy_from_slice(&value.to_le_bytes());
+    bytes[16] = grade;
+    bytes
+}
+
+fn newest_of(bytes: &[u8]) -> Option<Newest> {
     let (at_ms, rest) = bytes.split_first_chunk::<8>()?;
     let (value, rest) = rest.split_first_chunk::<8>()?;
-    Some((i64::from_le_bytes(*at_ms), f64::from_le_bytes(*value), Grade(*rest.first()?)))
+    Some(Newest::from_parts(i64::from_le_bytes(*at_ms), f64::from_le_bytes(*value), *rest.first()?))
 }
 
 impl Fixed {
-    fn bytes(&self) -> [u8; FIXED_BYTES] {
+    fn bytes(&self, owner: u32) -> [u8; FIXED_BYTES] {
         let mut bytes = [0; FIXED_BYTES];
-        bytes[..4].copy_from_slice(&self.gateway.to_le_bytes());
+        bytes[..4].copy_from_slice(&owner.to_le_bytes());
         bytes[4..8].copy_from_slice(&self.name.to_le_bytes());
         bytes[8..12].copy_from_slice(&self.lat_e7.to_le_bytes());
         bytes[12..16].copy_from_slice(&self.lon_e7.to_le_bytes());
@@ -267,20 +265,21 @@ impl Fixed {
         bytes
     }
 
-    fn of(bytes: &[u8]) -> Option<Self> {
-        let (gateway, rest) = bytes.split_first_chunk()?;
+    /// The number of the gateway, and the row.
+    fn of(bytes: &[u8]) -> Option<(u32, Self)> {
+        let (owner, rest) = bytes.split_first_chunk()?;
         let (name, rest) = rest.split_first_chunk()?;
         let (lat, rest) = rest.split_first_chunk()?;
         let (lon, rest) = rest.split_first_chunk()?;
         let (quantity, rest) = rest.split_first_chunk()?;
         let (area, _) = rest.split_first_chunk()?;
-        Some(Self {
-            gateway: u32::from_le_bytes(*gateway),
+        let row = Self {
             name: u32::from_le_bytes(*name),
             lat_e7: i32::from_le_bytes(*lat),
             lon_e7: i32::from_le_bytes(*lon),
             quantity: QuantityCode(u16::from_le_bytes(*quantity)),
             area: u16::from_le_bytes(*area),
-        })
+        };
+        Some((u32::from_le_bytes(*owner), row))
     }
 }

@@ -2,8 +2,9 @@
 
 use wire::{Batch, ClockState, Quality, QuantityCode};
 
+use super::newest::clock_number;
 use super::rows::{Head, Row};
-use super::sensors::{Last, Sighting, clock_number};
+use super::sensors::{Last, Sighting};
 use super::windows::{BASE_MS, BASE_PRECISION, WindowKey, Windows, minute_of};
 use super::{Span, State};
 use crate::admit::is_plausible;

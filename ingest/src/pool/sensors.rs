@@ -1,6 +1,6 @@
 //! All sensors ever seen, in dense columns, each with its newest reading.
 //!
-//! 22 million of them have to fit beside everything else, so a sensor is 37 bytes here and three more in the table of
+//! 22 million of them have to fit beside everything else, so a sensor is 31 bytes here and three more in the table of
 //! its gateway. Names of gateways, sensors and areas are numbers; what the installer wrote and which chip measures is
 //! in SQL, and here only until SQL was told.
 
@@ -11,8 +11,10 @@ use bincode::{Decode, Encode};
 use foldhash::fast::RandomState;
 use wire::{Area, ClockState, GatewayId, Quality, QuantityCode, SensorInfo, SensorName};
 
+use super::holders::Holders;
 use super::members::Members;
 use super::names::{Names, Texts};
+use super::newest::Newest;
 use super::pages::Marks;
 use super::unsaved::Unsaved;
 
@@ -102,7 +104,6 @@ pub struct Sighting {
 /// What seldom changes of a sensor.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fixed {
-    pub(super) gateway: u32,
     pub(super) name: u32,
     pub(super) lat_e7: i32,
     pub(super) lon_e7: i32,
@@ -114,52 +115,6 @@ impl Fixed {
     fn seen(&self) -> Sighting {
         let Self { quantity, lat_e7, lon_e7, area, .. } = *self;
         Sighting { quantity, lat_e7, lon_e7, area: u32::from(area) }
-    }
-}
-
-/// All of a newest reading but time and value, in a byte: 0 before the first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Grade(pub(super) u8);
-
-impl Grade {
-    pub(super) const NONE: Self = Self(0);
-    const THERE: u8 = 1 << 7;
-    const VALUE: u8 = 1 << 6;
-
-    fn of(last: &Last) -> Self {
-        let value = if last.value.is_some() { Self::VALUE } else { 0 };
-        Self(Self::THERE | value | (last.quality as u8) << 2 | clock_number(last.clock))
-    }
-
-    fn quality(self) -> Quality {
-        Quality::ALL.get(usize::from(self.0 >> 2 & 0xF)).copied().unwrap_or(Quality::Fault)
-    }
-
-    /// Whether there is a reading, and a usable one.
-    fn is_well(self) -> bool {
-        self.0 & Self::THERE != 0 && self.0 & Self::VALUE != 0 && self.quality().is_usable()
-    }
-
-    fn last(self, (at_ms, value): (i64, f64)) -> Option<Last> {
-        (self.0 & Self::THERE != 0).then(|| Last {
-            at_ms,
-            value: (self.0 & Self::VALUE != 0).then_some(value),
-            quality: self.quality(),
-            clock: match self.0 & 3 {
-                0 => ClockState::Unset,
-                1 => ClockState::HeldOver,
-                _ => ClockState::Synchronised,
-            },
-        })
-    }
-}
-
-/// The number of what was known of the time, as in [`super::rows::Head`].
-pub(super) fn clock_number(clock: ClockState) -> u8 {
-    match clock {
-        ClockState::Unset => 0,
-        ClockState::HeldOver => 1,
-        ClockState::Synchronised => 2,
     }
 }
 
@@ -176,9 +131,8 @@ struct Owner {
 #[derive(Debug, Clone, Default)]
 pub struct Sensors {
     pub(super) fixed: Vec<Fixed>,
-    /// Times in milliseconds since 1970 UTC and values of the newest readings.
-    pub(super) newest: Vec<(i64, f64)>,
-    pub(super) grades: Vec<Grade>,
+    pub(super) newest: Vec<Newest>,
+    pub(super) holders: Holders,
     pub(super) names: Names,
     pub(super) marks: Marks,
     owners: Vec<Owner>,
@@ -210,13 +164,13 @@ impl Sensors {
         let fixed = self.fixed.get(at)?;
         Some(Sensor {
             number,
-            gateway: &self.owners.get(fixed.gateway as usize)?.id,
+            gateway: self.gateway(self.holders.of(number)?)?,
             name: self.names.get(fixed.name),
             quantity: fixed.quantity,
             lat_e7: fixed.lat_e7,
             lon_e7: fixed.lon_e7,
             area: u32::from(fixed.area),
-            last: self.grades.get(at)?.last(*self.newest.get(at)?),
+            last: self.newest.get(at)?.last(),
         })
     }
 
@@ -257,11 +211,11 @@ impl Sensors {
 
     /// Where the sensors from number `from` on are and whether they are well, `most` of them at most.
     pub fn sights(&self, from: u32, most: usize) -> Vec<Sight> {
-        let columns = self.fixed.iter().zip(&self.newest).zip(&self.grades);
-        let sight = |((fixed, newest), grade): ((&Fixed, &(i64, f64)), &Grade)| Sight {
+        let columns = self.fixed.iter().zip(&self.newest);
+        let sight = |(fixed, newest): (&Fixed, &Newest)| Sight {
             lat_e7: fixed.lat_e7,
             lon_e7: fixed.lon_e7,
-            well_ms: grade.is_well().then_some(newest.0),
+            well_ms: newest.well_ms(),
         };
         columns.skip(from as usize).take(most).map(sight).collect()
     }
@@ -366,23 +320,22 @@ impl Sensors {
             return None;
         }
         let row = Fixed {
-            gateway: owner,
             name: self.names.place(name.as_str())?,
             lat_e7: seen.lat_e7,
             lon_e7: seen.lon_e7,
             quantity: seen.quantity,
             area: seen.area as u16,
         };
-        self.put_back_row(row, (0, 0.0), Grade::NONE)?;
+        self.put_back_row(owner, row, Newest::NONE)?;
         self.unsaved.note(number);
         Some(number)
     }
 
     /// Adds a row with the next number; `None` when it belongs to nobody, or its gateway has too many.
-    pub(super) fn put_back_row(&mut self, row: Fixed, newest: (i64, f64), grade: Grade) -> Option<()> {
+    pub(super) fn put_back_row(&mut self, owner: u32, row: Fixed, newest: Newest) -> Option<()> {
         let number = u32::try_from(self.len()).ok()?;
         let Self { fixed, names, owners, hasher, .. } = self;
-        let members = &mut owners.get_mut(row.gateway as usize)?.members;
+        let members = &mut owners.get_mut(owner as usize)?.members;
         push(fixed, row);
         let hash_of = |number: u32| {
             hasher.hash_one(fixed.get(number as usize).map_or(&[][..], |fixed| names.bytes(fixed.name)))
@@ -392,7 +345,7 @@ impl Sensors {
             return None;
         }
         push(&mut self.newest, newest);
-        push(&mut self.grades, grade);
+        self.holders.add(number, owner);
         self.marks.fixed(number as usize);
         *self.counts.entry(row.quantity).or_default() += 1;
         Some(())
@@ -422,11 +375,10 @@ impl Sensors {
     /// Keeps `reading` when it is the newest of its sensor. Of two at the same time the later arrival wins.
     pub fn reading(&mut self, number: u32, reading: Last) {
         let at = number as usize;
-        if let (Some(newest), Some(grade)) = (self.newest.get_mut(at), self.grades.get_mut(at))
-            && (*grade == Grade::NONE || reading.at_ms >= newest.0)
+        if let Some(newest) = self.newest.get_mut(at)
+            && (*newest == Newest::NONE || reading.at_ms >= newest.parts().0)
         {
-            *newest = (reading.at_ms, reading.value.unwrap_or_default());
-            *grade = Grade::of(&reading);
+            *newest = Newest::of(&reading);
             self.marks.newest(at);
         }
     }
@@ -454,8 +406,8 @@ impl Sensors {
     /// Bytes of the table in memory: the columns, the names and the tables of the gateways.
     pub fn memory_bytes(&self) -> usize {
         let columns = self.fixed.capacity() * size_of::<Fixed>()
-            + self.newest.capacity() * size_of::<(i64, f64)>()
-            + self.grades.capacity() * size_of::<Grade>();
+            + self.newest.capacity() * size_of::<Newest>()
+            + self.holders.memory_bytes();
         let owners = self.owners.iter().map(|owner| size_of::<GatewayId>() + owner.members.memory_bytes());
         columns + self.names.memory_bytes() + owners.sum::<usize>()
     }
@@ -474,7 +426,6 @@ impl Sensors {
     pub(super) fn reserve(&mut self, rows: usize) {
         self.fixed.reserve_exact(rows);
         self.newest.reserve_exact(rows);
-        self.grades.reserve_exact(rows);
     }
 
     /// Puts back which areas sensors were in before.
