@@ -10,7 +10,7 @@ coordinates in exact integer arithmetic, sums are exact decimals, buckets are th
 Exits 0 when every window agrees, 1 when any differs, 2 when there is nothing to compare. With --self-test one
 window is perturbed per aggregate column, and each perturbation must be noticed. A large pool takes memory: --before
 leaves out windows that begin later, --one-in takes one in so many cells of precision 5, with all cells in them.
-Windows follow their readings to Parquet by up to a minute, so ingest must have stopped in order: one that was killed
+Windows follow their readings to Parquet by up to two minutes, so ingest must have stopped in order: one that was killed
 is started and stopped first.
 """
 

@@ -26,7 +26,7 @@ pub const MAX_PLACES: usize = 64;
 /// Decimal digits tried after the point.
 const MAX_SCALE: u8 = 6;
 /// A run of so many readings shows its scale: the last digit is 0 in all of them once in 10,000. A shorter one takes
-/// the scale of its quantity, so that neighbours are told alike.
+/// the scale that most of its quantity have, so that neighbours are told alike.
 const TELLING: usize = 4;
 /// Marks a run of doubles.
 pub(crate) const RAW: u8 = 255;
@@ -87,13 +87,22 @@ fn scale_of(values: impl Iterator<Item = f64> + Clone) -> Option<u8> {
 /// The scale of each run; `None` for doubles.
 fn scales(runs: &[(&[&Reading], &Series)]) -> Vec<Option<u8>> {
     let mut scales: Vec<_> = runs.iter().map(|(run, _)| scale_of(values_of(run))).collect();
-    let mut widest: BTreeMap<u16, u8> = BTreeMap::new();
-    for ((_, series), scale) in runs.iter().zip(&scales) {
-        let widest = widest.entry(series.quantity.0).or_default();
-        *widest = scale.map_or(*widest, |scale| scale.max(*widest));
+    let is_short = |run: &[&Reading]| run.len() < TELLING;
+    // How many short runs of a quantity have a scale.
+    let mut votes: BTreeMap<(u16, u8), usize> = BTreeMap::new();
+    for ((run, series), scale) in runs.iter().zip(&scales).filter(|((run, _), _)| is_short(run)) {
+        if let Some(scale) = scale.filter(|_| values_of(run).next().is_some()) {
+            *votes.entry((series.quantity.0, scale)).or_default() += 1;
+        }
     }
-    for ((run, series), scale) in runs.iter().zip(&mut scales).filter(|((run, _), _)| run.len() < TELLING) {
-        let common = widest.get(&series.quantity.0).copied();
+    // Of as many the finer one.
+    let mut common: BTreeMap<u16, (usize, u8)> = BTreeMap::new();
+    for ((quantity, scale), votes) in votes {
+        let most = common.entry(quantity).or_default();
+        *most = (votes, scale).max(*most);
+    }
+    for ((run, series), scale) in runs.iter().zip(&mut scales).filter(|((run, _), _)| is_short(run)) {
+        let common = common.get(&series.quantity.0).map(|most| most.1);
         let is_exact = |common: &u8| values_of(run).all(|value| scaled(value, *common).is_some());
         *scale = scale.and(common.filter(is_exact)).or(*scale);
     }
@@ -301,8 +310,11 @@ mod tests {
         let reading = |value| Reading { series: 0, mono_ms: 0, value, quality: Quality::Good };
         let (one, other) = (series(1), series(2));
         type Story<'a> = (&'a [Option<f64>], &'a Series, Option<u8>);
-        let stories: [Story<'_>; 7] = [
+        let stories: [Story<'_>; 9] = [
             (&[Some(21.25)], &one, Some(2)),
+            (&[Some(21.5), Some(21.75)], &one, Some(2)),
+            // One that is odd pays alone.
+            (&[Some(21.234_567)], &one, Some(6)),
             (&[Some(21.0)], &one, Some(2)),
             (&[None], &one, Some(2)),
             (&[Some(21.0); TELLING], &one, Some(0)),

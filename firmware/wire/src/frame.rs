@@ -125,7 +125,7 @@ enum Packed {
     Alarms(Alarms),
     /// Readings, with the series as columns too. The first kind is read, and written no more.
     Transposed(Transposed),
-    /// The same, where names may count up.
+    /// The same, where names may count up. An ingest from before it refuses it for good: ingest is upgraded first.
     Counted(Transposed),
 }
 

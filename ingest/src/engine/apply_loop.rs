@@ -36,8 +36,8 @@ const CHANGED: usize = 4096;
 /// Most windows that are merged into the hot ones at once, some milliseconds of work. It happens each second and with each
 /// file, so that a city's minute is through before the next one comes.
 const COOLED: usize = 4096;
-/// How long after its end a minute is taken to be complete: gateways send every ten seconds. Windows go to Parquet then,
-/// so that most of them go in one part.
+/// How long after its end most of a minute has come: gateways send every ten seconds. Windows go to Parquet with the first
+/// readings that are cut then, so that most of them go in few parts.
 const SETTLED_MS: i64 = 15_000;
 /// Most cells in one event; the rest shows with the next reading.
 const MAX_CELLS: usize = 1000;
@@ -50,6 +50,12 @@ pub(super) type Question = Box<dyn FnOnce(&State) + Send>;
 fn is_turn(last_ms: i64, now_ms: i64, every_ms: i64) -> bool {
     let turn = |at_ms: i64| (at_ms - SETTLED_MS).div_euclid(every_ms.max(1));
     turn(now_ms) != turn(last_ms)
+}
+
+/// Whether so many bytes that settle go along with a cut. Too many go in any case: what is still cooling is then merged at
+/// once.
+fn are_due(is_time: bool, settling_bytes: usize, all_are_cool: bool) -> bool {
+    settling_bytes > MAX_SETTLING || is_time && all_are_cool
 }
 
 pub(super) struct ApplyLoop {
@@ -158,7 +164,7 @@ impl ApplyLoop {
     /// Whether what settles is to go along: its time has come or it is too much, and the last ones are out of the way.
     fn are_windows_due(&self) -> bool {
         let is_time = is_turn(self.last_windows_ms, now_ms(), self.windows_every_ms);
-        self.state.cooling.is_empty() && (is_time || self.state.settling.bytes() > MAX_SETTLING)
+        are_due(is_time, self.state.settling.bytes(), self.state.cooling.is_empty())
     }
 
     /// Hands a stretch to the keeper, unless the last one is still there.
@@ -265,6 +271,14 @@ mod tests {
             (90 * MINUTE, 60 * MINUTE, true),
         ] {
             assert_eq!(is_turn(last, now, MINUTE), expected, "{last} {now}");
+        }
+        for (is_time, bytes, all_are_cool, expected) in [
+            (false, MAX_SETTLING, true, false),
+            (true, 0, true, true),
+            (true, MAX_SETTLING, false, false),
+            (false, MAX_SETTLING + 1, false, true),
+        ] {
+            assert_eq!(are_due(is_time, bytes, all_are_cool), expected, "{is_time} {bytes} {all_are_cool}");
         }
         assert!(is_turn(7, 8, 0) && !is_turn(8, 8, 0), "each cut");
     }

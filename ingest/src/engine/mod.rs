@@ -88,7 +88,7 @@ impl EngineConfig {
             // Merges 100,000 to 250,000 readings a second to the end; what comes faster waits for a quieter hour.
             compaction: Budget { core_percent: 25, bytes_per_s: 8 << 20 },
             hot_ms: 7_200_000,
-            // A minute or two of a city of 22 million devices, hours of a smaller one.
+            // The present minute of a city of 22 million devices, hours of a smaller one.
             hot_bytes: 128 << 20,
             quarantine_bytes: 64 << 20,
             registration: Registration::Open,

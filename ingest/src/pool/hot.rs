@@ -16,6 +16,8 @@ use crate::cell::Cell;
 /// The windows of a quantity that begin at a time.
 type Table = HashMap<Cell, Packed, RandomState>;
 
+/// How many windows are dropped in the time in which one is merged, about.
+const DROPPED: usize = 16;
 /// Memory of a window beside its packed bytes: its place in a table, and what the allocator adds.
 const OVERHEAD: usize = 64;
 
@@ -103,7 +105,7 @@ impl Hot {
                 windows = table.len();
                 bytes = table.values().map(|packed| packed.bytes() + OVERHEAD).sum();
                 if start_ms < from_ms {
-                    room = room.saturating_sub(windows);
+                    room = room.saturating_sub(windows / DROPPED + 1);
                 } else {
                     room -= 1;
                     let minute = self.minutes.entry(start_ms).or_default();

@@ -296,7 +296,7 @@ impl State {
             self.hot_from_ms = self.hot_from_ms.max(now_ms - self.rules.hot_ms);
             if let Some(settled) = self.settled.take() {
                 self.windows_kept = span.from;
-                // Nothing is left of the last ones, but at the end.
+                // Nothing is left of the last ones, but at the end and in a flood of late ones.
                 self.cool(usize::MAX);
                 self.cooling = Arc::unwrap_or_clone(settled);
             }
@@ -313,11 +313,11 @@ impl State {
     }
 
     /// Moves windows into `hot`, merging `most` of them. What is not in files yet has to stay in memory, and `hot` has
-    /// the room that it leaves.
+    /// the room that it leaves, and half of all in any case: whoever looks at the live picture needs the present minute.
     pub fn cool(&mut self, most: usize) {
         self.hot.absorb(&mut self.cooling, self.hot_from_ms, most);
         let others: usize = self.unfiled().chain([&self.cooling]).map(Hot::bytes).sum();
-        let room = self.rules.hot_bytes.saturating_sub(others);
+        let room = self.rules.hot_bytes.saturating_sub(others).max(self.rules.hot_bytes / 2);
         self.hot_from_ms = self.hot.keep(self.hot_from_ms, room);
     }
 

@@ -35,12 +35,7 @@ impl Reader<'_> {
 }
 
 impl Packed {
-    /// Packs the aggregate of a window that begins at `start_ms`.
-    pub fn of(all: &Aggregate, start_ms: i64) -> Self {
-        Self::with(all, start_ms, &mut Vec::new())
-    }
-
-    /// The same with room that is used again.
+    /// Packs the aggregate of a window that begins at `start_ms`, with room that is used again.
     pub(super) fn with(all: &Aggregate, start_ms: i64, room: &mut Vec<u8>) -> Self {
         let buckets = all.sketch.buckets();
         room.clear();
@@ -141,7 +136,7 @@ mod tests {
             let (&(at, sensor, value), rest) = readings.split_first().unwrap();
             let mut all = Aggregate::of(start_ms + at, sensor, value);
             rest.iter().for_each(|&(at, sensor, value)| all.add(start_ms + at, sensor, value));
-            let back = Packed::of(&all, start_ms).unpack(start_ms);
+            let back = Packed::with(&all, start_ms, &mut Vec::new()).unpack(start_ms);
             prop_assert_eq!(back.min.to_bits(), all.min.to_bits());
             prop_assert_eq!(back, all);
         }
@@ -151,7 +146,7 @@ mod tests {
     fn a_window_of_neighbours_is_small() {
         let mut all = Aggregate::of(0, 1_000_000, 20.0);
         (1..84).for_each(|n| all.add(i64::from(n) * 700, 1_000_000 + 6 * n, 20.0 + f64::from(n % 9) / 10.0));
-        let bytes = Packed::of(&all, 0).bytes();
+        let bytes = Packed::with(&all, 0, &mut Vec::new()).bytes();
         assert!(bytes < 150, "{bytes}");
     }
 }

@@ -145,7 +145,7 @@ impl Leftover {
 }
 
 /// The window that a reading of a cell of the base precision enters, and the value it brings: none of a fault, of a
-/// quality that cannot be trusted, or of a guessed time. `clock` is numbered as in [`super::Row`].
+/// quality that cannot be trusted, or of a guessed time. `clock` is numbered as in [`Head`].
 fn window_of(
     quantity: u16,
     cell: Cell,
@@ -160,7 +160,7 @@ fn window_of(
 /// What of a row in Parquet decides its window.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Measured {
-    /// As in [`super::Row`], like all others.
+    /// As in [`Row`] and [`Head`], like all others.
     pub sensor: u32,
     /// What was measured.
     pub quantity: u16,

@@ -12,6 +12,7 @@ use wire::{
 use super::aggregate::{Aggregate, micro};
 use super::apply::{Incoming, Known, kind};
 use super::snapshot::Snapshot;
+use super::windows::{BASE_MS, BASE_PRECISION};
 use super::*;
 
 /// 2026-11-22 00:00 UTC.
@@ -420,4 +421,27 @@ fn a_window_settles_cools_and_is_hot_and_counts_once_everywhere() {
     state.hot_from_ms = T0 + 60_000;
     state.cool(usize::MAX);
     assert_eq!(stages(&state), [0; 6]);
+}
+
+#[test]
+fn neither_windows_that_wait_nor_one_from_the_future_push_the_present_minute_out() {
+    let mut state = State::new(Rules { hot_bytes: 8_000, ..rules() });
+    let window = |minute: i64, step: i32| {
+        let cell = Cell::at_e7(306_600_000 + step * 20_000, 1_040_600_000, BASE_PRECISION);
+        let start_ms = T0 + minute * BASE_MS;
+        (WindowKey { quantity: 1, cell, start_ms }, Aggregate::of(start_ms, 1, 1.0))
+    };
+    for (minute, step) in (-9..1).flat_map(|minute| (0..5).map(move |step| (minute, step))).chain([(1200, 0)])
+    {
+        let (key, part) = window(minute, step);
+        state.hot.merge(key, &part);
+    }
+    for step in 0..200 {
+        let (key, part) = window(-600, step);
+        state.settling.merge(key, &part);
+    }
+    assert!(state.settling.bytes() > 8_000);
+    state.cool(1);
+    assert!(state.hot_from_ms <= T0 && state.hot.get(&window(0, 4).0).is_some());
+    assert!(state.hot.bytes() <= 4_000 && state.hot.get(&window(-9, 0).0).is_none(), "the oldest went");
 }

@@ -78,14 +78,6 @@ impl Windows {
         }
     }
 
-    /// Merges a part of a window.
-    pub fn merge(&mut self, key: WindowKey, part: &Aggregate) {
-        match self.index.get(&key) {
-            Some(&slot) => self.slots[slot as usize].1.merge(part),
-            None => self.push(key, part.clone()),
-        }
-    }
-
     fn push(&mut self, key: WindowKey, aggregate: Aggregate) {
         self.last = self.slots.len();
         self.index.insert(key, self.last as u32);
