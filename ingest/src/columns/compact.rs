@@ -218,8 +218,8 @@ fn modified_ms(file: &Path) -> Result<i64, FileError> {
 impl PoolFolder {
     /// Merges files of one folder, if there is one with enough of them. Takes only files that end at `kept` or before,
     /// up to where windows are in Parquet by the durable checkpoint, and that have rested: from readings behind it a
-    /// start makes their windows again, and a row of a merged file has no position of its own. Tells `pace` how many bytes it wrote, from time to time, and stops
-    /// when that answers false. Returns the name of the merged file.
+    /// start makes their windows again, and a row of a merged file has no position of its own. Tells `pace` how many
+    /// bytes it wrote, from time to time, and stops when that answers false. Returns the name of the merged file.
     ///
     /// # Errors
     /// [`FileError`]; nothing has changed then, or the merge has succeeded.

@@ -86,7 +86,13 @@ impl Checkpoint {
         };
         let versions = [(MAGIC_1, HEAD_1), (MAGIC_2, HEAD_2), (MAGIC, HEAD)];
         let Some((magic, head)) = versions.into_iter().find(|(magic, _)| bytes.starts_with(magic)) else {
-            return Err("it is not a checkpoint of this version".into());
+            return Err(match bytes.strip_prefix(&MAGIC[..7]) {
+                Some([version, ..]) => format!(
+                    "it is of version {version}, and this build reads 1 to {}: start the newer ingest that wrote it",
+                    MAGIC[7]
+                ),
+                _ => "it does not begin with WFCKPT, as a checkpoint does".into(),
+            });
         };
         if bytes.len() < head + 4 {
             return Err(format!("it has {} bytes, at least {} expected", bytes.len(), head + 4));
@@ -145,6 +151,14 @@ mod tests {
             bad[at] ^= 0x10;
             fs::write(path(folder.path()), &bad).unwrap();
             assert!(Checkpoint::read(folder.path()).is_err(), "byte {at}");
+        }
+        let mut newer = good.clone();
+        newer[7] = 9;
+        for (bytes, expected) in [(newer.as_slice(), "of version 9"), (b"something", "not begin with WFCKPT")]
+        {
+            fs::write(path(folder.path()), bytes).unwrap();
+            let error = Checkpoint::read(folder.path()).unwrap_err();
+            assert!(error.contains(expected), "{error}");
         }
         fs::write(path(folder.path()), &good[..20]).unwrap();
         assert!(Checkpoint::read(folder.path()).is_err());
