@@ -25,8 +25,9 @@ use gateway::status::Status;
 /// How long ingest may take to answer, and the backlog to drain.
 const READY: Duration = Duration::from_secs(60);
 const DRAIN: Duration = Duration::from_secs(120);
-/// A status older than this is of a gateway that does not run, in milliseconds.
-const FRESH_MS: i64 = 3000;
+/// A status older than this is of a gateway that stands still, in milliseconds: it is written every 5 s. A shorter one
+/// could never hold for three gateways at once whose turns lie apart.
+const FRESH_MS: i64 = 8000;
 /// Frames that a gateway in calm may have on their way.
 const CALM_FRAMES: u64 = 2;
 /// How long a clean stop may take.
@@ -100,22 +101,48 @@ fn wait_ready(ingest: &mut Worker, server: SocketAddr) -> anyhow::Result<Duratio
     Ok(start.elapsed())
 }
 
-/// Waits until every gateway is connected and has no more waiting than what it is just gathering; the gateways
-/// themselves are asked, because ingest only knows what it was told last.
-fn drain(plan: &Plan) -> anyhow::Result<Duration> {
+/// What keeps a gateway from being calm, if anything: it must be connected and have no more waiting than what it is just
+/// gathering. The gateway itself is asked, because ingest only knows what it was told last.
+fn unrest(plan: &Plan, gateway: &Worker) -> Option<String> {
+    let name = &gateway.job.name;
+    let status = match Status::read(&plan.gateway_folder(name)) {
+        Ok(status) => status,
+        Err(error) => return Some(format!("{name} has no status: {error}")),
+    };
+    if gateway.pid() != Some(status.pid) {
+        return Some(format!("{name} has not spoken since its start; see {}", gateway.job.log.display()));
+    }
+    let waiting: u64 = status.backlog.iter().map(|(_, frames)| frames).sum();
+    let age_ms = order::now_ms() - status.written_ms;
+    let is_calm = age_ms < FRESH_MS && status.online && waiting <= CALM_FRAMES;
+    (!is_calm).then(|| {
+        format!(
+            "{name} spoke {age_ms} ms ago, online {} ({}), {waiting} frames wait {:?}, {} durable, {} refused, \
+             oldest {} ms",
+            status.online,
+            status.trouble,
+            status.backlog,
+            status.durable,
+            status.refused,
+            status.oldest_unacked_ms
+        )
+    })
+}
+
+/// Waits until every gateway is calm.
+fn drain(plan: &Plan, gateways: &[Worker]) -> anyhow::Result<Duration> {
     let start = now();
     loop {
-        let calm = plan.gateway_names().iter().all(|name| {
-            Status::read(&plan.gateway_folder(name)).is_ok_and(|status| {
-                let waiting: u64 = status.backlog.iter().map(|(_, frames)| frames).sum();
-                let fresh = order::now_ms() - status.written_ms < FRESH_MS;
-                fresh && status.online && waiting <= CALM_FRAMES
-            })
-        });
-        if calm {
+        let restless: Vec<_> = gateways.iter().filter_map(|gateway| unrest(plan, gateway)).collect();
+        if restless.is_empty() {
             return Ok(start.elapsed());
         }
-        ensure!(start.elapsed() < DRAIN, "the backlog did not drain in {} s", DRAIN.as_secs());
+        ensure!(
+            start.elapsed() < DRAIN,
+            "the backlog did not drain in {} s:\n{}",
+            DRAIN.as_secs(),
+            restless.join("\n")
+        );
         thread::sleep(Duration::from_millis(100));
     }
 }
@@ -228,7 +255,7 @@ impl Rig {
         let up_ms = order::now_ms();
         self.ingest[0].start(now())?;
         wait_ready(&mut self.ingest[0], self.plan.http)?;
-        let drained = drain(&self.plan)?;
+        let drained = drain(&self.plan, &self.gateways)?;
         Ok((order::of_alarms(&folder, &self.plan.gateway_names(), from, up_ms)?, drained))
     }
 }
@@ -260,7 +287,7 @@ fn run(args: &Args) -> anyhow::Result<bool> {
     rig.kill_gateways(args.kills)?;
     println!("gateways killed {} times", args.kills);
     rig.end_load()?;
-    let drained = drain(&rig.plan)?;
+    let drained = drain(&rig.plan, &rig.gateways)?;
     let live = Live::ask(rig.plan.http, None, 1.0)?;
     println!("drained in {:.1} s: {live}", drained.as_secs_f64());
     let mut stuck = supervise::stop(&mut rig.gateways, STOP);
