@@ -269,10 +269,10 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stopping: watch::
             open: open.clone(),
         });
         open.send_modify(|open| *open += 1);
-        let served = pipeline.call_static((connection.clone(), io));
+        // Pinned where it is made: within the task there would be room for it twice, some kilobytes a connection.
+        let mut served = Box::pin(pipeline.call_static((connection.clone(), io)));
         let mut stopping = stopping.clone();
         ntex_rt::spawn(async move {
-            tokio::pin!(served);
             let reason = tokio::select! {
                 result = &mut served => {
                     if let Err(error) = result {

@@ -7,9 +7,12 @@ use foldhash::fast::RandomState;
 
 /// Bytes of a chunk. Growing never moves what is there; a test fills several.
 pub(super) const CHUNK_BYTES: usize = if cfg!(test) { 64 } else { 64 * 1024 };
-/// Names remembered for repeats, each in the slot its hash gives: a city has some thousands of different ones, unless
-/// they are serial numbers, which do not repeat. A name that was pushed out of its slot lies there twice, no more.
-const RECENT: usize = 1 << 14;
+/// Names remembered for repeats, 4 MiB of them: boxes of 226 quantities and 4,000 sensors, which are numbered on each,
+/// have half a million different ones. Serial numbers do not repeat, so a table of all names would take more than it
+/// saves. A name that was pushed out lies there twice, no more.
+const RECENT: usize = if cfg!(test) { 64 } else { 1 << 20 };
+/// A name is remembered in one of so many places that its hash gives; the newest comes first and the last is pushed out.
+const PLACES: usize = 4;
 /// No name begins here: it would leave the chunk.
 const NOTHING: u32 = u32::MAX;
 
@@ -50,9 +53,9 @@ impl Names {
     /// Where `name` lies, put there if need be; `None` when 4 GiB of names are full.
     pub(crate) fn place(&mut self, name: &str) -> Option<u32> {
         let text = name.as_bytes();
-        let slot = self.hasher.hash_one(text) as usize % RECENT;
-        let before = self.recent[slot];
-        if before != NOTHING && self.bytes(before) == text {
+        let slot = self.hasher.hash_one(text) as usize % (RECENT / PLACES) * PLACES;
+        let mut recent = self.recent[slot..][..PLACES].iter().copied();
+        if let Some(before) = recent.find(|&before| before != NOTHING && self.bytes(before) == text) {
             return Some(before);
         }
         let length = u8::try_from(text.len()).ok()?;
@@ -67,7 +70,9 @@ impl Names {
         chunk[self.used] = length;
         chunk[self.used + 1..][..text.len()].copy_from_slice(text);
         self.used += 1 + text.len();
-        self.recent[slot] = at;
+        let recent = &mut self.recent[slot..][..PLACES];
+        recent.rotate_right(1);
+        recent[0] = at;
         Some(at)
     }
 
@@ -131,6 +136,15 @@ mod tests {
         }
         assert_eq!(names.get(last), longest);
         assert_eq!(names.get(last + 10_000), "", "nothing lies there");
+    }
+
+    #[test]
+    fn boxes_with_the_same_names_share_them() {
+        let mut names = Names::default();
+        let mut box_ = || ["a.1", "a.2", "b.1", "b.2"].map(|text| names.place(text).unwrap());
+        let first = box_();
+        // As many as lie in one place, in turn: none pushes another out.
+        assert_eq!((box_(), box_()), (first, first));
     }
 
     #[test]

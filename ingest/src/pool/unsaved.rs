@@ -14,6 +14,11 @@ use super::sensors::Words;
 
 /// Rows of one word of the bitmap.
 const WORD: usize = u64::BITS as usize;
+/// Rows of a word that are of one page, and as many ones.
+const TOGETHER: usize = if PAGE_ROWS < WORD { PAGE_ROWS } else { WORD };
+const ROWS_TOGETHER: u64 = u64::MAX >> (WORD - TOGETHER);
+/// No page ends within them.
+const _: () = assert!(WORD.is_multiple_of(TOGETHER) && PAGE_ROWS.is_multiple_of(TOGETHER));
 
 /// The sensors whose row in SQL is not what it should be.
 #[derive(Debug, Clone, Default)]
@@ -83,19 +88,19 @@ impl Unsaved {
         taken
     }
 
-    /// Pages of the table with rows that SQL does not have.
+    /// Pages of the table with rows that SQL does not have. Asked for with every checkpoint, also while a whole city
+    /// still has to follow, so it looks at as many rows at once as it can.
     pub(super) fn pages(&self) -> Vec<u32> {
-        let mut pages: Vec<u32> =
-            (0..).zip(&self.rows).filter(|(_, word)| **word != 0).flat_map(Self::pages_of).collect();
-        pages.dedup();
+        let mut pages = Vec::new();
+        for (at, &word) in self.rows.iter().enumerate().filter(|(_, word)| **word != 0) {
+            for bit in (0..WORD).step_by(TOGETHER).filter(|bit| word >> bit & ROWS_TOGETHER != 0) {
+                let page = ((at * WORD + bit) / PAGE_ROWS) as u32;
+                if pages.last() != Some(&page) {
+                    pages.push(page);
+                }
+            }
+        }
         pages
-    }
-
-    fn pages_of((at, word): (usize, &u64)) -> impl Iterator<Item = u32> {
-        let word = *word;
-        (0..WORD)
-            .filter(move |bit| word >> bit & 1 != 0)
-            .map(move |bit| ((at * WORD + bit) / PAGE_ROWS) as u32)
     }
 
     /// Notes whole pages, of a table with `rows` rows.
