@@ -57,6 +57,11 @@ const KINDS: u32 = 6;
 /// buildings lie in geohash cells of precision 7 of their own.
 const GATEWAY_STEP: f64 = 0.005;
 const PLACE_STEP: f64 = 0.0015;
+/// Districts that reach further north than so many degrees would lie over one another around their seats: then they lie
+/// side by side, so many in a row, from the south-west corner of the city on.
+const WIDEST_DISTRICT: f64 = 0.5;
+const DISTRICTS_PER_ROW: usize = 5;
+const CORNER: (f64, f64) = (30.0, 103.0);
 /// Minutes from one hashed point of a device's curve to the next.
 const POINT_MINUTES: u64 = 16;
 /// Most that a poll is late, in ms.
@@ -167,6 +172,13 @@ impl City {
         let (row, column) = (nth / per_row, nth % per_row);
         // More than eight buildings reach further north than the next gateway's step.
         let step = GATEWAY_STEP.max(f64::from(self.places.div_ceil(4)) * PLACE_STEP);
+        let (high, wide) = (f64::from(per_row) * step, f64::from(per_row) * 2.0 * GATEWAY_STEP);
+        let (lat, lon) = if high > WIDEST_DISTRICT {
+            let (row, column) = (district / DISTRICTS_PER_ROW, district % DISTRICTS_PER_ROW);
+            (CORNER.0 + row as f64 * high, CORNER.1 + column as f64 * wide)
+        } else {
+            (lat, lon)
+        };
         (0..self.places)
             .map(|n| {
                 let lat = lat + f64::from(row) * step + f64::from(n / 4) * PLACE_STEP;

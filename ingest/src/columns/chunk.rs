@@ -105,13 +105,22 @@ impl<'a> Group<'a> {
         self.chunk(None, (Encoding::DELTA_BYTE_ARRAY, &bytes), rows, &Levels::default(), statistics)
     }
 
-    /// A column of values that are seldom alike.
+    /// A column of values: by dictionary, or one by one when they are seldom alike.
     pub(super) fn values<T: Value>(
         &mut self,
         values: impl Iterator<Item = T>,
         levels: &Levels,
     ) -> Result<(), ParquetError> {
-        self.dictionary(&Dictionary::of(values.map(|value| (value, 1))), levels)
+        let dictionary = Dictionary::of(values.map(|value| (value, 1)));
+        let count = total(&dictionary.runs);
+        if dictionary.values.len() <= count / 2 + 1 {
+            return self.dictionary(&dictionary, levels);
+        }
+        let mut bytes = Vec::with_capacity(count * 8);
+        for &(place, length) in &dictionary.runs {
+            (0..length).for_each(|_| dictionary.values[place as usize].put(&mut bytes));
+        }
+        self.chunk(None, (Encoding::PLAIN, &bytes), count, levels, dictionary.statistics(levels))
     }
 
     /// A column of measured values: by dictionary, as chips tell few values apart; when they are too many, the bytes
@@ -136,7 +145,18 @@ impl<'a> Group<'a> {
         let nulls = total(&levels.there).saturating_sub(values.len());
         let statistics =
             T::statistics(values.iter().min().copied(), values.iter().max().copied(), nulls as u64);
-        let bytes = delta_bytes(values);
+        let bytes = delta_bytes(values, Base::Least);
+        self.chunk(None, (Encoding::DELTA_BINARY_PACKED, &bytes), values.len(), levels, statistics)
+    }
+
+    /// A column of lists, each of which ascends.
+    pub(super) fn ascending<T: Integer>(
+        &mut self,
+        values: &[T],
+        levels: &Levels,
+    ) -> Result<(), ParquetError> {
+        let statistics = T::statistics(values.iter().min().copied(), values.iter().max().copied(), 0);
+        let bytes = delta_bytes(values, Base::LeastForward);
         self.chunk(None, (Encoding::DELTA_BINARY_PACKED, &bytes), values.len(), levels, statistics)
     }
 
@@ -326,8 +346,18 @@ fn bits(runs: &[(u32, u32)]) -> Vec<u8> {
     bytes
 }
 
-/// `DELTA_BINARY_PACKED`: the first value, then blocks of steps above the block's least step, packed to whole bytes.
-fn delta_bytes<T: Integer>(values: &[T]) -> Vec<u8> {
+/// What the steps of a block are counted from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Base {
+    /// The least of them: the fewest bits.
+    Least,
+    /// The least of those forward, so that blocks of lists look alike, which zstd likes. A step back, where a list ends
+    /// and the next begins, goes around the width of the type, as the format wants it.
+    LeastForward,
+}
+
+/// `DELTA_BINARY_PACKED`: the first value, then blocks of steps above the block's base, packed to whole bytes.
+fn delta_bytes<T: Integer>(values: &[T], base: Base) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(values.len() * 3 + 32);
     for number in [BLOCK as u64, (BLOCK / MINIBLOCK) as u64, values.len() as u64] {
         varint(&mut bytes, number);
@@ -339,12 +369,13 @@ fn delta_bytes<T: Integer>(values: &[T]) -> Vec<u8> {
         for (step, pair) in steps.iter_mut().zip(values[start - 1..start + count].windows(2)) {
             *step = pair[1].step(pair[0]);
         }
-        let least = steps[..count].iter().copied().min().unwrap_or(0);
+        let from = if base == Base::Least { i64::MIN } else { 0 };
+        let least = steps[..count].iter().copied().filter(|&step| step >= from).min().unwrap_or(0);
         varint(&mut bytes, zigzag(least));
         let widths = bytes.len();
         bytes.resize(widths + BLOCK / MINIBLOCK, 0);
         for (number, part) in steps[..count].chunks(MINIBLOCK).enumerate() {
-            let above = |&step: &i64| step.wrapping_sub(least) as u64;
+            let above = |&step: &i64| step.wrapping_sub(least) as u64 & T::MASK;
             let all = part.iter().fold(0, |all, step| all | above(step));
             let width = (u64::BITS - all.leading_zeros()).div_ceil(8) as usize;
             bytes[widths + number] = 8 * width as u8;
@@ -368,8 +399,8 @@ fn front_coded(texts: &[&[u8]]) -> Vec<u8> {
         rests.extend_from_slice(&text[same..]);
         before = text;
     }
-    let mut bytes = delta_bytes(&shared);
-    bytes.extend(delta_bytes(&lengths));
+    let mut bytes = delta_bytes(&shared, Base::Least);
+    bytes.extend(delta_bytes(&lengths, Base::Least));
     bytes.extend(rests);
     bytes
 }
@@ -397,6 +428,7 @@ mod tests {
       optional double value;
       required fixed_len_byte_array(16) sum (DECIMAL(38,6));
       required group list (LIST) { repeated group list { required int32 element; } }
+      required group again (LIST) { repeated group list { required int32 element; } }
     }";
 
     #[derive(Debug, Clone)]
@@ -430,6 +462,8 @@ mod tests {
         group.values(rows.iter().map(|row| row.sum), &none)?;
         let levels = write::lists(rows.iter().map(|row| row.list.len()));
         group.values(rows.iter().flat_map(|row| &row.list).copied(), &levels)?;
+        let elements: Vec<i32> = rows.iter().flat_map(|row| &row.list).copied().collect();
+        group.ascending(&elements, &levels)?;
         group.end()?;
         writer.close()?;
 
@@ -444,6 +478,7 @@ mod tests {
         let (values, there, _) = levelled::<DoubleType>(&*group, 5, 0..count)?;
         let sums = plain::<FixedLenByteArrayType>(&*group, 6, 0..count)?;
         let found_lists = lists::<Int32Type>(&*group, 7, 0..count)?;
+        let found_again = lists::<Int32Type>(&*group, 8, 0..count)?;
         let mut values = values.into_iter();
         for (at, row) in rows.iter().enumerate() {
             assert_eq!((texts[at].as_utf8()?, again[at].as_utf8()?), (row.name.as_str(), row.name.as_str()));
@@ -451,7 +486,7 @@ mod tests {
             let value = if there[at] > 0 { values.next() } else { None };
             assert_eq!(value.map(f64::to_bits), row.value.map(f64::to_bits));
             assert_eq!(sums[at].data(), row.sum.to_be_bytes());
-            assert_eq!(found_lists[at], row.list);
+            assert_eq!((&found_lists[at], &found_again[at]), (&row.list, &row.list));
         }
         let bounds = |column: usize| group.metadata().column(column).statistics().cloned();
         if let (Some(Statistics::Int64(times)), Some(Statistics::Double(values))) = (bounds(3), bounds(5)) {

@@ -22,6 +22,8 @@ pub(super) trait Integer: Value + Ord {
     /// How far it is from `before`, within the width of the type.
     fn step(self, before: Self) -> i64;
     fn wide(self) -> i64;
+    /// Ones in the bits of the type.
+    const MASK: u64;
 }
 
 macro_rules! integer {
@@ -49,6 +51,7 @@ macro_rules! integer {
             fn wide(self) -> i64 {
                 i64::from(self)
             }
+            const MASK: u64 = u64::MAX >> (u64::BITS - <$type>::BITS);
         }
     };
 }

@@ -260,7 +260,7 @@ fn window_group(group: &mut Group<'_>, rows: &[(WindowKey, Aggregate)]) -> Resul
     let cells: Vec<(String, usize)> = (rows.chunk_by(|a, b| a.0.cell == b.0.cell))
         .map(|run| (run[0].0.cell.to_string(), run.len()))
         .collect();
-    group.runs(cells.iter().map(|(cell, n)| (cell.as_bytes(), *n)))?;
+    group.texts(cells.iter().map(|(cell, n)| (cell.as_bytes(), *n)))?;
     group.values(keys().map(|key| key.start_ms), &none)?;
     group.runs(std::iter::once((BASE_MS, rows.len())))?;
     group.values(all().map(|all| all.count as i64), &none)?;
@@ -270,8 +270,8 @@ fn window_group(group: &mut Group<'_>, rows: &[(WindowKey, Aggregate)]) -> Resul
         group.doubles(&values, &none)
     };
     let times = |end: fn(&Aggregate) -> &End, group: &mut Group<'_>| {
-        let values: Vec<i64> = all().map(|all| end(all).at_ms).collect();
-        group.deltas(&values, &none)
+        // Boxes are polled in step, so that the same moments come again and again.
+        group.values(all().map(|all| end(all).at_ms), &none)
     };
     let sensors = |end: fn(&Aggregate) -> &End, group: &mut Group<'_>| {
         let values: Vec<i32> = all().map(|all| end(all).sensor as i32).collect();
@@ -287,7 +287,7 @@ fn window_group(group: &mut Group<'_>, rows: &[(WindowKey, Aggregate)]) -> Resul
     sensors(|all| &all.last, group)?;
     let levels = lists(all().map(|all| all.sensors.len()));
     let values: Vec<i32> = all().flat_map(|all| &all.sensors).map(|&sensor| sensor as i32).collect();
-    group.deltas(&values, &levels)?;
+    group.ascending(&values, &levels)?;
     let levels = lists(all().map(|all| all.sketch.buckets().len()));
     let values: Vec<i32> = all().flat_map(|all| all.sketch.buckets()).map(|bucket| bucket.0).collect();
     group.deltas(&values, &levels)?;
