@@ -375,7 +375,7 @@ mod tests {
 
     #[test]
     fn the_shipped_file_is_good_and_says_the_defaults() {
-        let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/ingest.toml"));
+        let path = Path::new("../configs/ingest.toml");
         let shipped =
             Config::load(path, &Overrides::default()).unwrap_or_else(|problems| panic!("{problems}"));
         let default = Config::with_data(shipped.engine.data.clone()).unwrap();

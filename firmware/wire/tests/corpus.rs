@@ -4,7 +4,7 @@
 use std::path::Path;
 
 fn replay(target: &str, check: impl Fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../benches/fuzz/corpus").join(target);
+    let folder = Path::new("../../benches/fuzz/corpus").join(target);
     let mut inputs = 0;
     for entry in std::fs::read_dir(&folder).unwrap() {
         check(&std::fs::read(entry.unwrap().path()).unwrap());

@@ -8,7 +8,7 @@ const NOW: i64 = 1_763_800_000_000;
 
 fn shipped() -> (Mappings, Catalogue) {
     let catalogue = Catalogue::builtin();
-    let folder = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/senml"));
+    let folder = std::path::Path::new("../configs/senml");
     let mappings = Mappings::load(folder, &catalogue).unwrap_or_else(|problems| panic!("{problems}"));
     (mappings, catalogue)
 }
