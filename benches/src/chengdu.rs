@@ -57,8 +57,9 @@ const KINDS: u32 = 6;
 /// buildings lie in geohash cells of precision 7 of their own.
 const GATEWAY_STEP: f64 = 0.005;
 const PLACE_STEP: f64 = 0.0015;
-/// Districts that reach further north than so many degrees would lie over one another around their seats: then they lie
-/// side by side, so many in a row, from the south-west corner of the city on.
+/// Around their seats districts lie over one another in part, as compounds of several owners do. Those that reach further
+/// north than so many degrees would lie there altogether: they lie side by side, so many in a row, from the south-west
+/// corner of the city on.
 const WIDEST_DISTRICT: f64 = 0.5;
 const DISTRICTS_PER_ROW: usize = 5;
 const CORNER: (f64, f64) = (30.0, 103.0);

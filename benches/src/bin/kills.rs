@@ -102,8 +102,9 @@ fn wait_ready(ingest: &mut Worker, server: SocketAddr) -> anyhow::Result<Duratio
 }
 
 /// What keeps a gateway from being calm, if anything: it must be connected and have no more waiting than what it is just
-/// gathering. The gateway itself is asked, because ingest only knows what it was told last.
-fn unrest(plan: &Plan, gateway: &Worker) -> Option<String> {
+/// gathering, and have said so after `since_ms`. The gateway itself is asked, because ingest only knows what it was told
+/// last.
+fn unrest(plan: &Plan, gateway: &Worker, since_ms: i64) -> Option<String> {
     let name = &gateway.job.name;
     let status = match Status::read(&plan.gateway_folder(name)) {
         Ok(status) => status,
@@ -114,26 +115,29 @@ fn unrest(plan: &Plan, gateway: &Worker) -> Option<String> {
     }
     let waiting: u64 = status.backlog.iter().map(|(_, frames)| frames).sum();
     let age_ms = order::now_ms() - status.written_ms;
-    let is_calm = age_ms < FRESH_MS && status.online && waiting <= CALM_FRAMES;
+    let is_fresh = age_ms < FRESH_MS && status.written_ms >= since_ms;
+    let is_calm = is_fresh && status.online && waiting <= CALM_FRAMES;
     (!is_calm).then(|| {
         format!(
             "{name} spoke {age_ms} ms ago, online {} ({}), {waiting} frames wait {:?}, {} durable, {} refused, \
-             oldest {} ms",
+             oldest {} ms; see {}",
             status.online,
             status.trouble,
             status.backlog,
             status.durable,
             status.refused,
-            status.oldest_unacked_ms
+            status.oldest_unacked_ms,
+            gateway.job.log.display()
         )
     })
 }
 
 /// Waits until every gateway is calm.
 fn drain(plan: &Plan, gateways: &[Worker]) -> anyhow::Result<Duration> {
-    let start = now();
+    let (start, since_ms) = (now(), order::now_ms());
     loop {
-        let restless: Vec<_> = gateways.iter().filter_map(|gateway| unrest(plan, gateway)).collect();
+        let restless: Vec<_> =
+            gateways.iter().filter_map(|gateway| unrest(plan, gateway, since_ms)).collect();
         if restless.is_empty() {
             return Ok(start.elapsed());
         }

@@ -31,6 +31,8 @@ use crate::varint::{put as varint, zigzag};
 const LEVEL: i32 = 3;
 /// With fewer than one different double in so many, a dictionary is the shorter form beyond doubt.
 const SURELY_ALIKE: usize = 16;
+/// Values on which the base of a column of lists is tried.
+const SAMPLE: usize = 4096;
 /// Deltas of a block, and of each of its miniblocks.
 const BLOCK: usize = 128;
 const MINIBLOCK: usize = 32;
@@ -116,7 +118,7 @@ impl<'a> Group<'a> {
     ) -> Result<(), ParquetError> {
         let dictionary = Dictionary::of(values.map(|value| (value, 1)));
         let count = total(&dictionary.runs);
-        if dictionary.values.len() <= count / 2 + 1 {
+        if dictionary.is_short_for(count) {
             return self.dictionary(&dictionary, levels);
         }
         let mut bytes = Vec::with_capacity(count * 8);
@@ -151,21 +153,37 @@ impl<'a> Group<'a> {
 
     /// A column of integers near to those before them.
     pub(super) fn deltas<T: Integer>(&mut self, values: &[T], levels: &Levels) -> Result<(), ParquetError> {
-        let nulls = total(&levels.there).saturating_sub(values.len());
-        let statistics =
-            T::statistics(values.iter().min().copied(), values.iter().max().copied(), nulls as u64);
-        let bytes = delta_bytes(values, Base::Least);
-        self.chunk(None, (Encoding::DELTA_BINARY_PACKED, &bytes), values.len(), levels, statistics)
+        self.steps(values, Base::Least, levels)
     }
 
-    /// A column of lists, each of which ascends.
+    /// A column of lists, each of which ascends. Which base is the shorter one is tried on the first values: that depends on
+    /// how long the lists are and how regular.
     pub(super) fn ascending<T: Integer>(
         &mut self,
         values: &[T],
         levels: &Levels,
     ) -> Result<(), ParquetError> {
-        let statistics = T::statistics(values.iter().min().copied(), values.iter().max().copied(), 0);
-        let bytes = delta_bytes(values, Base::LeastForward);
+        let sample = &values[..values.len().min(SAMPLE)];
+        let least = self.zstd.compress(&delta_bytes(sample, Base::Least))?.len();
+        let forward = self.zstd.compress(&delta_bytes(sample, Base::LeastForward))?.len();
+        let base = if forward < least { Base::LeastForward } else { Base::Least };
+        self.steps(values, base, levels)
+    }
+
+    /// A column of integers by dictionary when they come again; else they are near to those before them.
+    pub(super) fn integers<T: Integer>(&mut self, values: &[T], levels: &Levels) -> Result<(), ParquetError> {
+        let dictionary = Dictionary::of(values.iter().map(|&value| (value, 1)));
+        if dictionary.is_short_for(values.len()) {
+            return self.dictionary(&dictionary, levels);
+        }
+        self.deltas(values, levels)
+    }
+
+    fn steps<T: Integer>(&mut self, values: &[T], base: Base, levels: &Levels) -> Result<(), ParquetError> {
+        let nulls = total(&levels.there).saturating_sub(values.len());
+        let statistics =
+            T::statistics(values.iter().min().copied(), values.iter().max().copied(), nulls as u64);
+        let bytes = delta_bytes(values, base);
         self.chunk(None, (Encoding::DELTA_BINARY_PACKED, &bytes), values.len(), levels, statistics)
     }
 
@@ -300,6 +318,11 @@ impl<T: Value> Dictionary<T> {
     fn statistics(&self, levels: &Levels) -> Statistics {
         let nulls = total(&levels.there).saturating_sub(total(&self.runs));
         T::statistics(self.values.first().copied(), self.values.last().copied(), nulls as u64)
+    }
+
+    /// Whether it is worth its values: each of `count` comes twice, about.
+    fn is_short_for(&self, count: usize) -> bool {
+        self.values.len() <= count / 2 + 1
     }
 
     /// The values as Parquet writes them.
@@ -467,7 +490,7 @@ mod tests {
         group.texts(rows.iter().map(|row| (row.name.as_bytes(), 1)))?;
         group.runs(rows.chunk_by(|a, b| a.run == b.run).map(|run| (run[0].run, run.len())))?;
         group.deltas(&rows.iter().map(|row| row.time).collect::<Vec<_>>(), &none)?;
-        group.deltas(&rows.iter().map(|row| row.number).collect::<Vec<_>>(), &none)?;
+        group.integers(&rows.iter().map(|row| row.number).collect::<Vec<_>>(), &none)?;
         let mut levels = Levels::default();
         rows.iter().for_each(|row| extend_run(&mut levels.there, u32::from(row.value.is_some()), 1));
         group.doubles(&rows.iter().filter_map(|row| row.value).collect::<Vec<_>>(), &levels)?;
@@ -508,6 +531,9 @@ mod tests {
                 values.null_count_opt(),
                 Some(rows.iter().filter(|row| row.value.is_none()).count() as u64)
             );
+            let empty = rows.iter().filter(|row| row.list.is_empty()).count() as u64;
+            let nulls = bounds(8).and_then(|bounds| bounds.null_count_opt());
+            assert_eq!(nulls, Some(empty));
             let inside = |value: f64| values.min_opt() <= Some(&value) && Some(&value) <= values.max_opt();
             let bounded = values.min_opt().is_some();
             assert!(!bounded || rows.iter().filter_map(|row| row.value).all(inside));

@@ -43,14 +43,28 @@ impl Names {
     }
 }
 
+/// Names remembered for repeats while files are merged: there are those of one district at a time.
+const RECENT: usize = 1 << 14;
+
 /// The names of files that are read, by the numbers of sensors: bounded by the sensors of a district.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Found {
     names: Names,
     gateways: HashMap<String, u32, RandomState>,
     texts: names::Names,
     /// Number of the gateway and place of the name.
     sensors: HashMap<u32, (u32, u32), RandomState>,
+}
+
+impl Default for Found {
+    fn default() -> Self {
+        Self {
+            names: Names::default(),
+            gateways: HashMap::default(),
+            texts: names::Names::remembering(RECENT),
+            sensors: HashMap::default(),
+        }
+    }
 }
 
 impl Found {

@@ -270,8 +270,9 @@ fn window_group(group: &mut Group<'_>, rows: &[(WindowKey, Aggregate)]) -> Resul
         group.doubles(&values, &none)
     };
     let times = |end: fn(&Aggregate) -> &End, group: &mut Group<'_>| {
-        // Boxes are polled in step, so that the same moments come again and again.
-        group.values(all().map(|all| end(all).at_ms), &none)
+        // Boxes that poll in step see the same moments again and again.
+        let values: Vec<i64> = all().map(|all| end(all).at_ms).collect();
+        group.integers(&values, &none)
     };
     let sensors = |end: fn(&Aggregate) -> &End, group: &mut Group<'_>| {
         let values: Vec<i32> = all().map(|all| end(all).sensor as i32).collect();

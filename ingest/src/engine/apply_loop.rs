@@ -37,7 +37,7 @@ const CHANGED: usize = 4096;
 /// file, so that a city's minute is through before the next one comes.
 const COOLED: usize = 4096;
 /// How long after its end most of a minute has come: gateways send every ten seconds. Windows go to Parquet with the first
-/// readings that are cut then, so that most of them go in few parts.
+/// cut after that, with readings or without, so that most of them go in few parts.
 const SETTLED_MS: i64 = 15_000;
 /// Most cells in one event; the rest shows with the next reading.
 const MAX_CELLS: usize = 1000;

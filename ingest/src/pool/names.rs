@@ -7,12 +7,12 @@ use foldhash::fast::RandomState;
 
 /// Bytes of a chunk. Growing never moves what is there; a test fills several.
 pub(super) const CHUNK_BYTES: usize = if cfg!(test) { 64 } else { 64 * 1024 };
-/// Names remembered for repeats, 4 MiB of them: boxes of 226 quantities and 4,000 sensors, which are numbered on each,
-/// have half a million different ones. Serial numbers do not repeat, so a table of all names would take more than it
-/// saves. A name that was pushed out lies there twice, no more.
-const RECENT: usize = if cfg!(test) { 64 } else { 1 << 20 };
-/// A name is remembered in one of so many places that its hash gives; the newest comes first and the last is pushed out.
-const PLACES: usize = 4;
+/// Names of a city remembered for repeats, 4 MiB of them: boxes of 226 quantities and 4,000 sensors, which are numbered on
+/// each, have half a million different ones. Serial numbers do not repeat, so a table of all names would take more than
+/// it saves. A name that was forgotten lies there again, at most once a sensor.
+const RECENT: usize = if cfg!(test) { WAYS } else { 1 << 20 };
+/// Names that share a slot, which their hash gives: the newest comes first, the oldest is forgotten.
+const WAYS: usize = 4;
 /// No name begins here: it would leave the chunk.
 const NOTHING: u32 = u32::MAX;
 
@@ -44,17 +44,34 @@ pub(crate) struct Names {
 
 impl Default for Names {
     fn default() -> Self {
-        let (chunks, hasher) = (Texts::default(), RandomState::default());
-        Self { chunks, used: CHUNK_BYTES, recent: vec![NOTHING; RECENT], hasher }
+        Self::remembering(RECENT)
     }
 }
 
 impl Names {
+    /// Names of which so many are remembered for repeats, whole slots of [`WAYS`].
+    pub(crate) fn remembering(recent: usize) -> Self {
+        let (chunks, hasher) = (Texts::default(), RandomState::default());
+        let recent = vec![NOTHING; recent.next_multiple_of(WAYS).max(WAYS)];
+        Self { chunks, used: CHUNK_BYTES, recent, hasher }
+    }
+
+    /// Where the slot of a name begins.
+    fn slot(&self, text: &[u8]) -> usize {
+        self.hasher.hash_one(text) as usize % (self.recent.len() / WAYS) * WAYS
+    }
+
+    fn remember(&mut self, slot: usize, at: u32) {
+        let ways = &mut self.recent[slot..][..WAYS];
+        ways.rotate_right(1);
+        ways[0] = at;
+    }
+
     /// Where `name` lies, put there if need be; `None` when 4 GiB of names are full.
     pub(crate) fn place(&mut self, name: &str) -> Option<u32> {
         let text = name.as_bytes();
-        let slot = self.hasher.hash_one(text) as usize % (RECENT / PLACES) * PLACES;
-        let mut recent = self.recent[slot..][..PLACES].iter().copied();
+        let slot = self.slot(text);
+        let mut recent = self.recent[slot..][..WAYS].iter().copied();
         if let Some(before) = recent.find(|&before| before != NOTHING && self.bytes(before) == text) {
             return Some(before);
         }
@@ -70,9 +87,7 @@ impl Names {
         chunk[self.used] = length;
         chunk[self.used + 1..][..text.len()].copy_from_slice(text);
         self.used += 1 + text.len();
-        let recent = &mut self.recent[slot..][..PLACES];
-        recent.rotate_right(1);
-        recent[0] = at;
+        self.remember(slot, at);
         Some(at)
     }
 
@@ -106,14 +121,25 @@ impl Names {
         if chunk.len() != CHUNK_BYTES {
             return None;
         }
-        self.used = (bytes_used - self.chunks.0.len() * CHUNK_BYTES).min(CHUNK_BYTES);
+        let start = self.chunks.0.len() * CHUNK_BYTES;
+        self.used = (bytes_used - start).min(CHUNK_BYTES);
         self.chunks.0.push(chunk.into());
+        // New boxes will say the same names.
+        let mut at = 0;
+        while let Some(&length @ 1..) = chunk[..self.used].get(at) {
+            let place = u32::try_from(start + at).ok()?;
+            let slot = self.slot(self.bytes(place));
+            self.remember(slot, place);
+            at += 1 + usize::from(length);
+        }
         Some(())
     }
 
     /// Bytes in memory.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.chunks.0.len() * CHUNK_BYTES + self.chunks.0.capacity() * size_of::<Arc<[u8]>>() + RECENT * 4
+        self.chunks.0.len() * CHUNK_BYTES
+            + self.chunks.0.capacity() * size_of::<Arc<[u8]>>()
+            + self.recent.len() * size_of::<u32>()
     }
 }
 
@@ -141,10 +167,18 @@ mod tests {
     #[test]
     fn boxes_with_the_same_names_share_them() {
         let mut names = Names::default();
-        let mut box_ = || ["a.1", "a.2", "b.1", "b.2"].map(|text| names.place(text).unwrap());
-        let first = box_();
-        // As many as lie in one place, in turn: none pushes another out.
-        assert_eq!((box_(), box_()), (first, first));
+        // A test has one slot: as many as it remembers, in turn, and none is forgotten.
+        let texts = ["a.1", "a.2", "b.1", "b.2"];
+        let places = |names: &mut Names| texts.map(|text| names.place(text).unwrap());
+        let first = places(&mut names);
+        assert_eq!((places(&mut names), places(&mut names)), (first, first));
+        // After a start too.
+        let mut again = Names::default();
+        (0..names.chunks.0.len()).for_each(|n| again.put_back(names.chunk(n), names.bytes_used()).unwrap());
+        assert_eq!(places(&mut again), first);
+        // One more, and the oldest is forgotten.
+        again.place("c.1").unwrap();
+        assert_ne!(again.place(texts[0]), Some(first[0]));
     }
 
     #[test]
