@@ -12,8 +12,11 @@ use crate::mqtt::{Client, LATER};
 const MAX_WINDOW: usize = 32;
 /// Wait between two attempts to connect.
 const PAUSE: Duration = Duration::from_millis(200);
-/// Wait before a message is sent again that the broker could not take.
+/// Wait before what the broker could not take is sent again, all of it together. A gateway pauses for longer, but its
+/// neighbours do not wait for it.
 const LATER_PAUSE: Duration = Duration::from_millis(20);
+/// Number of a message that is to be sent again; MQTT gives it to none.
+const AGAIN: u16 = 0;
 
 /// A message that waits for its acknowledgement.
 #[derive(Debug)]
@@ -64,7 +67,7 @@ impl Publisher {
     /// # Errors
     /// The last one, when the broker cannot be reached.
     pub fn send(&mut self, topic: String, payload: Vec<u8>) -> io::Result<()> {
-        self.open.push_back(Open { id: 0, topic, payload });
+        self.open.push_back(Open { id: AGAIN, topic, payload });
         match self.client.as_mut().zip(self.open.back_mut()) {
             Some((client, last)) => match client.publish(&last.topic, &last.payload) {
                 Ok(id) => last.id = id,
@@ -72,7 +75,7 @@ impl Publisher {
             },
             None => self.reconnect()?,
         }
-        while self.open.len() >= self.window() {
+        while self.open.len() >= self.window() || self.open.iter().any(|open| open.id == AGAIN) {
             self.hear()?;
         }
         Ok(())
@@ -95,20 +98,22 @@ impl Publisher {
 
     fn hear(&mut self) -> io::Result<()> {
         let Some(client) = &mut self.client else { return self.reconnect() };
+        if self.open.iter().all(|open| open.id == AGAIN) {
+            thread::sleep(LATER_PAUSE);
+            let mut open = self.open.iter_mut();
+            let sent = open.try_for_each(|open| {
+                open.id = client.publish(&open.topic, &open.payload)?;
+                Ok(())
+            });
+            return sent.or_else(|_: io::Error| self.reconnect());
+        }
         match client.ack() {
             Ok(ack) => {
                 if let Some(at) = self.open.iter().position(|open| open.id == ack.id) {
                     if ack.reason == LATER {
                         self.later += 1;
-                        thread::sleep(LATER_PAUSE);
-                        let Open { id, topic, payload } = &mut self.open[at];
-                        return match client.publish(topic, payload) {
-                            Ok(again) => {
-                                *id = again;
-                                Ok(())
-                            }
-                            Err(_) => self.reconnect(),
-                        };
+                        self.open[at].id = AGAIN;
+                        return Ok(());
                     }
                     self.open.remove(at);
                     if ack.is_yes() {

@@ -89,7 +89,7 @@ impl EngineConfig {
             compaction: Budget { core_percent: 25, bytes_per_s: 8 << 20 },
             hot_ms: 7_200_000,
             // The present minute of a city of 22 million devices, hours of a smaller one.
-            hot_bytes: 128 << 20,
+            hot_bytes: 96 << 20,
             quarantine_bytes: 64 << 20,
             registration: Registration::Open,
             database: None,
