@@ -9,6 +9,10 @@ use ingest::config::{BrokerUrl, Config, Overrides, address};
 use ingest::query::{self, QueryArgs, QueryError};
 use tokio::signal::unix::{SignalKind, signal};
 
+/// How it is set is in `.cargo/config.toml`.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Exit code of a configuration or a question that cannot be used (sysexits.h EX_USAGE).
 const BAD_USAGE: u8 = 64;
 /// Where data goes when nobody says.

@@ -145,13 +145,13 @@ impl Sensors {
         for number in 0..self.marks.fixed.len() {
             if std::mem::take(&mut self.marks.fixed[number]) {
                 let first = number * PAGE_ROWS;
-                let rows = self.holders.from(first as u32).zip(self.fixed.iter().skip(first).take(PAGE_ROWS));
+                let rows = self.holders.from(first as u32).zip(self.fixed.from(first).take(PAGE_ROWS));
                 add(PageKind::Fixed, number, page_of(rows.map(|(owner, row)| row.bytes(owner))));
             }
         }
         for number in self.marks.turns(position) {
             self.marks.newest[number] = None;
-            let rows = self.newest.iter().skip(number * PAGE_ROWS).take(PAGE_ROWS);
+            let rows = self.newest.from(number * PAGE_ROWS).take(PAGE_ROWS);
             add(PageKind::Newest, number, page_of(rows.map(|&newest| newest_bytes(newest))));
         }
         let used = self.names.bytes_used();
@@ -198,7 +198,6 @@ impl Sensors {
             sensors.announced(owner, *announced);
         }
         let rows = outline.rows as usize;
-        sensors.reserve(rows);
         for number in 0..usize::try_from(outline.names).ok()?.div_ceil(CHUNK_BYTES) {
             sensors.names.put_back(&read(PageKind::Names, number as u32)?, outline.names as usize)?;
         }

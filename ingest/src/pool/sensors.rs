@@ -11,6 +11,7 @@ use bincode::{Decode, Encode};
 use foldhash::fast::RandomState;
 use wire::{Area, ClockState, GatewayId, Quality, QuantityCode, SensorInfo, SensorName};
 
+use super::column::Column;
 use super::holders::Holders;
 use super::members::Members;
 use super::names::{Names, Texts};
@@ -24,8 +25,6 @@ pub use super::members::MAX_PER_GATEWAY;
 const MAX_FORMER_AREAS: usize = 16;
 /// Most areas; a city has some thousands of communities. Beyond, an area is unknown.
 const MAX_AREAS: usize = 1 << 16;
-/// Rows that room is made for at least.
-const MIN_ROOM: usize = 1024;
 
 /// The newest reading of a sensor.
 #[derive(Debug, Clone, Copy, PartialEq, Encode, Decode)]
@@ -130,8 +129,8 @@ struct Owner {
 /// The table. A sensor's number is its place in it, given at first sight and kept for ever.
 #[derive(Debug, Clone, Default)]
 pub struct Sensors {
-    pub(super) fixed: Vec<Fixed>,
-    pub(super) newest: Vec<Newest>,
+    pub(super) fixed: Column<Fixed>,
+    pub(super) newest: Column<Newest>,
     pub(super) holders: Holders,
     pub(super) names: Names,
     pub(super) marks: Marks,
@@ -211,13 +210,13 @@ impl Sensors {
 
     /// Where the sensors from number `from` on are and whether they are well, `most` of them at most.
     pub fn sights(&self, from: u32, most: usize) -> Vec<Sight> {
-        let columns = self.fixed.iter().zip(&self.newest);
+        let columns = self.fixed.from(from as usize).zip(self.newest.from(from as usize));
         let sight = |(fixed, newest): (&Fixed, &Newest)| Sight {
             lat_e7: fixed.lat_e7,
             lon_e7: fixed.lon_e7,
             well_ms: newest.well_ms(),
         };
-        columns.skip(from as usize).take(most).map(sight).collect()
+        columns.take(most).map(sight).collect()
     }
 
     /// How many sensors a gateway has.
@@ -336,7 +335,7 @@ impl Sensors {
         let number = u32::try_from(self.len()).ok()?;
         let Self { fixed, names, owners, hasher, .. } = self;
         let members = &mut owners.get_mut(owner as usize)?.members;
-        push(fixed, row);
+        fixed.push(row);
         let hash_of = |number: u32| {
             hasher.hash_one(fixed.get(number as usize).map_or(&[][..], |fixed| names.bytes(fixed.name)))
         };
@@ -344,7 +343,7 @@ impl Sensors {
             fixed.pop();
             return None;
         }
-        push(&mut self.newest, newest);
+        self.newest.push(newest);
         self.holders.add(number, owner);
         self.marks.fixed(number as usize);
         *self.counts.entry(row.quantity).or_default() += 1;
@@ -405,9 +404,7 @@ impl Sensors {
 
     /// Bytes of the table in memory: the columns, the names and the tables of the gateways.
     pub fn memory_bytes(&self) -> usize {
-        let columns = self.fixed.capacity() * size_of::<Fixed>()
-            + self.newest.capacity() * size_of::<Newest>()
-            + self.holders.memory_bytes();
+        let columns = self.fixed.memory_bytes() + self.newest.memory_bytes() + self.holders.memory_bytes();
         let owners = self.owners.iter().map(|owner| size_of::<GatewayId>() + owner.members.memory_bytes());
         columns + self.names.memory_bytes() + owners.sum::<usize>()
     }
@@ -420,12 +417,6 @@ impl Sensors {
     /// Gateways by number, each with the fingerprint of its last announcement.
     pub(super) fn owners(&self) -> impl Iterator<Item = (&GatewayId, u64)> {
         self.owners.iter().map(|owner| (&owner.id, owner.announced))
-    }
-
-    /// Makes room for so many sensors.
-    pub(super) fn reserve(&mut self, rows: usize) {
-        self.fixed.reserve_exact(rows);
-        self.newest.reserve_exact(rows);
     }
 
     /// Puts back which areas sensors were in before.
@@ -460,14 +451,6 @@ impl Sensors {
         self.marks.write_all();
         true
     }
-}
-
-/// Adds a row. Room grows by an eighth: doubling would leave half a gigabyte empty.
-fn push<T>(column: &mut Vec<T>, row: T) {
-    if column.len() == column.capacity() {
-        column.reserve_exact((column.len() / 8).max(MIN_ROOM));
-    }
-    column.push(row);
 }
 
 #[cfg(test)]
