@@ -8,8 +8,8 @@
 //! - [`readings`]: the readings of a frame or a pack → [`rows`], last values, windows
 //! - [`ledger`]: which frames were taken, per gateway, store and lane; [`losses`]: why the others never come
 //! - [`waiting`]: readings of boxes that do not know the time yet
-//! - [`sensors`] (each `column` in chunks; with `members`, who of a gateway bears which name, `holders`, `names` and `newest`), [`gateways`],
-//!   [`alarms`]: the tables
+//! - [`sensors`] (each `column` in chunks; with `members`, who of a gateway bears which name, `holders`, `names` and
+//!   `newest`), [`gateways`], [`alarms`]: the tables
 //! - [`windows`], [`aggregate`], [`sketch`]: mergeable aggregates; [`hot`]: tables of them, each [`packed`]
 //! - [`snapshot`]: the state as a checkpoint; [`pages`]: the sensors in it; `unsaved`: of which SQL was not told yet
 
