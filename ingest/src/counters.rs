@@ -32,7 +32,7 @@ pub struct Counters {
     questions: AtomicU64,
     questions_us: AtomicU64,
     question_us_max: AtomicU64,
-    troubles: [Trouble; 4],
+    troubles: [Trouble; Part::ALL.len()],
 }
 
 /// Questions put to the apply thread, which takes nothing in meanwhile.
@@ -64,11 +64,13 @@ pub enum Part {
     Pool = 2,
     /// The SQL database.
     Registry = 3,
+    /// Parquet files of windows.
+    Windows = 4,
 }
 
 impl Part {
     /// All parts.
-    pub const ALL: [Part; 4] = [Part::Log, Part::LogHistory, Part::Pool, Part::Registry];
+    pub const ALL: [Part; 5] = [Part::Log, Part::LogHistory, Part::Pool, Part::Registry, Part::Windows];
 
     /// The word used in `/health`.
     pub fn as_str(self) -> &'static str {
@@ -77,6 +79,7 @@ impl Part {
             Part::LogHistory => "log_history",
             Part::Pool => "pool",
             Part::Registry => "registry",
+            Part::Windows => "windows",
         }
     }
 }

@@ -16,7 +16,7 @@ use clap::Parser;
 use configs::Catalogue;
 use ingest::admit;
 use ingest::columns::{Names, PoolFolder, Stretch, write_readings, write_windows};
-use ingest::pool::{Rules, State};
+use ingest::pool::{Rules, Settled, State};
 use ingest::senml::Mappings;
 use wire::{Codec, Header};
 
@@ -162,22 +162,25 @@ fn main() -> anyhow::Result<()> {
         let names = costs.time("apply: names of a cut", || Names::of(&state.current.rows, &state.sensors))?;
         // Those of the stretches before: the last one's are written below, the first one's counted in their stead.
         let windows_go = number % args.windows_every == 0 || number == args.stretches;
-        let windows = Stretch { from: state.windows_kept, to: state.current.from };
-        let settled = windows_go.then(|| state.settle());
+        if let Some(Settled { from, to, windows, .. }) = windows_go.then(|| state.settle()).flatten() {
+            let files = costs.time("filer: windows to Parquet", || {
+                write_windows(&folder, Stretch { from, to }, &windows)
+            })??;
+            drop(windows);
+            state.note_filed(files);
+        }
         let span = state.cut().context("nothing is in flight")?;
         costs.time("apply: snapshot of a cut", || state.take_snapshot().body.len())?;
         let files = costs
             .time("keeper: readings to Parquet", || write_readings(&folder, stretch, &span.rows, &names))??;
-        if let Some(settled) = settled {
-            costs.time("keeper: windows to Parquet", || write_windows(&folder, windows, &settled))??;
-        }
         drop(span);
         costs.time("apply: windows settle", || state.written(stretch.to, files, EPOCH_MS))?;
         costs.time("apply: windows become hot", || state.cool(usize::MAX))?;
     }
     let written = bytes_below(&args.data)? - before;
-    let windows = Stretch { from: state.windows_kept, to: state.position };
-    write_windows(&folder, windows, &state.settle())?;
+    if let Some(Settled { from, to, windows, .. }) = state.settle() {
+        write_windows(&folder, Stretch { from, to }, &windows)?;
+    }
     let mut merges = 0;
     let mut pace = |_| true;
     // All files have rested by then.

@@ -215,7 +215,9 @@ impl<M> Ingest<M> {
             return;
         };
         let position = self.state.position;
-        self.state.settle();
+        if self.state.settle().is_some() {
+            self.state.note_filed(1);
+        }
         let Some(span) = self.state.cut() else { return };
         if dies {
             // The next start finds neither; a running one would go on, so this one has to end.

@@ -67,6 +67,19 @@ pub(super) struct Group<'a> {
     zstd: &'a mut Compressor<'static>,
 }
 
+/// The content of a page, and what zstd makes of it.
+struct Pressed {
+    bytes: Vec<u8>,
+    zstd: Vec<u8>,
+}
+
+impl Pressed {
+    fn of(compressor: &mut Compressor<'static>, bytes: Vec<u8>) -> Result<Self, ParquetError> {
+        let zstd = compressor.compress(&bytes)?;
+        Ok(Self { bytes, zstd })
+    }
+}
+
 /// A compressor for the groups of a thread: making one costs more than a small column.
 pub(super) fn compressor() -> Result<Compressor<'static>, ParquetError> {
     Compressor::new(LEVEL).map_err(|error| ParquetError::External(Box::new(error)))
@@ -106,8 +119,8 @@ impl<'a> Group<'a> {
         }
         let texts: Vec<&[u8]> = runs.flat_map(|(text, times)| std::iter::repeat_n(text, times)).collect();
         let statistics = Value::statistics(texts.iter().min().copied(), texts.iter().max().copied(), 0);
-        let bytes = front_coded(&texts);
-        self.chunk(None, (Encoding::DELTA_BYTE_ARRAY, &bytes), rows, &Levels::default(), statistics)
+        let page = Pressed::of(self.zstd, front_coded(&texts))?;
+        self.chunk(None, (Encoding::DELTA_BYTE_ARRAY, page), rows, &Levels::default(), statistics)
     }
 
     /// A column of values: by dictionary, or one by one when they are seldom alike.
@@ -125,7 +138,8 @@ impl<'a> Group<'a> {
         for &(place, length) in &dictionary.runs {
             (0..length).for_each(|_| dictionary.values[place as usize].put(&mut bytes));
         }
-        self.chunk(None, (Encoding::PLAIN, &bytes), count, levels, dictionary.statistics(levels))
+        let page = Pressed::of(self.zstd, bytes)?;
+        self.chunk(None, (Encoding::PLAIN, page), count, levels, dictionary.statistics(levels))
     }
 
     /// A column of measured values: by dictionary, as chips tell few values apart, or the bytes of the same place of all
@@ -136,19 +150,13 @@ impl<'a> Group<'a> {
         if dictionary.values.len() < values.len() / SURELY_ALIKE {
             return self.dictionary(&dictionary, levels);
         }
-        let mut bytes = vec![0; values.len() * 8];
-        for (at, value) in values.iter().enumerate() {
-            for (place, byte) in value.to_le_bytes().into_iter().enumerate() {
-                bytes[place * values.len() + at] = byte;
-            }
-        }
-        let by_dictionary =
-            self.zstd.compress(&dictionary.plain())?.len() + self.zstd.compress(&dictionary.indices())?.len();
-        if by_dictionary <= self.zstd.compress(&bytes)?.len() {
-            return self.dictionary(&dictionary, levels);
+        let split = Pressed::of(self.zstd, split(values))?;
+        let pages = self.pages(&dictionary)?;
+        if pages.0.zstd.len() + pages.1.zstd.len() <= split.zstd.len() {
+            return self.paged(&dictionary, pages, levels);
         }
         let statistics = dictionary.statistics(levels);
-        self.chunk(None, (Encoding::BYTE_STREAM_SPLIT, &bytes), values.len(), levels, statistics)
+        self.chunk(None, (Encoding::BYTE_STREAM_SPLIT, split), values.len(), levels, statistics)
     }
 
     /// A column of integers near to those before them.
@@ -183,8 +191,8 @@ impl<'a> Group<'a> {
         let nulls = total(&levels.there).saturating_sub(values.len());
         let statistics =
             T::statistics(values.iter().min().copied(), values.iter().max().copied(), nulls as u64);
-        let bytes = delta_bytes(values, base);
-        self.chunk(None, (Encoding::DELTA_BINARY_PACKED, &bytes), values.len(), levels, statistics)
+        let page = Pressed::of(self.zstd, delta_bytes(values, base))?;
+        self.chunk(None, (Encoding::DELTA_BINARY_PACKED, page), values.len(), levels, statistics)
     }
 
     fn dictionary<T: Value>(
@@ -192,17 +200,32 @@ impl<'a> Group<'a> {
         dictionary: &Dictionary<T>,
         levels: &Levels,
     ) -> Result<(), ParquetError> {
-        let (plain, bytes) = (dictionary.plain(), dictionary.indices());
+        let pages = self.pages(dictionary)?;
+        self.paged(dictionary, pages, levels)
+    }
+
+    /// The two pages of a dictionary: its values, and the places among them.
+    fn pages<T: Value>(&mut self, dictionary: &Dictionary<T>) -> Result<(Pressed, Pressed), ParquetError> {
+        let plain = Pressed::of(self.zstd, dictionary.plain())?;
+        Ok((plain, Pressed::of(self.zstd, dictionary.indices())?))
+    }
+
+    fn paged<T: Value>(
+        &mut self,
+        dictionary: &Dictionary<T>,
+        (plain, places): (Pressed, Pressed),
+        levels: &Levels,
+    ) -> Result<(), ParquetError> {
         let (count, statistics) = (total(&dictionary.runs), dictionary.statistics(levels));
-        let page = (dictionary.values.len(), plain.as_slice());
-        self.chunk(Some(page), (Encoding::RLE_DICTIONARY, &bytes), count, levels, statistics)
+        let plain = (dictionary.values.len(), plain);
+        self.chunk(Some(plain), (Encoding::RLE_DICTIONARY, places), count, levels, statistics)
     }
 
     /// Writes the next column: a dictionary if there is one, and a page of `count` values.
     fn chunk(
         &mut self,
-        dictionary: Option<(usize, &[u8])>,
-        (encoding, values): (Encoding, &[u8]),
+        dictionary: Option<(usize, Pressed)>,
+        (encoding, values): (Encoding, Pressed),
         count: usize,
         levels: &Levels,
         statistics: Statistics,
@@ -211,7 +234,7 @@ impl<'a> Group<'a> {
             .columns
             .next()
             .ok_or_else(|| ParquetError::General("more columns written than the schema has".into()))?;
-        let mut sink = TrackedWrite::new(Vec::with_capacity(values.len() / 2 + 256));
+        let mut sink = TrackedWrite::new(Vec::with_capacity(values.zstd.len() + 256));
         let mut pages = SerializedPageWriter::new(&mut sink);
         let (mut raw, mut packed) = (0, 0);
         let mut put = |page: CompressedPage| -> Result<u64, ParquetError> {
@@ -220,15 +243,17 @@ impl<'a> Group<'a> {
             packed += spec.compressed_size as i64;
             Ok(spec.offset)
         };
+        let mut encodings = vec![Encoding::RLE, encoding];
         let mut dictionary_offset = None;
         if let Some((entries, plain)) = dictionary {
             let page = Page::DictionaryPage {
-                buf: self.zstd.compress(plain)?.into(),
+                buf: plain.zstd.into(),
                 num_values: entries as u32,
                 encoding: Encoding::PLAIN,
                 is_sorted: true,
             };
-            dictionary_offset = Some(put(CompressedPage::new(page, plain.len()))? as i64);
+            encodings.insert(0, Encoding::PLAIN);
+            dictionary_offset = Some(put(CompressedPage::new(page, plain.bytes.len()))? as i64);
         }
         let (inside, there) = (bits(&levels.inside), bits(&levels.there));
         let places = if levels.there.is_empty() { count } else { total(&levels.there) };
@@ -237,13 +262,12 @@ impl<'a> Group<'a> {
         } else {
             levels.inside.iter().filter(|run| run.0 == 0).map(|run| run.1 as usize).sum()
         };
-        let compressed = self.zstd.compress(values)?;
-        let is_compressed = compressed.len() < values.len();
+        let is_compressed = values.zstd.len() < values.bytes.len();
         let before = inside.len() + there.len();
         let mut buf = inside;
         let inside_length = buf.len();
         buf.extend_from_slice(&there);
-        buf.extend_from_slice(if is_compressed { &compressed } else { values });
+        buf.extend_from_slice(if is_compressed { &values.zstd } else { &values.bytes });
         let page = Page::DataPageV2 {
             buf: buf.into(),
             num_values: places as u32,
@@ -255,11 +279,7 @@ impl<'a> Group<'a> {
             is_compressed,
             statistics: None,
         };
-        let offset = put(CompressedPage::new(page, before + values.len()))?;
-        let encodings = match dictionary {
-            Some(_) => vec![Encoding::PLAIN, Encoding::RLE, encoding],
-            None => vec![Encoding::RLE, encoding],
-        };
+        let offset = put(CompressedPage::new(page, before + values.bytes.len()))?;
         let metadata = ColumnChunkMetaData::builder(column)
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(LEVEL)?))
             .set_encodings(encodings)
@@ -419,6 +439,15 @@ fn delta_bytes<T: Integer>(values: &[T], base: Base) -> Vec<u8> {
             }
             bytes.resize(bytes.len() + (MINIBLOCK - part.len()) * width, 0);
         }
+    }
+    bytes
+}
+
+/// `BYTE_STREAM_SPLIT`: the first bytes of all doubles, then their second ones, and so on.
+fn split(values: &[f64]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(values.len() * 8);
+    for place in 0..8 {
+        bytes.extend(values.iter().map(|value| (value.to_bits() >> (8 * place)) as u8));
     }
     bytes
 }

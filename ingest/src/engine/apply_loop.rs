@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
-use super::keeper::{Cut, MAX_DESCRIBED, MAX_SETTLING, descriptions, some_changed};
+use super::filer::{MAX_BESIDE, MAX_SETTLING};
+use super::keeper::{Cut, MAX_DESCRIBED, descriptions, some_changed};
 use super::recover::writes_of;
 use crate::clock::now_ms;
 use crate::counters::Counters;
@@ -16,7 +17,7 @@ use crate::log::{Command, Committed};
 use crate::pool::apply::{Incoming, Known};
 use crate::pool::hot::Hot;
 use crate::pool::windows::{BASE_PRECISION, WindowKey};
-use crate::pool::{Effect, State};
+use crate::pool::{Effect, Settled, State};
 use crate::registry::Registry;
 use crate::views;
 
@@ -36,8 +37,8 @@ const CHANGED: usize = 4096;
 /// Most windows that are merged into the hot ones at once, some milliseconds of work. It happens each second and with each
 /// file, so that a city's minute is through before the next one comes.
 const COOLED: usize = 4096;
-/// How long after its end most of a minute has come: gateways send every ten seconds. Windows go to Parquet with the first
-/// cut after that, with readings or without, so that most of them go in few parts.
+/// How long after its end most of a minute has come: gateways send every ten seconds. Windows go to Parquet after that, so
+/// that most of them go in few parts.
 const SETTLED_MS: i64 = 15_000;
 /// Most cells in one event; the rest shows with the next reading.
 const MAX_CELLS: usize = 1000;
@@ -52,10 +53,15 @@ fn is_turn(last_ms: i64, now_ms: i64, every_ms: i64) -> bool {
     turn(now_ms) != turn(last_ms)
 }
 
-/// Whether so many bytes that settle go along with a cut. Too many go in any case: what is still cooling is then merged at
+/// Whether so many bytes that settle are to be written. Too many are in any case: what is still cooling is then merged at
 /// once.
 fn are_due(is_time: bool, settling_bytes: usize, all_are_cool: bool) -> bool {
     settling_bytes > MAX_SETTLING || is_time && all_are_cool
+}
+
+/// Whether so many bytes settle that there is no room for those of another stretch: `is_writing` the last ones.
+fn is_crowded(is_writing: bool, settling_bytes: usize) -> bool {
+    is_writing && settling_bytes > MAX_BESIDE
 }
 
 pub(super) struct ApplyLoop {
@@ -64,6 +70,8 @@ pub(super) struct ApplyLoop {
     pub(super) questions: mpsc::Receiver<Question>,
     pub(super) cuts: SyncSender<Cut>,
     pub(super) kept: mpsc::Receiver<(u64, u64)>,
+    pub(super) settled: SyncSender<Settled>,
+    pub(super) filed: mpsc::Receiver<u64>,
     pub(super) log: mpsc::Sender<Command<Known>>,
     /// Tells the log whether there is room for readings.
     pub(super) room: watch::Sender<bool>,
@@ -73,7 +81,7 @@ pub(super) struct ApplyLoop {
     pub(super) parquet_every_ms: i64,
     pub(super) parquet_rows: usize,
     pub(super) windows_every_ms: i64,
-    /// Whether the registry or the keeper has ended.
+    /// Whether the registry, the keeper or the filer has ended.
     pub(super) is_alone: bool,
     pub(super) last_cut_ms: i64,
     pub(super) last_windows_ms: i64,
@@ -87,13 +95,13 @@ impl ApplyLoop {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while !self.is_alone {
-            let waiting = self.state.current.rows.burden();
-            let room = self.state.in_flight.is_none() || waiting < self.parquet_rows * MAX_STRETCHES;
+            let room = self.state.current.rows.burden() < self.parquet_rows * MAX_STRETCHES;
             self.room.send_if_modified(|before| std::mem::replace(before, room) != room);
             tokio::select! {
                 biased;
                 Some(question) = self.questions.recv() => self.answer(question),
-                Some((position, files)) = self.kept.recv() => self.kept(position, files),
+                kept = self.kept.recv() => self.kept(kept),
+                files = self.filed.recv() => self.filed(files),
                 _ = tick.tick() => self.tick(),
                 group = self.committed.recv() => match group {
                     Some(group) => self.apply(group),
@@ -139,9 +147,7 @@ impl ApplyLoop {
         if self.state.described() >= MAX_DESCRIBED {
             self.describe();
         }
-        if self.state.current.rows.burden() >= self.parquet_rows {
-            self.cut(self.are_windows_due());
-        }
+        self.cut_if_full();
     }
 
     fn tick(&mut self) {
@@ -156,30 +162,46 @@ impl ApplyLoop {
             self.is_alone |= self.registry.write(some_changed(&mut self.state, CHANGED)).is_err();
         }
         self.state.cool(COOLED);
+        self.settle_if_due();
         if now_ms.saturating_sub(self.last_cut_ms) >= self.parquet_every_ms {
-            self.cut(self.are_windows_due());
+            self.cut();
         }
     }
 
-    /// Whether what settles is to go along: its time has come or it is too much, and the last ones are out of the way.
-    fn are_windows_due(&self) -> bool {
-        let is_time = is_turn(self.last_windows_ms, now_ms(), self.windows_every_ms);
-        are_due(is_time, self.state.settling.bytes(), self.state.cooling.is_empty())
+    /// Hands what settles to the filer when its time has come or it is too much, and the last ones are out of the way.
+    fn settle_if_due(&mut self) {
+        let now_ms = now_ms();
+        let is_time = is_turn(self.last_windows_ms, now_ms, self.windows_every_ms);
+        if are_due(is_time, self.state.settling.bytes(), self.state.cooling.is_empty()) && self.settle() {
+            self.last_windows_ms = now_ms;
+        }
     }
 
-    /// Hands a stretch to the keeper, unless the last one is still there.
-    fn cut(&mut self, with_windows: bool) {
-        if self.state.in_flight.is_some() {
+    /// Hands what settles to the filer, unless the last ones are still on their way; whether it did.
+    fn settle(&mut self) -> bool {
+        let Some(settled) = self.state.settle() else { return false };
+        // The last ones are through, so the queue is empty: only an ended filer refuses.
+        self.is_alone |= self.settled.try_send(settled).is_err();
+        true
+    }
+
+    fn cut_if_full(&mut self) {
+        if self.state.current.rows.burden() >= self.parquet_rows {
+            self.cut();
+        }
+    }
+
+    /// Hands a stretch to the keeper, unless the last one is still there or its windows would have no room.
+    fn cut(&mut self) {
+        let is_writing = self.state.settled.as_ref().is_some_and(|settled| !settled.are_filed);
+        if self.state.in_flight.is_some() || is_crowded(is_writing, self.state.settling.bytes()) {
             return;
         }
         self.last_cut_ms = now_ms();
         if !self.describe() {
             return;
         }
-        let Some(cut) = Cut::of(&mut self.state, with_windows) else { return };
-        if cut.settled.is_some() {
-            self.last_windows_ms = self.last_cut_ms;
-        }
+        let Some(cut) = Cut::of(&mut self.state) else { return };
         self.needs_log_from = cut.needs_log_from();
         if let Err(TrySendError::Disconnected(_) | TrySendError::Full(_)) = self.cuts.try_send(cut) {
             // One is in flight at most, and the queue holds one: only an ended keeper refuses.
@@ -194,14 +216,32 @@ impl ApplyLoop {
         !self.is_alone
     }
 
-    fn kept(&mut self, position: u64, files: u64) {
+    /// What the keeper says; nothing when it has ended.
+    fn kept(&mut self, kept: Option<(u64, u64)>) {
+        let Some((position, files)) = kept else {
+            self.is_alone = true;
+            return;
+        };
         let now_ms = now_ms();
         self.state.written(position, files, now_ms);
         self.state.cool(COOLED);
+        self.settle_if_due();
+        self.cut_if_full();
         // Never waited for: the log may itself wait for this thread. The next checkpoint says it again.
         let position = position.min(self.needs_log_from);
         let _ = self.log.try_send(Command::Checkpointed { position, now_ms });
         self.publish_counts();
+    }
+
+    /// What the filer says; nothing when it has ended.
+    fn filed(&mut self, files: Option<u64>) {
+        match files {
+            Some(files) => {
+                self.state.note_filed(files);
+                self.cut_if_full();
+            }
+            None => self.is_alone = true,
+        }
     }
 
     fn publish_counts(&self) {
@@ -231,15 +271,16 @@ impl ApplyLoop {
     /// The log has ended: everything is applied. Keep it: the last readings, then their windows.
     async fn finish(mut self) {
         loop {
-            while self.state.in_flight.is_some() {
-                match self.kept.recv().await {
-                    Some((position, files)) => self.kept(position, files),
-                    None => return,
-                }
-            }
-            self.cut(true);
+            self.cut();
             if self.state.in_flight.is_none() {
+                self.settle();
+            }
+            if self.is_alone || self.state.in_flight.is_none() && self.state.settled.is_none() {
                 return;
+            }
+            tokio::select! {
+                kept = self.kept.recv() => self.kept(kept),
+                files = self.filed.recv() => self.filed(files),
             }
         }
     }
@@ -280,6 +321,8 @@ mod tests {
         ] {
             assert_eq!(are_due(is_time, bytes, all_are_cool), expected, "{is_time} {bytes} {all_are_cool}");
         }
+        assert!(!is_crowded(true, MAX_BESIDE) && is_crowded(true, MAX_BESIDE + 1));
+        assert!(!is_crowded(false, MAX_SETTLING), "then they are due");
         assert!(is_turn(7, 8, 0) && !is_turn(8, 8, 0), "each cut");
     }
 }

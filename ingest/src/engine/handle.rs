@@ -11,6 +11,7 @@ use wire::{GatewayId, Lane};
 
 use super::apply_loop::{self, ApplyLoop, Question};
 use super::compactor::Compactor;
+use super::filer;
 use super::recover::{Recovered, lock, recover};
 use super::{EngineConfig, SenmlTaken, StartError, Stopped, Taken};
 use crate::admit::{self, Reason, Refusal};
@@ -63,6 +64,7 @@ pub struct EngineThreads {
     log: LogThread,
     apply: JoinHandle<()>,
     keeper: JoinHandle<()>,
+    filer: JoinHandle<()>,
     compactor: JoinHandle<()>,
     /// Dropped when the compactor is to end.
     compacting: SyncSender<()>,
@@ -116,6 +118,8 @@ impl Engine {
         let (applied, committed) = mpsc::channel(apply_loop::QUEUE);
         let (cuts, to_keep) = sync_channel(1);
         let (done, kept) = mpsc::channel(1);
+        let (settled, to_file) = sync_channel(1);
+        let (file_done, filed) = mpsc::channel(1);
         let (compacting, stop) = sync_channel(1);
         let compactor = Compactor {
             folder: folder.clone(),
@@ -124,6 +128,8 @@ impl Engine {
         };
         let compactor = compactor.start(stop).map_err(thread("start"))?;
         let keeper = keeper.start(to_keep, done, Arc::clone(&counters)).map_err(thread("start"))?;
+        let filer = filer::start(folder.clone(), to_file, file_done, Arc::clone(&counters))
+            .map_err(thread("start"))?;
         let door = state.door.clone();
         let apply = ApplyLoop {
             state,
@@ -131,6 +137,8 @@ impl Engine {
             questions: asked,
             cuts,
             kept,
+            settled,
+            filed,
             log: commands.clone(),
             room,
             registry: registry.clone(),
@@ -172,6 +180,7 @@ impl Engine {
             log,
             apply,
             keeper,
+            filer,
             compactor,
             compacting,
             registry,
@@ -399,7 +408,12 @@ impl EngineThreads {
         }
         self.log.join();
         drop(self.compacting);
-        let handles = [("apply", self.apply), ("keeper", self.keeper), ("compactor", self.compactor)];
+        let handles = [
+            ("apply", self.apply),
+            ("keeper", self.keeper),
+            ("filer", self.filer),
+            ("compactor", self.compactor),
+        ];
         for (name, handle) in handles {
             if handle.join().is_err() {
                 tracing::error!(name, "a thread of the engine panicked");

@@ -4,9 +4,8 @@
 //! commit point. A crash before it leaves files that the next start removes by their names, and SQL rows that the replay writes
 //! again as they are. A crash after it has nothing to repeat.
 //!
-//! Windows do not go along with every stretch: they settle in memory, for a minute or until they are too many, and are
-//! then written for all of that time at once. The checkpoint says up to where they are in Parquet; the others are made
-//! again from the readings, which are.
+//! Windows do not go along with every stretch: they settle in memory, and the [`filer`](super::filer) writes them. The
+//! checkpoint says up to where they are in Parquet; the others are made again from the readings, which are.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,9 +18,8 @@ use tokio::sync::mpsc;
 
 use super::checkpoint::Checkpoint;
 use super::tables::Tables;
-use crate::columns::{FileError, Names, PoolFolder, Stretch, write_readings, write_windows};
+use crate::columns::{FileError, Names, PoolFolder, Stretch, write_readings};
 use crate::counters::{Counters, Part};
-use crate::pool::hot::Hot;
 use crate::pool::sensors::Words;
 use crate::pool::snapshot::Snapshot;
 use crate::pool::{Span, State};
@@ -34,17 +32,10 @@ const RETRY: Duration = Duration::from_secs(1);
 /// may announce itself in a minute.
 pub(super) const MAX_DESCRIBED: usize = 10_000;
 
-/// Bytes of windows that may settle: a minute of a city of 22 million devices takes some 100 MiB. Late readings touch
-/// windows of a whole day, so that minutes alone are no bound.
-pub(super) const MAX_SETTLING: usize = 128 << 20;
-
 /// Everything a checkpoint needs of the state, taken at one position.
 pub(super) struct Cut {
     pub(super) span: Arc<Span>,
     pub(super) position: u64,
-    /// Windows that go along.
-    pub(super) settled: Option<(Stretch, Arc<Hot>)>,
-    windows_kept: u64,
     names: Names,
     snapshot: Snapshot,
     files: u64,
@@ -57,22 +48,16 @@ impl Cut {
         self.snapshot.missing_from
     }
 
-    /// Cuts the state here, with the windows of what was kept before if they are to go along; `None` while the last cut
-    /// is still being written, or when there is nothing to write.
-    pub(super) fn of(state: &mut State, with_windows: bool) -> Option<Self> {
-        let windows = Stretch { from: state.windows_kept, to: state.current.from };
-        let with_windows = with_windows && windows.from < windows.to;
-        let is_news = state.position > state.current.from;
-        if state.in_flight.is_some() || !(is_news || with_windows) {
+    /// Cuts the state here; `None` while the last cut is still being written, or when there is nothing to write: neither
+    /// records nor that windows are in files.
+    pub(super) fn of(state: &mut State) -> Option<Self> {
+        if state.position == state.current.from && state.windows_filed() == state.windows_kept {
             return None;
         }
-        let settled = with_windows.then(|| (windows, state.settle()));
         let span = state.cut()?;
         let names = Names::of(&span.rows, &state.sensors);
         Some(Self {
             position: state.position,
-            settled,
-            windows_kept: if with_windows { windows.to } else { windows.from },
             names,
             snapshot: state.take_snapshot(),
             files: state.totals.parquet_files,
@@ -177,12 +162,8 @@ impl Keeper {
     ) -> Result<u64, KeepError> {
         after(Step::Started)?;
         let stretch = Stretch { from: cut.span.from, to: cut.position };
-        let mut files = write_readings(&self.folder, stretch, &cut.span.rows, &cut.names)?;
+        let files = write_readings(&self.folder, stretch, &cut.span.rows, &cut.names)?;
         after(Step::Readings)?;
-        if let Some((stretch, windows)) = &cut.settled {
-            files += write_windows(&self.folder, *stretch, windows)?;
-        }
-        after(Step::Windows)?;
         self.registry.flush()?;
         after(Step::Registry)?;
         let map = self.tables.write(&cut.snapshot.pages).map_err(KeepError::Tables)?;
@@ -192,19 +173,18 @@ impl Keeper {
             files: cut.files + files,
             rows: cut.rows,
             missing_from: cut.snapshot.missing_from,
-            windows_kept: cut.windows_kept,
+            windows_kept: cut.span.windows_kept,
             map,
             body: cut.snapshot.body.clone(),
         };
         checkpoint.write(&self.data).map_err(KeepError::Checkpoint)?;
         self.tables.commit(checkpoint.map);
-        self.windows_kept.store(cut.windows_kept, Ordering::Release);
+        self.windows_kept.store(cut.span.windows_kept, Ordering::Release);
         after(Step::Checkpoint)?;
         Ok(files)
     }
 
-    /// Starts the thread: cuts come in, positions and numbers of files go out. A failure is repeated until it
-    /// succeeds; meanwhile the apply thread takes in as much as its bound allows.
+    /// Starts the thread: cuts come in, positions and numbers of files go out.
     pub(super) fn start(
         mut self,
         cuts: Receiver<Cut>,
@@ -213,20 +193,10 @@ impl Keeper {
     ) -> std::io::Result<JoinHandle<()>> {
         std::thread::Builder::new().name("keeper".into()).spawn(move || {
             while let Ok(cut) = cuts.recv() {
-                let files = loop {
-                    match self.keep(&cut, |_| Ok(())) {
-                        Ok(files) => break files,
-                        Err(error) => {
-                            tracing::error!(%error, "readings could not be written to the pool; trying again");
-                            counters.set_trouble(Part::Pool, Some(format!("{error}. Readings wait in the log and in memory; free or fix the disk")));
-                            if matches!(error, KeepError::Registry) || kept.is_closed() {
-                                return;
-                            }
-                            std::thread::sleep(RETRY);
-                        }
-                    }
+                let attempt = || self.keep(&cut, |_| Ok(()));
+                let Some(files) = repeated(attempt, Part::Pool, &counters, || kept.is_closed()) else {
+                    return;
                 };
-                counters.set_trouble(Part::Pool, None);
                 let position = cut.position;
                 // The apply thread wants the rows' room and the windows back.
                 drop(cut);
@@ -235,5 +205,32 @@ impl Keeper {
                 }
             }
         })
+    }
+}
+
+/// Repeats a failed attempt to write until it succeeds; meanwhile the apply thread takes in as much as its bounds allow.
+/// `None` when that is of no use any more.
+pub(super) fn repeated<T>(
+    mut attempt: impl FnMut() -> Result<T, KeepError>,
+    part: Part,
+    counters: &Counters,
+    is_over: impl Fn() -> bool,
+) -> Option<T> {
+    loop {
+        match attempt() {
+            Ok(done) => {
+                counters.set_trouble(part, None);
+                return Some(done);
+            }
+            Err(error) => {
+                tracing::error!(%error, part = part.as_str(), "the pool could not be written; trying again");
+                let detail = format!("{error}. Readings wait in the log and in memory; free or fix the disk");
+                counters.set_trouble(part, Some(detail));
+                if matches!(error, KeepError::Registry) || is_over() {
+                    return None;
+                }
+                std::thread::sleep(RETRY);
+            }
+        }
     }
 }

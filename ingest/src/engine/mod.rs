@@ -7,8 +7,8 @@
 //!      └────── durable ─────────┘                       └──────── views
 //! ```
 //!
-//! Windows follow their readings to Parquet once a minute; until then they settle in memory. Beside the threads the
-//! compactor merges small Parquet files, within a budget.
+//! Windows follow their readings to Parquet once a minute, by the filer's thread; until then they settle in memory. Beside
+//! the threads the compactor merges small Parquet files, within a budget.
 //!
 //! An answer leaves only after the group commit. Everything behind the log is a function of the log: after a
 //! crash the newest checkpoint is loaded and the log replayed from its position. All three queues are bounded;
@@ -25,6 +25,7 @@ use crate::senml::Mappings;
 mod apply_loop;
 mod checkpoint;
 mod compactor;
+mod filer;
 mod handle;
 mod keeper;
 mod progress;

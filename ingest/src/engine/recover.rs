@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::checkpoint::{self, Checkpoint};
-use super::keeper::{Cut, KeepError, Keeper, MAX_DESCRIBED, MAX_SETTLING, descriptions};
+use super::filer::{self, MAX_SETTLING};
+use super::keeper::{Cut, KeepError, Keeper, MAX_DESCRIBED, Step, descriptions};
 use super::progress::Progress;
 use super::tables::Tables;
 use super::{EngineConfig, StartError};
@@ -218,12 +219,19 @@ pub(super) fn keep_now(
     keeper: &mut Keeper,
     with_windows: bool,
     now_ms: i64,
-    after: impl FnMut(super::keeper::Step) -> Result<(), KeepError>,
+    mut after: impl FnMut(Step) -> Result<(), KeepError>,
 ) -> Result<(), KeepError> {
+    if with_windows && let Some(settled) = state.settle() {
+        let files = filer::file(&keeper.folder, &settled)?;
+        // The state wants them back.
+        drop(settled);
+        state.note_filed(files);
+    }
+    after(Step::Windows)?;
     keeper.registry.write(descriptions(state))?;
-    if let Some(cut) = Cut::of(state, with_windows) {
+    if let Some(cut) = Cut::of(state) {
         let (files, position) = (keeper.keep(&cut, after)?, cut.position);
-        // The state wants the windows back.
+        // The state wants the rows' room back.
         drop(cut);
         state.written(position, files, now_ms);
         state.cool(usize::MAX);

@@ -112,6 +112,21 @@ pub struct Span {
     pub rows: Rows,
     /// Windows of exactly these readings.
     pub windows: Windows,
+    /// Log position up to which windows were in files when it was cut.
+    pub windows_kept: u64,
+}
+
+/// Windows on their way to Parquet, of the readings of a stretch of the log.
+#[derive(Debug, Clone)]
+pub struct Settled {
+    /// First position.
+    pub from: u64,
+    /// One past the last.
+    pub to: u64,
+    /// The windows.
+    pub windows: Arc<Hot>,
+    /// Whether they are in files: these count as soon as a checkpoint names the position.
+    pub are_filed: bool,
 }
 
 /// What has to leave the state.
@@ -201,8 +216,8 @@ pub struct State {
     /// Windows whose readings are in Parquet and that themselves are not: they go there seldom, so that most parts of a
     /// window are one by then.
     pub settling: Hot,
-    /// Those of them that are being written.
-    pub settled: Option<Arc<Hot>>,
+    /// Those that left them to be written.
+    pub settled: Option<Settled>,
     /// Windows in Parquet that are on their way into `hot`, a few at a time.
     pub cooling: Hot,
     /// Windows in Parquet that begin at `hot_from_ms` or later.
@@ -211,7 +226,7 @@ pub struct State {
     pub hot_from_ms: i64,
     /// Log position up to which readings are in Parquet.
     pub checkpoint: u64,
-    /// Log position up to which windows are in Parquet.
+    /// Log position up to which windows are in Parquet, and in a checkpoint.
     pub windows_kept: u64,
     /// The emptied rows of the last span.
     spare: Rows,
@@ -276,30 +291,52 @@ impl State {
             return None;
         }
         let next = Span { from: self.position, rows: std::mem::take(&mut self.spare), ..Span::default() };
-        let span = Arc::new(std::mem::replace(&mut self.current, next));
+        let mut span = std::mem::replace(&mut self.current, next);
+        span.windows_kept = self.windows_filed();
+        let span = Arc::new(span);
         self.in_flight = Some(Arc::clone(&span));
         Some(span)
     }
 
-    /// Hands over the windows that settle, those of `windows_kept` up to the span that is cut next: they stay visible as
-    /// `settled` until [`State::written`].
-    pub fn settle(&mut self) -> Arc<Hot> {
-        let settled = Arc::new(std::mem::take(&mut self.settling));
-        self.settled = Some(Arc::clone(&settled));
-        settled
+    /// Hands over the windows that settle, those of `windows_kept` up to `checkpoint`. They stay visible as `settled` until
+    /// [`State::written`] of a span that was cut after [`State::note_filed`]. `None` while the last ones are on that way, or
+    /// when there is nothing to hand over.
+    pub fn settle(&mut self) -> Option<Settled> {
+        if self.settled.is_some() || self.windows_kept == self.checkpoint {
+            return None;
+        }
+        let windows = Arc::new(std::mem::take(&mut self.settling));
+        self.settled =
+            Some(Settled { from: self.windows_kept, to: self.checkpoint, windows, are_filed: false });
+        self.settled.clone()
     }
 
-    /// Notes that the span in flight, and with it what had settled, is in Parquet and in a checkpoint at `position`.
+    /// Notes that what was handed over is in so many files.
+    pub fn note_filed(&mut self, files: u64) {
+        if let Some(settled) = &mut self.settled {
+            settled.are_filed = true;
+            self.totals.parquet_files += files;
+        }
+    }
+
+    /// Log position up to which windows are in files, whether a checkpoint says so or not.
+    pub fn windows_filed(&self) -> u64 {
+        let filed = self.settled.as_ref().filter(|settled| settled.are_filed);
+        filed.map_or(self.windows_kept, |settled| settled.to)
+    }
+
+    /// Notes that the span in flight is in `files` of Parquet and in a checkpoint at `position`, which names the windows
+    /// too that were filed when it was cut.
     pub fn written(&mut self, position: u64, files: u64, now_ms: i64) {
         if let Some(span) = self.in_flight.take() {
             self.totals.parquet_files += files;
             self.totals.parquet_rows += span.rows.len() as u64;
             self.hot_from_ms = self.hot_from_ms.max(now_ms - self.rules.hot_ms);
-            if let Some(settled) = self.settled.take() {
-                self.windows_kept = span.from;
+            if let Some(settled) = self.settled.take_if(|settled| settled.to == span.windows_kept) {
+                self.windows_kept = settled.to;
                 // Nothing is left of the last ones, but at the end and in a flood of late ones.
                 self.cool(usize::MAX);
-                self.cooling = Arc::unwrap_or_clone(settled);
+                self.cooling = Arc::unwrap_or_clone(settled.windows);
             }
             for (key, aggregate) in span.windows.iter() {
                 self.settling.merge(*key, aggregate);
@@ -324,7 +361,7 @@ impl State {
 
     /// Windows of readings in Parquet that are not in files of windows.
     pub fn unfiled(&self) -> impl Iterator<Item = &Hot> {
-        self.settled.as_deref().into_iter().chain([&self.settling])
+        self.settled.iter().map(|settled| &*settled.windows).chain([&self.settling])
     }
 
     /// Windows in files that are in memory too: all that begin at `hot_from_ms` or later.

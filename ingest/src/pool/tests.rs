@@ -355,7 +355,7 @@ fn stages(state: &State) -> [u64; 6] {
         of_span(&state.current),
         state.in_flight.as_deref().map_or(0, of_span),
         of_table(&state.settling),
-        state.settled.as_deref().map_or(0, of_table),
+        state.settled.as_ref().map_or(0, |settled| of_table(&settled.windows)),
         of_table(&state.cooling),
         of_table(&state.hot),
     ]
@@ -388,10 +388,15 @@ fn a_window_settles_cools_and_is_hot_and_counts_once_everywhere() {
         state.position = 100 * next;
     };
     let now_ms = T0 + 60_000;
+    assert!(state.settle().is_none(), "nothing is in files yet");
     for with_windows in [false, true] {
         apply(&mut state);
         if with_windows {
-            state.settle();
+            let settled = state.settle().unwrap();
+            assert_eq!((settled.from, settled.to, settled.are_filed), (0, 100, false));
+            drop(settled);
+            assert!(state.settle().is_none(), "one at a time");
+            state.note_filed(3);
         }
         state.cut();
         apply(&mut state);
@@ -399,21 +404,28 @@ fn a_window_settles_cools_and_is_hot_and_counts_once_everywhere() {
         assert_eq!((state.windows_kept, stages(&state)), (0, expected));
         state.written(state.position - 100, 1, now_ms);
     }
-    assert_eq!(
-        (state.windows_kept, stages(&state)),
-        (100, [2, 0, 4, 0, 2, 0]),
-        "up to the span that was cut"
-    );
+    assert_eq!((state.windows_kept, stages(&state)), (100, [2, 0, 4, 0, 2, 0]));
+    assert_eq!(state.totals.parquet_files, 5);
     state.cool(1);
     assert_eq!(stages(&state), [2, 0, 4, 0, 0, 2], "what is new moves as it is");
-    state.settle();
     state.cut();
+    state.settle();
+    state.note_filed(1);
+    assert_eq!((state.windows_kept, state.windows_filed()), (100, 300));
     state.written(400, 1, now_ms);
+    assert_eq!(
+        (state.windows_kept, stages(&state)),
+        (100, [0, 0, 2, 4, 0, 2]),
+        "that checkpoint did not know of the files yet"
+    );
+    state.cut();
+    state.written(400, 0, now_ms);
     assert_eq!((state.windows_kept, stages(&state)), (300, [0, 0, 2, 0, 4, 2]));
     state.cool(1);
     assert_eq!(stages(&state), [0, 0, 2, 0, 2, 4], "the others are merged one by one: there are two places");
     // Ended in a hurry: the next ones come before these are through.
     state.settle();
+    state.note_filed(1);
     state.cut();
     state.written(400, 0, now_ms);
     assert_eq!((state.windows_kept, stages(&state)), (400, [0, 0, 0, 0, 2, 6]));

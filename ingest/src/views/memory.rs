@@ -340,6 +340,7 @@ pub(super) async fn windows<P: Part>(engine: &Engine, wanted: Wanted) -> Result<
 mod tests {
     use super::*;
     use crate::columns::{self, write_windows};
+    use crate::pool::Settled;
     use crate::pool::tests::{T0, coarser, readings, rules};
 
     fn wanted(minutes: i64) -> Wanted {
@@ -394,6 +395,7 @@ mod tests {
         state.cut();
         state.written(500, 1, now_ms);
         state.settle();
+        state.note_filed(1);
         state.cut();
         state.written(500, 1, now_ms);
         let hot_from = T0 + 6 * BASE_MS;
@@ -463,15 +465,15 @@ mod tests {
             }
             state.position = round * 100;
             check(&state, &all, "current");
-            let settled = (round % 2 == 0).then(|| state.settle());
-            let to = state.current.from;
-            state.cut();
-            check(&state, &all, "in flight");
-            if let Some(settled) = settled {
-                let stretch = columns::Stretch { from: state.windows_kept, to };
-                write_windows(&folder, stretch, &settled).unwrap();
-                check(&state, &all, "in a file that does not count yet");
+            let settled = (round % 2 == 0).then(|| state.settle()).flatten();
+            if let Some(Settled { from, to, windows, .. }) = settled {
+                check(&state, &all, "settled");
+                write_windows(&folder, columns::Stretch { from, to }, &windows).unwrap();
+                check(&state, &all, "in a file that nobody knows of");
+                state.note_filed(1);
             }
+            state.cut();
+            check(&state, &all, "in flight, or in a file that does not count yet");
             state.written(state.position, 0, hot_from + state.rules.hot_ms);
             check(&state, &all, "settling, or cooling and in a file");
             state.cool(4);
