@@ -7,6 +7,8 @@ use super::sketch::Sketch;
 
 /// Millionths per unit of a sum.
 const MICRO: f64 = 1e6;
+/// From here on they do not fit into 64 bits.
+const WIDE: f64 = 9e18;
 
 /// The end of a window: a reading that came first or last.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -140,7 +142,9 @@ impl Aggregate {
 
 /// A value in millionths, rounded half away from zero.
 pub fn micro(value: f64) -> i128 {
-    (value * MICRO).round() as i128
+    let rounded = (value * MICRO).round();
+    // Nearly always: to 128 bits it takes a function.
+    if rounded.abs() < WIDE { i128::from(rounded as i64) } else { rounded as i128 }
 }
 
 // By total order, so that of 0 and -0 always the same one wins.

@@ -228,8 +228,8 @@ pub struct State {
     pub checkpoint: u64,
     /// Log position up to which windows are in Parquet, and in a checkpoint.
     pub windows_kept: u64,
-    /// The emptied rows of the last span.
-    spare: Rows,
+    /// The emptied rows and windows of the last span.
+    spare: (Rows, Windows),
     waiting: Waiting,
     replayed: BTreeSet<u64>,
     changed: HashMap<(u16, Cell), i64, RandomState>,
@@ -257,7 +257,7 @@ impl State {
             hot_from_ms: i64::MIN,
             checkpoint: 0,
             windows_kept: 0,
-            spare: Rows::default(),
+            spare: Default::default(),
             waiting: Waiting::default(),
             replayed: BTreeSet::new(),
             changed: HashMap::default(),
@@ -290,7 +290,8 @@ impl State {
         if self.in_flight.is_some() {
             return None;
         }
-        let next = Span { from: self.position, rows: std::mem::take(&mut self.spare), ..Span::default() };
+        let (rows, windows) = std::mem::take(&mut self.spare);
+        let next = Span { from: self.position, rows, windows, ..Span::default() };
         let mut span = std::mem::replace(&mut self.current, next);
         span.windows_kept = self.windows_filed();
         let span = Arc::new(span);
@@ -342,9 +343,10 @@ impl State {
                 self.settling.merge(*key, aggregate);
             }
             // Room for so many rows, made afresh each time, costs a tenth of what is done with them.
-            if let Ok(Span { mut rows, .. }) = Arc::try_unwrap(span) {
+            if let Ok(Span { mut rows, mut windows, .. }) = Arc::try_unwrap(span) {
                 rows.clear();
-                self.spare = rows;
+                windows.clear();
+                self.spare = (rows, windows);
             }
         }
         self.checkpoint = position;

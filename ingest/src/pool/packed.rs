@@ -139,6 +139,11 @@ impl Packed {
         }
     }
 
+    /// The first of its bytes.
+    pub(super) fn first_byte(&self) -> u8 {
+        self.0.first().copied().unwrap_or_default()
+    }
+
     /// Bytes it takes.
     pub fn bytes(&self) -> usize {
         self.0.len()

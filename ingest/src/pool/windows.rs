@@ -84,6 +84,13 @@ impl Windows {
         self.slots.push((key, aggregate));
     }
 
+    /// Forgets all and keeps the room.
+    pub fn clear(&mut self) {
+        self.index.clear();
+        self.slots.clear();
+        self.last = 0;
+    }
+
     /// One window.
     pub fn get(&self, key: &WindowKey) -> Option<&Aggregate> {
         self.index.get(key).map(|&slot| &self.slots[slot as usize].1)
