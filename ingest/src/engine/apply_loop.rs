@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
-use super::filer::{MAX_BESIDE, MAX_SETTLING};
+use super::filer::MAX_SETTLING;
 use super::keeper::{Cut, MAX_DESCRIBED, descriptions, some_changed};
 use super::recover::writes_of;
 use crate::clock::now_ms;
@@ -61,7 +61,7 @@ fn are_due(is_time: bool, settling_bytes: usize, all_are_cool: bool) -> bool {
 
 /// Whether so many bytes settle that there is no room for those of another stretch: `is_writing` the last ones.
 fn is_crowded(is_writing: bool, settling_bytes: usize) -> bool {
-    is_writing && settling_bytes > MAX_BESIDE
+    is_writing && settling_bytes > MAX_SETTLING
 }
 
 pub(super) struct ApplyLoop {
@@ -321,8 +321,8 @@ mod tests {
         ] {
             assert_eq!(are_due(is_time, bytes, all_are_cool), expected, "{is_time} {bytes} {all_are_cool}");
         }
-        assert!(!is_crowded(true, MAX_BESIDE) && is_crowded(true, MAX_BESIDE + 1));
-        assert!(!is_crowded(false, MAX_SETTLING), "then they are due");
+        assert!(!is_crowded(true, MAX_SETTLING) && is_crowded(true, MAX_SETTLING + 1));
+        assert!(!is_crowded(false, MAX_SETTLING + 1), "then they are due");
         assert!(is_turn(7, 8, 0) && !is_turn(8, 8, 0), "each cut");
     }
 }

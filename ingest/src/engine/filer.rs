@@ -16,11 +16,9 @@ use crate::counters::{Counters, Part};
 use crate::pool::Settled;
 
 /// Bytes of windows that may settle: a minute of a city of 22 million devices takes some 100 MiB. Late readings touch
-/// windows of a whole day, so that minutes alone are no bound.
+/// windows of a whole day, so that minutes alone are no bound. As many may settle while the last ones are being written;
+/// after that no readings are written either, and the log has no room for more.
 pub(super) const MAX_SETTLING: usize = 128 << 20;
-/// Bytes of windows that may settle while the last ones are being written. Then no readings are written either, and the
-/// log has no room for more.
-pub(super) const MAX_BESIDE: usize = MAX_SETTLING / 2;
 
 /// Writes windows and returns how many files that took.
 pub(super) fn file(folder: &PoolFolder, settled: &Settled) -> Result<u64, KeepError> {
