@@ -196,4 +196,34 @@ mod tests {
         drop(publisher);
         broker.join().unwrap();
     }
+
+    #[test]
+    fn what_is_to_come_later_is_sent_again_when_the_others_are_answered() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let broker = thread::spawn(move || {
+            let bytes = |id, payload| crate::mqtt::publish(crate::mqtt::Version::V5, "t", id, payload);
+            let (mut stream, _) = listener.accept().unwrap();
+            take(&mut stream, crate::mqtt::connect(crate::mqtt::Version::V5, "p").len());
+            stream.write_all(&[0x20, 3, 0, 0, 0]).unwrap();
+            take(&mut stream, 3 * bytes(1, b"x").len());
+            for (id, reason) in [(1, LATER), (2, 0), (3, LATER)] {
+                stream.write_all(&[0x40, 3, 0, id, reason]).unwrap();
+            }
+            let expected = [bytes(4, b"x"), bytes(5, b"z")].concat();
+            let mut again = vec![0; expected.len()];
+            stream.read_exact(&mut again).unwrap();
+            assert_eq!(again, expected, "in their order");
+            [4, 5].into_iter().for_each(|id| stream.write_all(&[0x40, 2, 0, id]).unwrap());
+            let _ = stream.read(&mut [0]);
+        });
+        let mut publisher = Publisher::new(address, "p", 5);
+        [b"x", b"y", b"z"]
+            .into_iter()
+            .for_each(|payload| publisher.send("t".into(), payload.to_vec()).unwrap());
+        publisher.settle().unwrap();
+        assert_eq!((publisher.taken, publisher.later, publisher.reconnects), (3, 2, 0));
+        drop(publisher);
+        broker.join().unwrap();
+    }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 use super::filer::MAX_SETTLING;
-use super::keeper::{Cut, MAX_DESCRIBED, descriptions, some_changed};
+use super::keeper::{Cut, Kept, MAX_DESCRIBED, descriptions, some_changed};
 use super::recover::writes_of;
 use crate::clock::now_ms;
 use crate::counters::Counters;
@@ -69,7 +69,7 @@ pub(super) struct ApplyLoop {
     pub(super) committed: mpsc::Receiver<Vec<Committed<Known>>>,
     pub(super) questions: mpsc::Receiver<Question>,
     pub(super) cuts: SyncSender<Cut>,
-    pub(super) kept: mpsc::Receiver<(u64, u64)>,
+    pub(super) kept: mpsc::Receiver<Kept>,
     pub(super) settled: SyncSender<Settled>,
     pub(super) filed: mpsc::Receiver<u64>,
     pub(super) log: mpsc::Sender<Command<Known>>,
@@ -85,8 +85,6 @@ pub(super) struct ApplyLoop {
     pub(super) is_alone: bool,
     pub(super) last_cut_ms: i64,
     pub(super) last_windows_ms: i64,
-    /// From where on a start needs the log, once the cut in flight is kept.
-    pub(super) needs_log_from: u64,
 }
 
 impl ApplyLoop {
@@ -202,7 +200,6 @@ impl ApplyLoop {
             return;
         }
         let Some(cut) = Cut::of(&mut self.state) else { return };
-        self.needs_log_from = cut.needs_log_from();
         if let Err(TrySendError::Disconnected(_) | TrySendError::Full(_)) = self.cuts.try_send(cut) {
             // One is in flight at most, and the queue holds one: only an ended keeper refuses.
             self.is_alone = true;
@@ -217,8 +214,8 @@ impl ApplyLoop {
     }
 
     /// What the keeper says; nothing when it has ended.
-    fn kept(&mut self, kept: Option<(u64, u64)>) {
-        let Some((position, files)) = kept else {
+    fn kept(&mut self, kept: Option<Kept>) {
+        let Some(Kept { position, files, needs_log_from }) = kept else {
             self.is_alone = true;
             return;
         };
@@ -228,8 +225,7 @@ impl ApplyLoop {
         self.settle_if_due();
         self.cut_if_full();
         // Never waited for: the log may itself wait for this thread. The next checkpoint says it again.
-        let position = position.min(self.needs_log_from);
-        let _ = self.log.try_send(Command::Checkpointed { position, now_ms });
+        let _ = self.log.try_send(Command::Checkpointed { position: needs_log_from, now_ms });
         self.publish_counts();
     }
 
@@ -322,7 +318,7 @@ mod tests {
             assert_eq!(are_due(is_time, bytes, all_are_cool), expected, "{is_time} {bytes} {all_are_cool}");
         }
         assert!(!is_crowded(true, MAX_SETTLING) && is_crowded(true, MAX_SETTLING + 1));
-        assert!(!is_crowded(false, MAX_SETTLING + 1), "then they are due");
+        assert!(!is_crowded(false, MAX_SETTLING + 1), "then they are due, or on their way");
         assert!(is_turn(7, 8, 0) && !is_turn(8, 8, 0), "each cut");
     }
 }

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::clock::now_ms;
-use crate::columns::PoolFolder;
+use crate::columns::{PoolFolder, REST_MS};
 
 /// Pause when there is nothing to merge, and after a failure.
 const IDLE: Duration = Duration::from_secs(60);
@@ -31,9 +31,34 @@ impl Budget {
     }
 }
 
+/// A log position as it was a while ago.
+#[derive(Debug)]
+struct Rested {
+    position: u64,
+    /// A newer one, and when it was seen.
+    newer: (u64, u64),
+}
+
+impl Rested {
+    /// What is true at a start has rested: no question is older.
+    fn at_start(position: u64) -> Self {
+        Self { position, newer: (position, 0) }
+    }
+
+    /// The position as it was [`REST_MS`] before `run_ms` or earlier, given where it is now.
+    fn at(&mut self, run_ms: u64, now: u64) -> u64 {
+        if run_ms.saturating_sub(self.newer.1) >= REST_MS as u64 {
+            self.position = self.newer.0;
+            self.newer = (now, run_ms);
+        }
+        self.position
+    }
+}
+
 pub(super) struct Compactor {
     pub(super) folder: PoolFolder,
-    /// Log position up to which windows are in Parquet by the durable checkpoint: only files before it are merged.
+    /// Log position up to which windows are in Parquet by the durable checkpoint. Only files before it are merged, and only
+    /// when no question may still go by an earlier one: it would not find a merged file that reaches beyond.
     pub(super) windows_kept: Arc<AtomicU64>,
     pub(super) budget: Budget,
 }
@@ -41,12 +66,19 @@ pub(super) struct Compactor {
 impl Compactor {
     /// Starts the thread. It ends, in the middle of a merge too, when the other end of `stop` is dropped.
     pub(super) fn start(self, stop: Receiver<()>) -> std::io::Result<JoinHandle<()>> {
-        std::thread::Builder::new().name("compactor".into()).spawn(move || while self.round(&stop) {})
+        let mut rested = Rested::at_start(self.windows_kept.load(Ordering::Acquire));
+        #[allow(clippy::disallowed_methods)] // the loop that drives: how long it has run
+        let start = Instant::now();
+        std::thread::Builder::new().name("compactor".into()).spawn(move || {
+            let mut kept =
+                || rested.at(start.elapsed().as_millis() as u64, self.windows_kept.load(Ordering::Acquire));
+            while self.round(&stop, kept()) {}
+        })
     }
 
-    /// Merges once, or waits; whether to go on.
+    /// Merges once what lies before the position `kept`, or waits; whether to go on.
     #[allow(clippy::disallowed_methods)] // the loop that drives: how long a piece of work took
-    fn round(&self, stop: &Receiver<()>) -> bool {
+    fn round(&self, stop: &Receiver<()>, kept: u64) -> bool {
         let rest = |pause| stop.recv_timeout(pause) == Err(RecvTimeoutError::Timeout);
         let mut since = Instant::now();
         let mut pace = |bytes| {
@@ -55,7 +87,6 @@ impl Compactor {
             since = Instant::now();
             go_on
         };
-        let kept = self.windows_kept.load(Ordering::Acquire);
         match self.folder.compact(kept, now_ms(), &mut pace, |_| Ok(())) {
             Ok(Some(file)) => {
                 tracing::debug!(file = %file.display(), "merged small files of the pool");
@@ -76,6 +107,24 @@ impl Compactor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_position_counts_when_it_has_rested() {
+        const REST: u64 = REST_MS as u64;
+        let mut rested = Rested::at_start(5);
+        for (run_ms, now, expected) in [
+            (0, 5, 5),
+            (1, 7, 5),
+            (REST, 8, 5),
+            (REST + 1, 9, 5),
+            (2 * REST - 1, 10, 5),
+            (2 * REST, 11, 8),
+            (3 * REST + 7, 12, 11),
+            (3 * REST + 8, 13, 11),
+        ] {
+            assert_eq!(rested.at(run_ms, now), expected, "{run_ms}");
+        }
+    }
 
     #[test]
     fn rests_keep_to_the_budget() {

@@ -150,7 +150,6 @@ impl Engine {
             is_alone: false,
             last_cut_ms: started_ms,
             last_windows_ms: started_ms,
-            needs_log_from: 0,
         };
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(thread("start"))?;

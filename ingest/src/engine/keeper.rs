@@ -43,9 +43,9 @@ pub(super) struct Cut {
 }
 
 impl Cut {
-    /// Position from which on the log is needed after it.
-    pub(super) fn needs_log_from(&self) -> u64 {
-        self.snapshot.missing_from
+    /// What there is to say when it is kept.
+    fn kept(&self, files: u64) -> Kept {
+        Kept { position: self.position, files, needs_log_from: self.position.min(self.snapshot.missing_from) }
     }
 
     /// Cuts the state here; `None` while the last cut is still being written, or when there is nothing to write: neither
@@ -112,9 +112,10 @@ fn sensor(state: &State, number: u32, words: Option<Words>) -> Option<Write> {
 /// The steps of keeping, for tests that end in between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
+    /// If windows go along: the filer's, for a start does both in turn.
+    Windows,
     Started,
     Readings,
-    Windows,
     Registry,
     Tables,
     Checkpoint,
@@ -141,6 +142,17 @@ impl From<Ended> for KeepError {
     fn from(_: Ended) -> Self {
         KeepError::Registry
     }
+}
+
+/// What has become of a cut.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kept {
+    /// Where it was cut.
+    pub(super) position: u64,
+    /// How many files it took.
+    pub(super) files: u64,
+    /// From where on a start needs the log.
+    pub(super) needs_log_from: u64,
 }
 
 /// Writes what was cut.
@@ -173,22 +185,22 @@ impl Keeper {
             files: cut.files + files,
             rows: cut.rows,
             missing_from: cut.snapshot.missing_from,
-            windows_kept: cut.span.windows_kept,
+            windows_kept: cut.span.windows_filed,
             map,
             body: cut.snapshot.body.clone(),
         };
         checkpoint.write(&self.data).map_err(KeepError::Checkpoint)?;
         self.tables.commit(checkpoint.map);
-        self.windows_kept.store(cut.span.windows_kept, Ordering::Release);
+        self.windows_kept.store(cut.span.windows_filed, Ordering::Release);
         after(Step::Checkpoint)?;
         Ok(files)
     }
 
-    /// Starts the thread: cuts come in, positions and numbers of files go out.
+    /// Starts the thread: cuts come in, and what has become of them goes out.
     pub(super) fn start(
         mut self,
         cuts: Receiver<Cut>,
-        kept: mpsc::Sender<(u64, u64)>,
+        kept: mpsc::Sender<Kept>,
         counters: Arc<Counters>,
     ) -> std::io::Result<JoinHandle<()>> {
         std::thread::Builder::new().name("keeper".into()).spawn(move || {
@@ -197,10 +209,10 @@ impl Keeper {
                 let Some(files) = repeated(attempt, Part::Pool, &counters, || kept.is_closed()) else {
                     return;
                 };
-                let position = cut.position;
+                let done = cut.kept(files);
                 // The apply thread wants the rows' room and the windows back.
                 drop(cut);
-                if kept.blocking_send((position, files)).is_err() {
+                if kept.blocking_send(done).is_err() {
                     return;
                 }
             }
@@ -224,7 +236,9 @@ pub(super) fn repeated<T>(
             }
             Err(error) => {
                 tracing::error!(%error, part = part.as_str(), "the pool could not be written; trying again");
-                let detail = format!("{error}. Readings wait in the log and in memory; free or fix the disk");
+                let what =
+                    if part == Part::Windows { "Windows wait" } else { "Readings wait in the log and" };
+                let detail = format!("{error}. {what} in memory; free or fix the disk");
                 counters.set_trouble(part, Some(detail));
                 if matches!(error, KeepError::Registry) || is_over() {
                     return None;

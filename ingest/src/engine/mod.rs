@@ -3,12 +3,12 @@
 //! ```text
 //! caller's task            log thread              apply thread             keeper thread
 //! judge, decode  ──queue──► write, one fdatasync ──► State::apply ──span───► Parquet, SQL, checkpoint
-//!      ▲                        │ (group commit)        ▲ questions (ask)
-//!      └────── durable ─────────┘                       └──────── views
+//!      ▲                        │ (group commit)        ▲ questions (ask) │      filer thread
+//!      └────── durable ─────────┘                       └──────── views    └─────► windows, once a minute
 //! ```
 //!
-//! Windows follow their readings to Parquet once a minute, by the filer's thread; until then they settle in memory. Beside
-//! the threads the compactor merges small Parquet files, within a budget.
+//! Windows follow their readings to Parquet once a minute; until then they settle in memory. Beside the threads the
+//! compactor merges small Parquet files, within a budget.
 //!
 //! An answer leaves only after the group commit. Everything behind the log is a function of the log: after a
 //! crash the newest checkpoint is loaded and the log replayed from its position. All three queues are bounded;
@@ -53,7 +53,7 @@ pub struct EngineConfig {
     pub parquet_every_ms: i64,
     /// How many readings may wait for it; more bring it forward. One that has a frame of its own counts twice.
     pub parquet_rows: usize,
-    /// How often windows go to Parquet, with the readings of that moment: the more seldom, the fewer parts of each.
+    /// How often windows go to Parquet: the more seldom, the fewer parts of each.
     pub windows_every_ms: i64,
     /// What merging small Parquet files may use.
     pub compaction: Budget,

@@ -112,8 +112,8 @@ pub struct Span {
     pub rows: Rows,
     /// Windows of exactly these readings.
     pub windows: Windows,
-    /// Log position up to which windows were in files when it was cut.
-    pub windows_kept: u64,
+    /// Log position up to which windows were in files when it was cut: its checkpoint names it.
+    pub windows_filed: u64,
 }
 
 /// Windows on their way to Parquet, of the readings of a stretch of the log.
@@ -293,7 +293,7 @@ impl State {
         let (rows, windows) = std::mem::take(&mut self.spare);
         let next = Span { from: self.position, rows, windows, ..Span::default() };
         let mut span = std::mem::replace(&mut self.current, next);
-        span.windows_kept = self.windows_filed();
+        span.windows_filed = self.windows_filed();
         let span = Arc::new(span);
         self.in_flight = Some(Arc::clone(&span));
         Some(span)
@@ -314,7 +314,7 @@ impl State {
 
     /// Notes that what was handed over is in so many files.
     pub fn note_filed(&mut self, files: u64) {
-        if let Some(settled) = &mut self.settled {
+        if let Some(settled) = self.settled.as_mut().filter(|settled| !settled.are_filed) {
             settled.are_filed = true;
             self.totals.parquet_files += files;
         }
@@ -333,7 +333,7 @@ impl State {
             self.totals.parquet_files += files;
             self.totals.parquet_rows += span.rows.len() as u64;
             self.hot_from_ms = self.hot_from_ms.max(now_ms - self.rules.hot_ms);
-            if let Some(settled) = self.settled.take_if(|settled| settled.to == span.windows_kept) {
+            if let Some(settled) = self.settled.take_if(|settled| settled.to == span.windows_filed) {
                 self.windows_kept = settled.to;
                 // Nothing is left of the last ones, but at the end and in a flood of late ones.
                 self.cool(usize::MAX);

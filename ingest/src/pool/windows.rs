@@ -15,6 +15,10 @@ pub const BASE_MS: i64 = 60_000;
 /// Precision of the base cell.
 pub const BASE_PRECISION: u8 = 7;
 
+/// Room for more windows than these is not kept once it is empty, some 30 MB: half a million readings of a city have some
+/// 100,000, late ones may have one each.
+const MAX_ROOM: usize = 1 << 17;
+
 /// Names a window. Ordered by quantity, cell, start: neighbours in a file are neighbours in the city.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WindowKey {
@@ -84,8 +88,11 @@ impl Windows {
         self.slots.push((key, aggregate));
     }
 
-    /// Forgets all and keeps the room.
+    /// Forgets all and keeps the room, unless it is for more windows than a city's readings have.
     pub fn clear(&mut self) {
+        if self.slots.capacity() > MAX_ROOM {
+            *self = Self::default();
+        }
         self.index.clear();
         self.slots.clear();
         self.last = 0;

@@ -455,6 +455,13 @@ mod tests {
                 }
             }
         };
+        let hand_over = |state: &mut State, all: &State| {
+            let Settled { from, to, windows, .. } = state.settle().unwrap();
+            check(state, all, "settled");
+            write_windows(&folder, columns::Stretch { from, to }, &windows).unwrap();
+            check(state, all, "in a file that nobody knows of");
+            state.note_filed(1);
+        };
         for round in 1..=7 {
             for minute in 0..10 {
                 let at_ms = T0 + minute * BASE_MS;
@@ -465,17 +472,17 @@ mod tests {
             }
             state.position = round * 100;
             check(&state, &all, "current");
-            let settled = (round % 2 == 0).then(|| state.settle()).flatten();
-            if let Some(Settled { from, to, windows, .. }) = settled {
-                check(&state, &all, "settled");
-                write_windows(&folder, columns::Stretch { from, to }, &windows).unwrap();
-                check(&state, &all, "in a file that nobody knows of");
-                state.note_filed(1);
+            if round % 3 == 1 && round > 1 {
+                hand_over(&mut state, &all);
             }
             state.cut();
             check(&state, &all, "in flight, or in a file that does not count yet");
+            if round % 3 == 2 {
+                // Too late for the checkpoint of this round.
+                hand_over(&mut state, &all);
+            }
             state.written(state.position, 0, hot_from + state.rules.hot_ms);
-            check(&state, &all, "settling, or cooling and in a file");
+            check(&state, &all, "settling, cooling and in a file, or in one that does not count yet");
             state.cool(4);
             check(&state, &all, "some of them hot");
         }
