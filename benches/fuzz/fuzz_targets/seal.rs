@@ -1,0 +1,29 @@
+//! Smart seals: whatever a stranger may hand to a seal, or to who checks its receipts. The first byte says what it is to be.
+#![no_main]
+use libfuzzer_sys::fuzz_target;
+use seal::envelope::{Envelope, Kind};
+use seal::grant::{Grant, Presented};
+use seal::note::{Checkpoint, Note};
+use seal::proof::Proof;
+use seal::receipt::Receipt;
+
+fuzz_target!(|data: &[u8]| {
+    let Some((&choice, bytes)) = data.split_first() else { return };
+    // What is read has one form: it is written again as the same bytes.
+    match choice % 6 {
+        0 => {
+            for kind in [Kind::Grant, Kind::Receipt] {
+                let again = Envelope::read(kind, bytes).map(|envelope| envelope.to_bytes());
+                assert!(again.is_err() || again.is_ok_and(|again| again == bytes));
+            }
+        }
+        1 => assert!(Grant::read(bytes).map_or(true, |grant| grant.to_bytes() == bytes)),
+        2 => assert!(Receipt::read(bytes).is_none_or(|receipt| receipt.to_bytes() == bytes)),
+        3 => assert!(Presented::read(bytes).is_none_or(|presented| presented.to_bytes() == bytes)),
+        4 => assert!(Proof::parse(bytes).map_or(true, |proof| proof.text().as_bytes() == bytes)),
+        _ => {
+            let checkpoint = Note::parse(bytes).and_then(|note| Some((Checkpoint::parse(note.text)?, note)));
+            assert!(checkpoint.is_none_or(|(checkpoint, note)| note.text.starts_with(&checkpoint.text())));
+        }
+    }
+});

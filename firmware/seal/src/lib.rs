@@ -1,0 +1,38 @@
+//! Smart seals: no grant, no stamp.
+//!
+//! What an authority signs, what a seal checks before it moves, and what it signs afterwards. Nothing here does IO or reads
+//! a clock: the same code runs in a lock's microcontroller, in a gateway, at the authority and at whoever checks them.
+//! `no_std` with `alloc`.
+//!
+//! # Layout
+//! - [`keys`]: keys, signatures, digests; [`envelope`]: signed bytes (COSE_Sign, RFC 9052); `form`: what CBOR is read
+//! - [`grant`]: what may be stamped; [`receipt`]: what was
+//! - [`tree`]: Merkle proofs (RFC 9162); [`note`]: checkpoints of a log and their cosignatures; [`proof`]: that a grant was
+//!   logged, for use without a network
+//! - [`trust`]: whom a seal believes; [`memory`]: what it remembers; [`decision`]: whether it may move; [`refusal`]: why not
+//! - [`stamping`]: the steps of one use, and what is journaled before which
+//!
+//! # Promise
+//! What is malformed, not in its one deterministic form (RFC 8949 §4.2.1), too large, or in any way in doubt is refused with
+//! a reason. Reading never panics, and takes no more memory than a small multiple of the input, whose size is bounded.
+//! Bytes of a version never change once a seal carries it: `tests/golden.rs` holds them. No seal carries version 1 yet.
+#![no_std]
+
+extern crate alloc;
+
+pub mod decision;
+pub mod envelope;
+mod form;
+pub mod grant;
+pub mod keys;
+pub mod memory;
+pub mod note;
+pub mod proof;
+pub mod receipt;
+pub mod refusal;
+pub mod stamping;
+pub mod tree;
+pub mod trust;
+
+#[cfg(test)]
+mod tests;

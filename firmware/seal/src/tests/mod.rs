@@ -1,0 +1,7 @@
+//! Stories of a seal in a village, told to the pure parts.
+
+mod authority;
+mod decisions;
+mod golden;
+mod hostile;
+mod stampings;

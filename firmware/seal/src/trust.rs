@@ -1,0 +1,62 @@
+//! Whom a seal believes. It changes only by what is itself signed and logged.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::grant::Evidence;
+use crate::keys::PublicKey;
+use crate::proof::LogTrust;
+
+/// How long, and for how many stamps, a seal works without contact: what a revocation may miss at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    /// Seconds since the last contact.
+    pub most_s: u64,
+    /// Uses since then.
+    pub most_stamps: u32,
+    /// Seconds for which a question of the device may be answered: after that it asks another.
+    pub answer_s: u64,
+}
+
+/// Somebody who approves. A person with two keys is one person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Approver {
+    /// Who.
+    pub person: String,
+    /// One of their keys.
+    pub key: PublicKey,
+}
+
+/// Who has to approve a matter, and what has to be there whoever approves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// The matter, as the list of powers names it.
+    pub matter: String,
+    /// Who may approve it.
+    pub approvers: Vec<Approver>,
+    /// How many people have to: at least one, whatever is said here.
+    pub needed: usize,
+    /// Evidence that a grant has to ask for.
+    pub evidence: Evidence,
+    /// Most uses of one grant.
+    pub most_uses: u16,
+}
+
+/// Whom and what a seal believes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trust {
+    /// The seal itself.
+    pub seal: String,
+    /// Whether it is one for rehearsals: these take test grants only, and the others none.
+    pub is_test: bool,
+    /// Who issues grants: one of these keys. There are two while one takes the place of the other.
+    pub issuers: Vec<PublicKey>,
+    /// Where they are logged, and who watches.
+    pub log: LogTrust,
+    /// Version of the rules.
+    pub policy: u32,
+    /// The rules: what is on no list cannot be stamped.
+    pub rules: Vec<Rule>,
+    /// What it may do without contact.
+    pub lease: Lease,
+}
