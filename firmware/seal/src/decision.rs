@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 
+use crate::datum::are_near;
 use crate::envelope::{Envelope, EnvelopeError, Kind};
 use crate::grant::{Evidence, Fence, Grant, GrantError, Id, MAX_PRESENTED, Presented};
 use crate::keys::digest;
@@ -168,7 +169,7 @@ fn timely(
 fn here(fence: Option<&Fence>, position: Option<&Position>) -> Result<(), Refusal> {
     let Some(fence) = fence else { return Ok(()) };
     let position =
-        position.filter(|position| position.datum.is_near(fence.datum)).ok_or(Refusal::PlaceUnknown)?;
+        position.filter(|position| are_near(position.datum, fence.datum)).ok_or(Refusal::PlaceUnknown)?;
     check(position.accuracy_m <= fence.radius_m, Refusal::PlaceUnknown)?;
     let farthest_m = distance_m(fence, position) + f64::from(position.accuracy_m);
     check(farthest_m <= f64::from(fence.radius_m), Refusal::Elsewhere)

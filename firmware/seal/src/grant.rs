@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use minicbor::bytes::ByteArray;
 use minicbor::{Decode, Encode};
+use wire::Datum;
 
 use crate::form::is_plain;
 use crate::keys::Digest;
@@ -26,28 +27,6 @@ pub const MAX_OPERATORS: usize = 8;
 /// 128 random bits that name a grant, a boot, or a question.
 pub type Id = ByteArray<16>;
 
-/// On which ellipsoid a place is meant, numbered as `wire` numbers it: they lie up to 700 m apart in China.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
-#[cbor(index_only)]
-pub enum Datum {
-    /// WGS 84, as receivers say it.
-    #[n(0)]
-    Wgs84,
-    /// GCJ-02, as Chinese maps show it.
-    #[n(1)]
-    Gcj02,
-    /// CGCS2000, as surveyors say it: within decimetres of WGS 84.
-    #[n(2)]
-    Cgcs2000,
-}
-
-impl Datum {
-    /// Whether places on one and on the other can be compared.
-    pub fn is_near(self, other: Self) -> bool {
-        (self == Datum::Gcj02) == (other == Datum::Gcj02)
-    }
-}
-
 /// How a document was digested, numbered as COSE does (RFC 9054 §2). SM3 will stand beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
@@ -61,7 +40,7 @@ pub enum HashAlgorithm {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct Fence {
     /// On which ellipsoid.
-    #[n(0)]
+    #[cbor(n(0), with = "crate::datum")]
     pub datum: Datum,
     /// Degrees north, times ten million.
     #[n(1)]

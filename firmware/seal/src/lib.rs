@@ -5,7 +5,8 @@
 //! `no_std` with `alloc`.
 //!
 //! # Layout
-//! - [`keys`]: keys, signatures, digests; [`envelope`]: signed bytes (COSE_Sign, RFC 9052); `form`: what CBOR is read
+//! - [`keys`]: keys, signatures, digests; [`envelope`]: signed bytes (COSE_Sign, RFC 9052); `form`: what CBOR is read;
+//!   `datum`: places
 //! - [`grant`]: what may be stamped; [`receipt`]: what was
 //! - [`tree`]: Merkle proofs (RFC 9162); [`note`]: checkpoints of a log and their cosignatures; [`proof`]: that a grant was
 //!   logged, for use without a network
@@ -20,6 +21,7 @@
 
 extern crate alloc;
 
+mod datum;
 pub mod decision;
 pub mod envelope;
 mod form;

@@ -4,9 +4,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use minicbor::{Decode, Encode};
+use wire::Datum;
 
 use crate::form::is_plain;
-use crate::grant::{Datum, Id};
+use crate::grant::Id;
 use crate::keys::Digest;
 use crate::refusal::Refusal;
 
@@ -102,7 +103,7 @@ pub enum TimeQuality {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct Position {
     /// On which ellipsoid.
-    #[n(0)]
+    #[cbor(n(0), with = "crate::datum")]
     pub datum: Datum,
     /// Degrees north, times ten million.
     #[n(1)]

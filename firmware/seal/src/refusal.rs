@@ -73,8 +73,8 @@ refusals! {
     21 PlaceUnknown "place_unknown" "设备位置未知，请移至开阔处。" "The place is not known well enough. Move into the open.";
     /// Outside of where it may be used.
     22 Elsewhere "elsewhere" "不在授权的用印地点。" "This is not where the grant may be used.";
-    /// A grant with this number, or a later one, was here before.
-    23 Replayed "replayed" "该授权已使用过。" "This grant was here before.";
+    /// A grant with this number was here before and has no uses left, or nobody can tell any more.
+    23 Replayed "replayed" "该授权已用完或已失效，请重新申请。" "This grant is used up, or over. Apply for another.";
     /// It says something else than when it was here before.
     24 Changed "changed" "该授权与先前的内容不一致。" "This grant was here before and said something else.";
     /// More grants lie open than the device can remember.

@@ -120,8 +120,8 @@ impl Stamping {
     pub fn begin(&mut self, leave: Leave, memory: &Memory, now_s: u64) -> Vec<Action> {
         match self.step {
             Step::Idle => {}
-            Step::Broken => return vec![Action::Refuse(leave.used, Refusal::Journal)],
-            _ => return vec![Action::Refuse(leave.used, Refusal::Busy)],
+            Step::Broken => return refused(&leave, Refusal::Journal),
+            _ => return refused(&leave, Refusal::Busy),
         }
         let needs_picture = leave.evidence.before;
         *self = Self { leave: Some(leave), ..Self::default() };
@@ -162,13 +162,11 @@ impl Stamping {
                 self.step = Step::Counting;
                 vec![Action::Count(self.counter)]
             }
-            (Step::Counting, Event::Counted) if self.is_tampered => self.end(Outcome::Tampered),
-            (Step::Counting, Event::Counted) if self.is_late => self.end(Outcome::NotPressed),
-            (Step::Counting, Event::Counted) => {
+            (Step::Counting, Event::Counted) if !self.is_tampered && !self.is_late => {
                 self.step = Step::Open;
                 vec![Action::Open]
             }
-            (Step::Counting, Event::CountFailed) => self.end(Outcome::NotPressed),
+            (Step::Counting, Event::Counted | Event::CountFailed) => self.end_as_pressed(),
             (Step::Open, Event::Pressed) => {
                 self.presses = 1;
                 self.close()
@@ -253,10 +251,15 @@ impl Stamping {
     }
 
     fn refuse(&mut self, why: Refusal) -> Vec<Action> {
-        let used = self.leave.take().map(|leave| UseOf { number: 0, ..leave.used });
+        let leave = self.leave.take();
         *self = Self::default();
-        used.into_iter().map(|used| Action::Refuse(used, why)).collect()
+        leave.iter().flat_map(|leave| refused(leave, why)).collect()
     }
+}
+
+/// Nothing was used: the number says so.
+fn refused(leave: &Leave, why: Refusal) -> Vec<Action> {
+    vec![Action::Refuse(UseOf { number: 0, ..leave.used }, why)]
 }
 
 /// What is to be done after a start, before anything else: the `counter` is moved if the power went between a use and that,

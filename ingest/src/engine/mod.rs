@@ -11,7 +11,7 @@
 //! compactor merges small Parquet files, within a budget.
 //!
 //! An answer leaves only after the group commit. Everything behind the log is a function of the log: after a
-//! crash the newest checkpoint is loaded and the log replayed from its position. All three queues are bounded;
+//! crash the newest checkpoint is loaded and the log replayed from its position. All queues are bounded;
 //! when one is full the one before it waits, and in the end the sender does.
 
 use std::path::PathBuf;

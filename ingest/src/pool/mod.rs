@@ -361,7 +361,7 @@ impl State {
         self.hot_from_ms = self.hot.keep(self.hot_from_ms, room);
     }
 
-    /// Windows of readings in Parquet that are not in files of windows.
+    /// Windows of readings in Parquet that are in no file of windows, or in one that does not count yet.
     pub fn unfiled(&self) -> impl Iterator<Item = &Hot> {
         self.settled.iter().map(|settled| &*settled.windows).chain([&self.settling])
     }

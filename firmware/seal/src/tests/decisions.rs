@@ -3,9 +3,11 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use wire::Datum;
+
 use super::authority::*;
 use crate::decision::{Moment, decide};
-use crate::grant::{Datum, Evidence, Fence, Grant, Id, MAX_PRESENTED};
+use crate::grant::{Evidence, Fence, Grant, Id, MAX_PRESENTED};
 use crate::keys::{Signer as _, digest};
 use crate::memory::{Contact, Entry, MAX_OPEN, MAX_REVOKED, Memory, WINDOW};
 use crate::receipt::{Outcome, Position, TimeQuality, UseOf};

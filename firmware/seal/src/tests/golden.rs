@@ -3,9 +3,11 @@
 use alloc::format;
 use alloc::string::String;
 
+use wire::Datum;
+
 use super::authority::*;
 use crate::envelope::{Envelope, Kind};
-use crate::grant::{Datum, Fence, Grant};
+use crate::grant::{Fence, Grant};
 use crate::keys::{Signer, digest};
 use crate::receipt::{Outcome, Position, Receipt, Scene, UseOf, VERSION};
 use crate::refusal::Refusal;

@@ -9,7 +9,7 @@ use crate::decision::{Leave, Moment, decide};
 use crate::grant::{Evidence, Grant};
 use crate::keys::digest;
 use crate::memory::{Contact, Entry, Memory};
-use crate::receipt::Outcome;
+use crate::receipt::{Outcome, UseOf};
 use crate::refusal::Refusal;
 use crate::stamping::{Action, Event, Stamping, after_a_start};
 
@@ -82,6 +82,7 @@ fn each_way_a_use_can_go() {
         (bare(), vec![Tampered, Journaled, Counted, Journaled], "s l n d .", ok(Outcome::Tampered)),
         (bare(), vec![TimedOut, Journaled, Counted, Journaled], "s n d .", ok(Outcome::NotPressed)),
         (bare(), vec![Journaled, CountFailed, Journaled], "s n d .", ok(Outcome::NotPressed)),
+        (bare(), vec![Journaled, Tampered, CountFailed, Journaled], "s n l d .", ok(Outcome::Tampered)),
         (
             bare(),
             vec![Journaled, Counted, TimedOut, Closed, Journaled],
@@ -138,7 +139,8 @@ fn a_leave_holds_for_as_long_as_what_it_was_given_for() {
     let after = |change: fn(&mut Memory), now_s| {
         let (mut stamping, mut memory) = (Stamping::default(), memory());
         assert_eq!(stamping.begin(leave(), &memory, NOW_S), [Action::Photograph]);
-        assert!(matches!(stamping.begin(leave(), &memory, NOW_S)[..], [Action::Refuse(_, Refusal::Busy)]));
+        let busy = Action::Refuse(UseOf { number: 0, ..leave().used }, Refusal::Busy);
+        assert_eq!(stamping.begin(leave(), &memory, NOW_S), [busy], "one at a time, and nothing was used");
         change(&mut memory);
         match &stamping.on(picture, &memory, now_s)[..] {
             [Action::Refuse(used, why)] if used.number == 0 => Some(*why),
