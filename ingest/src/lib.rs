@@ -13,6 +13,7 @@
 //! - [`admit`]: what may come in; [`normalise`]: one unit, one datum; [`cell`]: geohash
 //! - [`engine`]: the way from the socket to the pool; [`log`]: what an acknowledgement promises
 //! - [`pool`]: state, windows, repeats; [`columns`]: Parquet; [`registry`]: SQL; [`quarantine`]: what was refused
+//! - `database`: the way to SQL; [`people`]: who may do what, and where
 //! - [`views`]: answers; [`feeds`]: live events; [`http`]: both over HTTP; [`console`]: the page
 //! - [`query`]: `ingest query`, from the other side of the API; [`client`]: its HTTP client
 //! - [`counters`]: counts any thread may read; [`metrics`]: the same for Prometheus; [`clock`]: the wall clock
@@ -34,6 +35,7 @@ pub mod intake;
 pub mod log;
 pub mod metrics;
 pub mod normalise;
+pub mod people;
 pub mod pool;
 pub mod quarantine;
 pub mod query;
@@ -41,6 +43,7 @@ pub mod registry;
 pub mod senml;
 pub mod views;
 
+mod database;
 mod server;
 mod varint;
 

@@ -6,12 +6,16 @@ use std::sync::Arc;
 use std::{fmt, io};
 
 use crate::broker::{self, Broker};
+use crate::clock::now_ms;
 use crate::config::{Config, Intake};
 use crate::console::Console;
 use crate::engine::{Engine, EngineThreads, StartError};
 use crate::external::External;
 use crate::feeds::Feed;
 use crate::http::{Http, Parts};
+use crate::people::password::Cost;
+use crate::people::session::Token;
+use crate::people::{People, PeopleError};
 
 /// Why ingest could not start.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +23,9 @@ pub enum ServeError {
     /// The data folder, the checkpoint, the database.
     #[error(transparent)]
     Engine(#[from] StartError),
+    /// The people.
+    #[error("people: {0}")]
+    People(#[from] PeopleError),
     /// An address that cannot be listened on.
     #[error("cannot listen on {addr} for {what}: {error}; is another ingest running, or is the port taken?")]
     Listen {
@@ -46,6 +53,8 @@ pub struct Server {
     pub mqtt_addr: Option<SocketAddr>,
     /// Where HTTP listens.
     pub http_addr: SocketAddr,
+    /// A link that makes the first admin, once; `None` when there is one. A secret: for whoever started ingest.
+    pub first_link: Option<String>,
     engine: Engine,
     threads: EngineThreads,
     mqtt: Mqtt,
@@ -76,6 +85,13 @@ impl Server {
         let feed = Arc::new(Feed::new(fastrand::u64(..)));
         let (of_engine, its_feed) = (config.engine.clone(), feed.clone());
         let (engine, threads) = blocking(move || Engine::start(of_engine, its_feed)).await??;
+        let (people, first) = match people(&config).await {
+            Ok(people) => people,
+            Err(error) => {
+                blocking(move || threads.stop()).await?;
+                return Err(error.into());
+            }
+        };
         let counts = Arc::new(broker::Counts::default());
         let mqtt = match &config.intake {
             Intake::External(url) => Mqtt::External(External::start(url, engine.clone())),
@@ -98,6 +114,7 @@ impl Server {
         };
         let parts = Parts {
             engine: engine.clone(),
+            people,
             feed,
             console: Console::new(config.tiles.as_deref()),
             broker: counts,
@@ -120,7 +137,9 @@ impl Server {
             Mqtt::Embedded(broker) => Some(broker.addr()),
             Mqtt::External(_) => None,
         };
-        Ok(Self { mqtt_addr, http_addr: http.addr(), engine, threads, mqtt, http })
+        let http_addr = http.addr();
+        let first_link = first.map(|token| format!("http://{http_addr}/first#{}", token.reveal()));
+        Ok(Self { mqtt_addr, http_addr, first_link, engine, threads, mqtt, http })
     }
 
     /// The engine inside, for those who start ingest in their own process.
@@ -152,6 +171,13 @@ impl Mqtt {
     }
 }
 
+/// The people, and the token for the first admin.
+async fn people(config: &Config) -> Result<(People, Option<Token>), PeopleError> {
+    let people = People::open(&config.engine.database_url(), Cost::Full).await?;
+    let token = people.first_token(now_ms()).await?;
+    Ok((people, token))
+}
+
 /// Starting and stopping threads takes a while: not on the runtime's own.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ServeError> {
     tokio::task::spawn_blocking(work).await.map_err(|error| ServeError::Thread(error.to_string()))
@@ -166,6 +192,11 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result
     let server = Server::start(config).await?;
     let mqtt = server.mqtt_addr.map_or_else(|| "external".to_owned(), |addr| addr.to_string());
     tracing::info!(mqtt, http = %server.http_addr, data, "接入服务已启动 ingest is serving");
+    if let Some(link) = &server.first_link {
+        tracing::warn!(
+            "尚无管理员：请在一小时内打开此一次性链接创建 nobody manages this city yet: open this link within an hour, it works once: {link}"
+        );
+    }
     let engine = server.engine.clone();
     let ended = tokio::select! {
         () = shutdown => Ok(()),

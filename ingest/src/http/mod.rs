@@ -2,7 +2,8 @@
 //!
 //! # Layout
 //! - [`listener`]: how many connections, and how long a silent one may stay
-//! - [`problem`], [`query`]: what goes wrong, and how questions are read
+//! - [`problem`], [`query`], [`body`]: what goes wrong, and how questions and forms are read
+//! - [`who`]: who asks, and whether they may; [`people`]: sessions, accounts, keys
 //! - [`read`]: what is there now, readings and cells; [`curves`]: what is folded for a question: series, top cells,
 //!   blind spots; [`write`]: SenML in, quarantine replay
 //! - [`events`]: server-sent events
@@ -31,19 +32,24 @@ use crate::console::Console;
 use crate::engine::Engine;
 use crate::external::Link;
 use crate::feeds::Feed;
+use crate::people::People;
 use crate::views::Surveys;
 
+mod body;
 mod curves;
 mod events;
 mod geojson;
 mod guard;
 mod listener;
+mod people;
 mod problem;
 mod query;
 mod read;
+mod who;
 mod write;
 
 use problem::{METHOD, NOT_FOUND, Problem};
+use who::Peer;
 
 pub(crate) use query::duration;
 
@@ -53,6 +59,7 @@ const CLOSING: Duration = Duration::from_secs(3);
 /// What every handler can reach.
 struct App {
     engine: Engine,
+    people: People,
     feed: Arc<Feed>,
     console: Console,
     broker: Arc<broker::Counts>,
@@ -81,6 +88,8 @@ pub struct Counts {
 pub struct Parts {
     /// Answers questions and takes packs.
     pub engine: Engine,
+    /// Knows who asks.
+    pub people: People,
     /// Where events come from.
     pub feed: Arc<Feed>,
     /// The console's files.
@@ -120,6 +129,7 @@ impl fmt::Debug for Http {
         (name = "state", description = "What is there now 当前状态"),
         (name = "data", description = "Readings and aggregates 读数与聚合"),
         (name = "intake", description = "What comes in and what was refused 接入与隔离"),
+        (name = "people", description = "Sessions, accounts, keys 会话、账户与密钥"),
         (name = "system", description = "The service itself 服务自身")
     )
 )]
@@ -146,6 +156,14 @@ fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(write::replay))
         .routes(routes!(write::senml))
         .routes(routes!(events::events))
+        .routes(routes!(people::session, people::enter, people::leave))
+        .routes(routes!(people::first))
+        .routes(routes!(people::accounts, people::create))
+        .routes(routes!(people::account, people::change))
+        .routes(routes!(people::reset))
+        .routes(routes!(people::choose))
+        .routes(routes!(people::keys, people::add_key))
+        .routes(routes!(people::retire_key))
         .routes(routes!(read::openapi))
         .routes(routes!(read::metrics))
 }
@@ -157,6 +175,7 @@ fn router(parts: Parts, stopping: watch::Receiver<bool>) -> (Router, Arc<Counts>
     let counts = Arc::new(Counts::default());
     let app = Arc::new(App {
         engine: parts.engine,
+        people: parts.people,
         feed: parts.feed,
         console: parts.console,
         broker: parts.broker,
@@ -190,7 +209,8 @@ impl Http {
         let (router, counts) = router(parts, stopping.clone());
         let listener = listener::Bounded::new(listener, connections, counts);
         let task = tokio::spawn(async move {
-            let served = axum::serve(listener, router).with_graceful_shutdown(stopped(stopping));
+            let served = axum::serve(listener, router.into_make_service_with_connect_info::<Peer>())
+                .with_graceful_shutdown(stopped(stopping));
             if let Err(error) = served.await {
                 tracing::error!(%error, "HTTP 服务异常结束 the HTTP server ended");
             }
@@ -272,7 +292,7 @@ mod tests {
     fn every_operation_is_documented_with_its_answers() {
         let document: serde_json::Value = serde_json::to_value(api().into_openapi()).unwrap();
         let paths = document["paths"].as_object().unwrap();
-        assert_eq!(paths.len(), 20);
+        assert_eq!(paths.len(), 28);
         for (path, operations) in paths {
             for (method, operation) in operations.as_object().unwrap() {
                 let what = format!("{method} {path}");

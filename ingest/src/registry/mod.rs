@@ -1,6 +1,6 @@
-//! Operational records in SQL: gateways, sensors, alarms, quarantine. The only folder that names sqlx.
+//! Operational records in SQL: gateways, sensors, alarms, quarantine.
 //!
-//! SQLite by default, PostgreSQL by URL, one set of statements. One thread owns one connection and works through a
+//! One thread owns one connection and works through a
 //! bounded queue. All writes are upserts that give the same row however often they are repeated, because the log
 //! is replayed after a crash. The keeper waits for a flush before a checkpoint, so that what is nowhere
 //! else is in SQL by then: gateways, alarms, quarantine, what seals have sent, the words of sensors. The rest of a sensor's row is a copy for
