@@ -15,6 +15,7 @@
 //! - [`pool`]: state, windows, repeats; [`columns`]: Parquet; [`registry`]: SQL; [`quarantine`]: what was refused
 //! - `database`: the way to SQL; [`people`]: who may do what, and where
 //! - [`views`]: answers; [`feeds`]: live events; [`http`]: both over HTTP; [`console`]: the page
+//! - [`office`]: seals: applications, approvals, grants, receipts
 //! - [`query`]: `ingest query`, from the other side of the API; [`client`]: its HTTP client
 //! - [`counters`]: counts any thread may read; [`metrics`]: the same for Prometheus; [`clock`]: the wall clock
 
@@ -35,6 +36,7 @@ pub mod intake;
 pub mod log;
 pub mod metrics;
 pub mod normalise;
+pub mod office;
 pub mod people;
 pub mod pool;
 pub mod quarantine;

@@ -6,6 +6,7 @@
 //! - [`who`]: who asks, and whether they may; [`people`]: sessions, accounts, keys
 //! - [`read`]: what is there now, readings and cells; [`curves`]: what is folded for a question: series, top cells,
 //!   blind spots; [`write`]: SenML in, quarantine replay
+//! - [`seals`]: what may be stamped and what was
 //! - [`events`]: server-sent events
 //! - [`guard`]: headers on every answer, and who may ask at all
 //!
@@ -32,6 +33,7 @@ use crate::console::Console;
 use crate::engine::Engine;
 use crate::external::Link;
 use crate::feeds::Feed;
+use crate::office::Office;
 use crate::people::People;
 use crate::views::Surveys;
 
@@ -45,6 +47,7 @@ mod people;
 mod problem;
 mod query;
 mod read;
+mod seals;
 mod who;
 mod write;
 
@@ -60,6 +63,7 @@ const CLOSING: Duration = Duration::from_secs(3);
 struct App {
     engine: Engine,
     people: People,
+    office: Option<Office>,
     feed: Arc<Feed>,
     console: Console,
     broker: Arc<broker::Counts>,
@@ -90,6 +94,8 @@ pub struct Parts {
     pub engine: Engine,
     /// Knows who asks.
     pub people: People,
+    /// Grants stamps, if there is an office of seals.
+    pub office: Option<Office>,
     /// Where events come from.
     pub feed: Arc<Feed>,
     /// The console's files.
@@ -130,6 +136,7 @@ impl fmt::Debug for Http {
         (name = "data", description = "Readings and aggregates 读数与聚合"),
         (name = "intake", description = "What comes in and what was refused 接入与隔离"),
         (name = "people", description = "Sessions, accounts, keys 会话、账户与密钥"),
+        (name = "seals", description = "Seals: applications, grants, receipts, verification 印章：申请、授权、回执、核验"),
         (name = "system", description = "The service itself 服务自身")
     )
 )]
@@ -164,6 +171,23 @@ fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(people::choose))
         .routes(routes!(people::keys, people::add_key))
         .routes(routes!(people::retire_key))
+        .routes(routes!(seals::trust))
+        .routes(routes!(seals::seals, seals::enrol))
+        .routes(routes!(seals::timeline))
+        .routes(routes!(seals::lock))
+        .routes(routes!(seals::clear))
+        .routes(routes!(seals::put_policy))
+        .routes(routes!(seals::applications, seals::apply))
+        .routes(routes!(seals::application))
+        .routes(routes!(seals::to_sign))
+        .routes(routes!(seals::approve))
+        .routes(routes!(seals::reject))
+        .routes(routes!(seals::cancel))
+        .routes(routes!(seals::revoke))
+        .routes(routes!(seals::carried))
+        .routes(routes!(seals::findings))
+        .routes(routes!(seals::impressions))
+        .routes(routes!(seals::picture))
         .routes(routes!(read::openapi))
         .routes(routes!(read::metrics))
 }
@@ -176,6 +200,7 @@ fn router(parts: Parts, stopping: watch::Receiver<bool>) -> (Router, Arc<Counts>
     let app = Arc::new(App {
         engine: parts.engine,
         people: parts.people,
+        office: parts.office,
         feed: parts.feed,
         console: parts.console,
         broker: parts.broker,
@@ -292,7 +317,7 @@ mod tests {
     fn every_operation_is_documented_with_its_answers() {
         let document: serde_json::Value = serde_json::to_value(api().into_openapi()).unwrap();
         let paths = document["paths"].as_object().unwrap();
-        assert_eq!(paths.len(), 28);
+        assert_eq!(paths.len(), 45);
         for (path, operations) in paths {
             for (method, operation) in operations.as_object().unwrap() {
                 let what = format!("{method} {path}");

@@ -107,6 +107,9 @@ pub(super) const MEDIA_TYPE: Kind = Kind(
 /// Nothing of it could be taken.
 pub(super) const UNPROCESSABLE: Kind =
     Kind(StatusCode::UNPROCESSABLE_ENTITY, "urn:watchfire:problem:refused", "Refused", "拒收");
+/// The office says no.
+pub(super) const REFUSED_BY_OFFICE: Kind =
+    Kind(StatusCode::CONFLICT, "urn:watchfire:problem:not-granted", "It cannot be done", "不能办理");
 /// Our fault.
 pub(super) const INTERNAL: Kind = Kind(
     StatusCode::INTERNAL_SERVER_ERROR,

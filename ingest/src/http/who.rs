@@ -61,7 +61,6 @@ impl Who {
     ///
     /// # Errors
     /// A problem that says what would be needed.
-    #[allow(dead_code)] // the office's routes will ask
     pub(super) fn must(&self, action: Action, area: &Area) -> Result<(), Problem> {
         if may(&self.0.account, action, area) {
             return Ok(());

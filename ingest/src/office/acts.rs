@@ -354,7 +354,7 @@ impl Office {
         let grant = hex(&case.grant[..]);
         tracing::info!(seal = case.seal, grant, state, "用印申请 application");
         self.publish(&serde_json::json!({
-            "seal": case.seal, "what": "application", "grant": grant, "state": state, "at_ms": now_ms,
+            "seal": case.seal, "what": "application", "at_ms": now_ms,
         }));
     }
 }

@@ -2,7 +2,7 @@
 
 use base64ct::{Base64, Encoding as _};
 use seal::grant::{Evidence, Fence, Grant, Id};
-use seal::keys::{Digest, PublicKey};
+use seal::keys::Digest;
 use seal::policy::Policy;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -11,6 +11,7 @@ use wire::Area;
 use super::book::Book;
 use super::sql::{self, By, Case, FindingRow, ReceiptRow};
 use super::{Office, OfficeError, hex, picture_name};
+use crate::people::key_text;
 
 /// A seal.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -21,7 +22,7 @@ pub struct SealView {
     pub area: String,
     /// The gateway that it is part of.
     pub gateway: String,
-    /// The key of its device, base64.
+    /// The key of its device, base64url.
     pub key: String,
     /// Number of its newest rules; 0 when it has none.
     pub policy: u32,
@@ -74,7 +75,7 @@ pub struct FenceView {
 pub struct ApprovalView {
     /// Who.
     pub person: String,
-    /// With which key, base64.
+    /// With which key, base64url.
     pub key: String,
     /// When.
     pub at_ms: i64,
@@ -224,7 +225,7 @@ fn seal_view(book: &Book, policy: Option<&Policy>) -> SealView {
         seal: book.seal.clone(),
         area: book.area.as_str().into(),
         gateway: book.gateway.as_str().into(),
-        key: base64(&book.key.bytes[..]),
+        key: key_text(&book.key),
         policy: book.policy,
         matters: policy.map_or_else(Vec::new, |policy| {
             policy.matters.iter().map(|rule| matter(policy, rule)).collect()
@@ -421,14 +422,3 @@ impl Office {
     }
 }
 
-/// A key as the API shows it.
-pub fn key_text(key: &PublicKey) -> String {
-    base64(&key.bytes[..])
-}
-
-/// Reads a key as the API shows it.
-pub fn key_of(text: &str) -> Option<PublicKey> {
-    let mut bytes = [0; 32];
-    let read = Base64::decode(text, &mut bytes).ok().filter(|read| read.len() == 32)?.len();
-    (read == 32).then_some(PublicKey { algorithm: seal::keys::Algorithm::Ed25519, bytes: bytes.into() })
-}

@@ -96,8 +96,7 @@ impl Office {
         transaction.commit().await?;
         drop(desk);
         self.publish(&serde_json::json!({
-            "seal": receipt.seal, "what": "receipt", "number": receipt.number,
-            "outcome": outcome_word(receipt.outcome), "at_ms": sent.received_ms,
+            "seal": receipt.seal, "what": "receipt", "at_ms": sent.received_ms,
         }));
         self.tell_findings(&receipt.seal, &found, sent.received_ms);
         Ok(())
@@ -214,10 +213,8 @@ impl Office {
     fn tell_findings(&self, seal: &str, found: &[Finding], at_ms: i64) {
         for finding in found {
             tracing::warn!(seal, finding = %finding, "{}", finding.zh());
-            self.publish(&serde_json::json!({
-                "seal": seal, "what": "finding", "word": finding.word(), "en": finding.to_string(), "zh": finding.zh(),
-                "at_ms": at_ms,
-            }));
+            // Anybody may listen to the stream: what it is, they have to ask for.
+            self.publish(&serde_json::json!({ "seal": seal, "what": "finding", "at_ms": at_ms }));
         }
     }
 

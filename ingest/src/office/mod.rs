@@ -376,6 +376,11 @@ fn seconds(ms: i64) -> u64 {
     u64::try_from(ms / 1000).unwrap_or_default()
 }
 
+/// The seal for which rules are, as far as they can be read.
+pub fn seal_of_policy(bytes: &[u8]) -> Option<String> {
+    Some(Policy::read(Envelope::read(Kind::Policy, bytes).ok()?.payload)?.seal)
+}
+
 /// The rules in a leaf of SQL's.
 fn policy_of(leaf: &Leaf) -> Option<Policy> {
     Policy::read(Envelope::read(Kind::Policy, &leaf.body).ok()?.payload)
