@@ -14,6 +14,7 @@
 //! - [`engine`]: the way from the socket to the pool; [`log`]: what an acknowledgement promises
 //! - [`pool`]: state, windows, repeats; [`columns`]: Parquet; [`registry`]: SQL; [`quarantine`]: what was refused
 //! - [`views`]: answers; [`feeds`]: live events; [`http`]: both over HTTP; [`console`]: the page
+//! - [`tlog`]: the transparency log of seals; [`witness`]: `ingest witness`, another body's eye on it
 //! - [`query`]: `ingest query`, from the other side of the API; [`client`]: its HTTP client
 //! - [`counters`]: counts any thread may read; [`metrics`]: the same for Prometheus; [`clock`]: the wall clock
 
@@ -39,7 +40,9 @@ pub mod quarantine;
 pub mod query;
 pub mod registry;
 pub mod senml;
+pub mod tlog;
 pub mod views;
+pub mod witness;
 
 mod server;
 mod varint;

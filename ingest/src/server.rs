@@ -107,6 +107,7 @@ impl Server {
             },
             connections: config.http_connections,
             streams: config.streams,
+            tlog: None,
         };
         let http = match Http::start(config.http, parts).await {
             Ok(http) => http,

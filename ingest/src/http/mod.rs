@@ -6,6 +6,7 @@
 //! - [`read`]: what is there now, readings and cells; [`curves`]: what is folded for a question: series, top cells,
 //!   blind spots; [`write`]: SenML in, quarantine replay
 //! - [`events`]: server-sent events
+//! - [`tlog`]: the log of seals as tiles; [`witness`]: `ingest witness`, a server of its own
 //! - [`guard`]: headers on every answer, and who may ask at all
 //!
 //! Routes and OpenAPI document come from the same `#[utoipa::path]`, so that they cannot diverge.
@@ -31,6 +32,7 @@ use crate::console::Console;
 use crate::engine::Engine;
 use crate::external::Link;
 use crate::feeds::Feed;
+use crate::tlog::Tiles;
 use crate::views::Surveys;
 
 mod curves;
@@ -41,11 +43,14 @@ mod listener;
 mod problem;
 mod query;
 mod read;
+mod tlog;
+mod witness;
 mod write;
 
 use problem::{METHOD, NOT_FOUND, Problem};
 
 pub(crate) use query::duration;
+pub use witness::serve_witness;
 
 /// How long connections may take to finish at the end.
 const CLOSING: Duration = Duration::from_secs(3);
@@ -93,6 +98,8 @@ pub struct Parts {
     pub connections: usize,
     /// Event streams at once.
     pub streams: usize,
+    /// The log of seals, if there is one.
+    pub tlog: Option<Tiles>,
 }
 
 /// A running HTTP server.
@@ -167,9 +174,11 @@ fn router(parts: Parts, stopping: watch::Receiver<bool>) -> (Router, Arc<Counts>
         document,
         counts: counts.clone(),
     });
+    let tlog = parts.tlog.map(tlog::routes).unwrap_or_default();
     let router = router
         .route("/", get(page))
         .route("/console/{*path}", get(asset))
+        .merge(tlog)
         .fallback(nothing)
         .method_not_allowed_fallback(wrong_method)
         .layer(axum::middleware::from_fn_with_state(counts.clone(), guard::guard))
