@@ -16,6 +16,7 @@
 //! - `database`: the way to SQL; [`people`]: who may do what, and where
 //! - [`views`]: answers; [`feeds`]: live events; [`http`]: both over HTTP; [`console`]: the page
 //! - [`office`]: seals: applications, approvals, grants, receipts
+//! - [`tlog`]: the transparency log of seals; [`witness`]: `ingest witness`, another body's eye on it
 //! - [`query`]: `ingest query`, from the other side of the API; [`client`]: its HTTP client
 //! - [`counters`]: counts any thread may read; [`metrics`]: the same for Prometheus; [`clock`]: the wall clock
 
@@ -43,7 +44,9 @@ pub mod quarantine;
 pub mod query;
 pub mod registry;
 pub mod senml;
+pub mod tlog;
 pub mod views;
+pub mod witness;
 
 mod database;
 mod server;

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use configs::Problems;
 use ingest::config::{BrokerUrl, Config, Overrides, address};
 use ingest::query::{self, QueryArgs, QueryError};
+use ingest::witness::{self, Ready, WitnessArgs, WitnessError};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How it is set is in `.cargo/config.toml`.
@@ -52,6 +53,9 @@ enum Command {
     /// Ask a running ingest and print the answer as a table, CSV or Arrow. 查询运行中的 ingest
     #[command(after_help = query::EXAMPLES)]
     Query(QueryArgs),
+    /// Watch somebody else's log of seals and cosign what only grew. 见证其他机构的印章日志
+    #[command(after_help = witness::EXAMPLES)]
+    Witness(WitnessArgs),
 }
 
 #[derive(Args)]
@@ -81,6 +85,7 @@ fn main() -> ExitCode {
         Command::Check { config } => check(&config),
         Command::Serve(args) => serve(args),
         Command::Query(args) => ask(args),
+        Command::Witness(args) => watch(args),
     }
 }
 
@@ -106,6 +111,44 @@ fn ask(args: QueryArgs) -> ExitCode {
     // Nobody is left to tell when stderr is gone.
     let _ = writeln!(std::io::stderr(), "{said}");
     code
+}
+
+#[allow(clippy::print_stdout)] // the verifier of a new key
+fn watch(args: WitnessArgs) -> ExitCode {
+    let (listen, witness) = match args.ready() {
+        Ok(Ready::Serve(listen, witness)) => (listen, *witness),
+        Ok(Ready::Key(verifier)) => {
+            println!("{verifier}");
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            tracing::error!("见证人无法启动 {error}");
+            let is_usage = matches!(
+                error,
+                WitnessError::NotLoopback(_)
+                    | WitnessError::Logs(_)
+                    | WitnessError::Incomplete
+                    | WitnessError::Key(_)
+            );
+            return if is_usage { ExitCode::from(BAD_USAGE) } else { ExitCode::FAILURE };
+        }
+    };
+    let served = tokio::runtime::Builder::new_multi_thread().enable_all().build().and_then(|runtime| {
+        runtime.block_on(async {
+            let stop = told_to_stop();
+            let listener = tokio::net::TcpListener::bind(listen).await?;
+            let seen: Vec<String> = witness.seen().map(|(log, size)| format!("{log}: {size}")).collect();
+            tracing::info!(http = %listener.local_addr()?, ?seen, "见证人已启动 the witness is serving");
+            ingest::http::serve_witness(listener, witness, stop).await
+        })
+    });
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%listen, %error, "无法见证 cannot serve");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn refuse(problems: &Problems) -> ExitCode {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::{fmt, io};
 
-use crate::broker::{self, Broker};
+use crate::broker::{self, Broker, Listeners};
 use crate::clock::now_ms;
 use crate::config::{Config, Intake};
 use crate::console::Console;
@@ -13,6 +13,7 @@ use crate::engine::{Engine, EngineThreads, StartError};
 use crate::external::External;
 use crate::feeds::Feed;
 use crate::http::{Http, Parts};
+use crate::office::{Downlink, Office, OfficeError, OfficeTask, Settings};
 use crate::people::password::Cost;
 use crate::people::session::Token;
 use crate::people::{People, PeopleError};
@@ -26,6 +27,9 @@ pub enum ServeError {
     /// The people.
     #[error("people: {0}")]
     People(#[from] PeopleError),
+    /// The office of seals.
+    #[error("seals: {0}")]
+    Office(#[from] OfficeError),
     /// An address that cannot be listened on.
     #[error("cannot listen on {addr} for {what}: {error}; is another ingest running, or is the port taken?")]
     Listen {
@@ -58,6 +62,7 @@ pub struct Server {
     engine: Engine,
     threads: EngineThreads,
     mqtt: Mqtt,
+    office: Option<OfficeTask>,
     http: Http,
 }
 
@@ -93,6 +98,7 @@ impl Server {
             }
         };
         let counts = Arc::new(broker::Counts::default());
+        let listeners = Listeners::default();
         let mqtt = match &config.intake {
             Intake::External(url) => Mqtt::External(External::start(url, engine.clone())),
             Intake::Embedded(addr) => {
@@ -102,6 +108,7 @@ impl Server {
                     config.mqtt_connections,
                     engine.clone(),
                     counts.clone(),
+                    listeners.clone(),
                 );
                 match started {
                     Ok(broker) => Mqtt::Embedded(broker),
@@ -112,9 +119,23 @@ impl Server {
                 }
             }
         };
+        let downlink: Downlink = match &mqtt {
+            Mqtt::External(external) => external.downlink(),
+            Mqtt::Embedded(_) => Arc::new(move |gateway, bytes| listeners.send(gateway, bytes)),
+        };
+        let office = match office(&config, &engine, downlink, &feed).await {
+            Ok(office) => office,
+            Err(error) => {
+                mqtt.stop().await?;
+                blocking(move || threads.stop()).await?;
+                return Err(error.into());
+            }
+        };
+        let (office, office_task) = office.unzip();
         let parts = Parts {
             engine: engine.clone(),
             people,
+            office,
             feed,
             console: Console::new(config.tiles.as_deref()),
             broker: counts,
@@ -139,7 +160,7 @@ impl Server {
         };
         let http_addr = http.addr();
         let first_link = first.map(|token| format!("http://{http_addr}/first#{}", token.reveal()));
-        Ok(Self { mqtt_addr, http_addr, first_link, engine, threads, mqtt, http })
+        Ok(Self { mqtt_addr, http_addr, first_link, engine, threads, mqtt, office: office_task, http })
     }
 
     /// The engine inside, for those who start ingest in their own process.
@@ -152,9 +173,12 @@ impl Server {
     /// # Errors
     /// [`ServeError::Thread`] when something had ended before; the log holds everything all the same.
     pub async fn stop(self) -> Result<(), ServeError> {
-        let Self { threads, mqtt, http, .. } = self;
+        let Self { threads, mqtt, office, http, .. } = self;
         mqtt.stop().await?;
         http.stop().await;
+        if let Some(office) = office {
+            office.stop();
+        }
         blocking(move || threads.stop()).await
     }
 }
@@ -176,6 +200,27 @@ async fn people(config: &Config) -> Result<(People, Option<Token>), PeopleError>
     let people = People::open(&config.engine.database_url(), Cost::Full).await?;
     let token = people.first_token(now_ms()).await?;
     Ok((people, token))
+}
+
+/// The office of seals, if there is to be one.
+async fn office(
+    config: &Config,
+    engine: &Engine,
+    downlink: Downlink,
+    feed: &Arc<Feed>,
+) -> Result<Option<(Office, OfficeTask)>, OfficeError> {
+    let Some(seals) = config.seals.clone() else { return Ok(None) };
+    let settings = Settings {
+        database: config.engine.database_url(),
+        folder: config.engine.data.join("seals"),
+        log_key: seals.log_key,
+        issuer_key: seals.issuer_key,
+        witnesses: seals.witnesses,
+        witnesses_needed: seals.witnesses_needed,
+        roots: seals.roots,
+        roots_needed: seals.roots_needed,
+    };
+    Office::start(settings, engine.mail(), downlink, feed.clone()).await.map(Some)
 }
 
 /// Starting and stopping threads takes a while: not on the runtime's own.

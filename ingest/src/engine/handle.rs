@@ -390,6 +390,11 @@ impl Engine {
         &self.shared.registry
     }
 
+    /// Tells when something that a seal has sent is in the database.
+    pub fn mail(&self) -> Arc<tokio::sync::Notify> {
+        self.shared.registry.mail()
+    }
+
     pub(crate) fn folder(&self) -> &PoolFolder {
         &self.shared.folder
     }

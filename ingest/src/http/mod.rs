@@ -8,6 +8,7 @@
 //!   blind spots; [`write`]: SenML in, quarantine replay
 //! - [`seals`]: what may be stamped and what was
 //! - [`events`]: server-sent events
+//! - [`tlog`]: the log of seals as tiles; [`witness`]: `ingest witness`, a server of its own
 //! - [`guard`]: headers on every answer, and who may ask at all
 //!
 //! Routes and OpenAPI document come from the same `#[utoipa::path]`, so that they cannot diverge.
@@ -48,13 +49,16 @@ mod problem;
 mod query;
 mod read;
 mod seals;
+mod tlog;
 mod who;
+mod witness;
 mod write;
 
 use problem::{METHOD, NOT_FOUND, Problem};
 use who::Peer;
 
 pub(crate) use query::duration;
+pub use witness::serve_witness;
 
 /// How long connections may take to finish at the end.
 const CLOSING: Duration = Duration::from_secs(3);
@@ -197,6 +201,7 @@ fn router(parts: Parts, stopping: watch::Receiver<bool>) -> (Router, Arc<Counts>
     // A document of plain data has no way to fail.
     let document = document.to_json().unwrap_or_default();
     let counts = Arc::new(Counts::default());
+    let tlog = parts.office.as_ref().map(|office| tlog::routes(office.tiles())).unwrap_or_default();
     let app = Arc::new(App {
         engine: parts.engine,
         people: parts.people,
@@ -214,6 +219,7 @@ fn router(parts: Parts, stopping: watch::Receiver<bool>) -> (Router, Arc<Counts>
     let router = router
         .route("/", get(page))
         .route("/console/{*path}", get(asset))
+        .merge(tlog)
         .fallback(nothing)
         .method_not_allowed_fallback(wrong_method)
         .layer(axum::middleware::from_fn_with_state(counts.clone(), guard::guard))

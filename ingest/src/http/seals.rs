@@ -36,7 +36,7 @@ impl From<OfficeError> for Problem {
             OfficeError::NotThere { what, name } => {
                 Self::new(NOT_FOUND, detail, format!("没有这个 {what}：{name:?}"))
             }
-            OfficeError::Database(_) | OfficeError::Log(_) | OfficeError::File(_) | OfficeError::Key => {
+            OfficeError::Database(_) | OfficeError::Log(_) | OfficeError::File(_) | OfficeError::KeyFile(_) | OfficeError::Key => {
                 tracing::error!(detail, "印章业务故障 the office of seals has a problem");
                 Self::new(INTERNAL, detail.clone(), format!("印章业务故障：{detail}"))
             }

@@ -1,5 +1,9 @@
 //! What seals have sent: receipts and hellos, in the order of the engine's log, and photographs.
 
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::Path;
+
 use seal::envelope::{Envelope, Kind};
 use seal::keys::digest;
 use seal::notice::Deed;
@@ -226,7 +230,7 @@ impl Office {
             let bytes = sql::picture(&mut desk.connection, name).await?;
             if digest(&[&bytes]) == *name {
                 let folder = self.shared.settings.folder.join("pictures");
-                tokio::task::block_in_place(|| crate::tlog::put(&folder, &picture_name(name), &bytes))?;
+                tokio::task::block_in_place(|| keep_picture(&folder, &picture_name(name), &bytes))?;
             } else {
                 tracing::warn!(picture = super::hex(&name[..]), "a photograph is not what it is named: it is dropped");
             }
@@ -242,4 +246,15 @@ impl Office {
     ) -> Result<Option<seal::policy::Policy>, OfficeError> {
         Ok(sql::policy(connection, seal).await?.as_ref().and_then(policy_of))
     }
+}
+
+/// Writes a photograph so that it is on stable storage, whole, before its parts are forgotten.
+fn keep_picture(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let aside = folder.join(format!("{name}.new"));
+    let mut file = File::create(&aside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(aside, folder.join(name))?;
+    crate::log::sync_folder(folder)
 }

@@ -26,6 +26,7 @@ use std::time::Duration;
 use seal::envelope::{Envelope, Kind};
 use seal::grant::{MAX_PRESENTED, Presented};
 use seal::keys::{Digest, MemoryKey, PublicKey, digest};
+use seal::note::NoteKey;
 use seal::notice::{self, Deed, Notice};
 use seal::policy::{Policy, Roots};
 use seal::proof::LogTrust;
@@ -36,6 +37,7 @@ use wire::GatewayId;
 
 use crate::database;
 use crate::feeds::Feed;
+use crate::tlog::keyfile::{self, KeyFileError, KeyRole, NamedKey};
 use crate::tlog::{Cosigned, Folder, MAX_GROUP, Rounds, Tiles, Tlog, TlogError, WitnessAt};
 
 pub mod acts;
@@ -61,18 +63,16 @@ const HANDED: i64 = 8;
 pub type Downlink = Arc<dyn Fn(&GatewayId, Vec<u8>) -> bool + Send + Sync>;
 
 /// How the office is set up.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// URL of the database.
     pub database: String,
     /// Folder of the log's files and of photographs.
     pub folder: PathBuf,
-    /// The log's name.
-    pub origin: String,
-    /// The secret of the log's key.
-    pub log_secret: [u8; 32],
-    /// The secret of the issuer's key.
-    pub issuer_secret: [u8; 32],
+    /// File of the log's key.
+    pub log_key: PathBuf,
+    /// File of the issuer's key.
+    pub issuer_key: PathBuf,
     /// Who watches the log.
     pub witnesses: Vec<WitnessAt>,
     /// How many of them have to have seen a grant before a seal is given it.
@@ -81,13 +81,6 @@ pub struct Settings {
     pub roots: Vec<PublicKey>,
     /// How many of them have to.
     pub roots_needed: usize,
-}
-
-impl std::fmt::Debug for Settings {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Not the secrets.
-        f.debug_struct("Settings").field("origin", &self.origin).field("folder", &self.folder).finish_non_exhaustive()
-    }
 }
 
 /// Why the office does not do what it was asked.
@@ -113,6 +106,9 @@ pub enum OfficeError {
     /// A file.
     #[error("a file cannot be written: {0}")]
     File(#[from] std::io::Error),
+    /// A file of a key.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
     /// A key that does not sign.
     #[error("the issuer's key does not sign")]
     Key,
@@ -138,7 +134,7 @@ struct Shared {
     _rounds: Rounds,
     settings: Settings,
     issuer: MemoryKey,
-    log_key: PublicKey,
+    log: NoteKey,
     /// There may be mail, or leaves for the log.
     work: Arc<Notify>,
     downlink: Downlink,
@@ -181,10 +177,10 @@ impl Office {
         feed: Arc<Feed>,
     ) -> Result<(Self, OfficeTask), OfficeError> {
         let connection = database::open(&settings.database).await?;
-        let signer = MemoryKey::from_secret(&settings.log_secret);
-        let log_key = seal::keys::Signer::public(&signer);
+        let NamedKey { public, signer } = keyfile::load(&settings.log_key, KeyRole::Log)?;
+        let issuer = keyfile::load(&settings.issuer_key, KeyRole::Log)?.signer;
         let storage = Folder::open(&settings.folder.join("log"))?;
-        let log = Tlog::open(storage, &settings.origin, Box::new(signer))?;
+        let log = Tlog::open(storage, &public.name, Box::new(signer))?;
         let rounds = Rounds::start(&log, settings.witnesses.clone(), settings.witnesses_needed);
         let mut desk = Desk { connection, log };
         desk.find_again().await?;
@@ -192,8 +188,8 @@ impl Office {
             tiles: desk.log.tiles(),
             cosigned: rounds.cosigned(),
             _rounds: rounds,
-            issuer: MemoryKey::from_secret(&settings.issuer_secret),
-            log_key,
+            issuer,
+            log: public,
             desk: Mutex::new(desk),
             settings,
             work: mail,
@@ -315,7 +311,7 @@ impl Office {
     pub fn log_trust(&self) -> LogTrust {
         let settings = &self.shared.settings;
         LogTrust {
-            log: seal::note::NoteKey { name: settings.origin.clone(), key: self.shared.log_key },
+            log: self.shared.log.clone(),
             witnesses: settings.witnesses.iter().map(|witness| witness.key.clone()).collect(),
             needed: self.needed(),
         }

@@ -614,7 +614,6 @@ pub(super) async fn add_receipt(connection: &mut AnyConnection, row: &ReceiptRow
 pub(super) enum By<'a> {
     /// Its own digest, or that of one of its photographs.
     Digest(&'a Digest),
-    Grant(&'a Id),
     /// All of a seal, newest first.
     Seal(&'a str),
 }
@@ -627,9 +626,6 @@ pub(super) async fn receipts(connection: &mut AnyConnection, by: By<'_>) -> Resu
         By::Digest(digest) => {
             let sql = select("digest = $1 OR picture_before = $2 OR picture_after = $3");
             sqlx::query(sql).bind(&digest[..]).bind(&digest[..]).bind(&digest[..]).fetch_all(connection).await?
-        }
-        By::Grant(grant) => {
-            sqlx::query(select("grant_id = $1 ORDER BY number")).bind(&grant[..]).fetch_all(connection).await?
         }
         By::Seal(seal) => {
             sqlx::query(select("seal = $1 ORDER BY number DESC")).bind(seal).fetch_all(connection).await?
