@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use configs::Problems;
 use ingest::config::{BrokerUrl, Config, Overrides, address};
+use ingest::office::command::{self, SealArgs, SealError};
 use ingest::query::{self, QueryArgs, QueryError};
 use ingest::witness::{self, Ready, WitnessArgs, WitnessError};
 use tokio::signal::unix::{SignalKind, signal};
@@ -16,6 +17,8 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Exit code of a configuration or a question that cannot be used (sysexits.h EX_USAGE).
 const BAD_USAGE: u8 = 64;
+/// Exit code when something was checked and does not hold (sysexits.h EX_DATAERR).
+const DOES_NOT_HOLD: u8 = 65;
 /// Where data goes when nobody says.
 const DEFAULT_DATA: &str = "data/ingest";
 
@@ -56,6 +59,9 @@ enum Command {
     /// Watch somebody else's log of seals and cosign what only grew. 见证其他机构的印章日志
     #[command(after_help = witness::EXAMPLES)]
     Witness(WitnessArgs),
+    /// Keys, rules, signatures and checks of seals. 印章：密钥、规则、签名与核验
+    #[command(after_help = command::EXAMPLES)]
+    Seal(SealArgs),
 }
 
 #[derive(Args)]
@@ -86,6 +92,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve(args),
         Command::Query(args) => ask(args),
         Command::Witness(args) => watch(args),
+        Command::Seal(args) => seal(args),
     }
 }
 
@@ -111,6 +118,18 @@ fn ask(args: QueryArgs) -> ExitCode {
     // Nobody is left to tell when stderr is gone.
     let _ = writeln!(std::io::stderr(), "{said}");
     code
+}
+
+fn seal(args: SealArgs) -> ExitCode {
+    use std::io::Write as _;
+    let Err(error) = args.run() else { return ExitCode::SUCCESS };
+    // Nobody is left to tell when stderr is gone.
+    let _ = writeln!(std::io::stderr(), "{error}");
+    match error {
+        SealError::Usage(_) | SealError::Key(_) => ExitCode::from(BAD_USAGE),
+        SealError::DoesNotHold => ExitCode::from(DOES_NOT_HOLD),
+        SealError::Failed(_) => ExitCode::FAILURE,
+    }
 }
 
 #[allow(clippy::print_stdout)] // the verifier of a new key

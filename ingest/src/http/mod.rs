@@ -176,6 +176,7 @@ fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(people::keys, people::add_key))
         .routes(routes!(people::retire_key))
         .routes(routes!(seals::trust))
+        .routes(routes!(seals::roots))
         .routes(routes!(seals::seals, seals::enrol))
         .routes(routes!(seals::timeline))
         .routes(routes!(seals::lock))
@@ -323,7 +324,7 @@ mod tests {
     fn every_operation_is_documented_with_its_answers() {
         let document: serde_json::Value = serde_json::to_value(api().into_openapi()).unwrap();
         let paths = document["paths"].as_object().unwrap();
-        assert_eq!(paths.len(), 45);
+        assert_eq!(paths.len(), 46);
         for (path, operations) in paths {
             for (method, operation) in operations.as_object().unwrap() {
                 let what = format!("{method} {path}");

@@ -131,6 +131,18 @@ pub(super) async fn trust(State(app): State<Arc<App>>) -> Result<Json<TrustView>
     }))
 }
 
+/// The keys that a device of a seal goes by, and whoever checks its receipts: the file of `[seal] roots` on a gateway.
+#[utoipa::path(get, path = "/api/v1/roots/{seal}", tag = "seals",
+    params(("seal" = String, Path, description = "The name of the seal")),
+    responses(
+        (status = 200, description = "TOML", content_type = "application/toml", body = String),
+        (status = 503, description = "No office here", content_type = "application/problem+json", body = Problem)
+    ))]
+pub(super) async fn roots(State(app): State<Arc<App>>, Path(seal): Path<String>) -> Result<Response, Problem> {
+    let text = configs::roots::text(&app.office()?.roots(&cut(&seal, seal::grant::MAX_TEXT)));
+    Ok(([(header::CONTENT_TYPE, "application/toml")], text).into_response())
+}
+
 /// The seals of the areas in which I may see them.
 #[utoipa::path(get, path = "/api/v1/seals", tag = "seals",
     responses(

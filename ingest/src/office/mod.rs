@@ -17,6 +17,7 @@
 //! - [`book`]: what is known of a seal, and comparing (pure); [`draft`]: from application to grant (pure); [`answer`]: what a
 //!   seal is told (pure)
 //! - [`mail`]: what seals have sent; [`acts`]: what people do; [`ask`]: what people ask; [`check`]: is an impression covered
+//! - [`audit`]: the whole log, read by a stranger (pure); [`command`]: `ingest seal`
 //! - `sql`: statements
 
 use std::path::PathBuf;
@@ -43,8 +44,10 @@ use crate::tlog::{Cosigned, Folder, MAX_GROUP, Rounds, Tiles, Tlog, TlogError, W
 pub mod acts;
 pub mod answer;
 pub mod ask;
+pub mod audit;
 pub mod book;
 pub mod check;
+pub mod command;
 pub mod draft;
 mod mail;
 mod sql;

@@ -16,13 +16,12 @@ pub fn proof_message(name: &Login, public: &PublicKey) -> Vec<u8> {
 
 /// A key as the API writes it: base64url without padding, like `x` of a JWK (RFC 8037).
 pub fn key_text(public: &PublicKey) -> String {
-    Base64UrlUnpadded::encode_string(public.bytes.as_slice())
+    configs::roots::key_text(public)
 }
 
 /// Reads the text of an Ed25519 key; `None` when it is not one.
 pub fn read_key(text: &str) -> Option<PublicKey> {
-    let bytes: [u8; 32] = Base64UrlUnpadded::decode_vec(text).ok()?.try_into().ok()?;
-    Some(PublicKey { algorithm: Algorithm::Ed25519, bytes: bytes.into() })
+    configs::roots::read_key(text)
 }
 
 /// A key to be registered.

@@ -10,7 +10,7 @@ use super::tile::{BITS, Kind, LEVELS, Tile, WIDTH};
 use super::{Tiles, TlogError};
 
 /// The tiles that a tree of `size` leaves has, the last of each level only as wide as it is.
-fn tiles_of(size: u64) -> impl Iterator<Item = Tile> {
+pub(crate) fn tiles_of(size: u64) -> impl Iterator<Item = Tile> {
     let of_level = move |(kind, level): (Kind, u8)| {
         let count = size >> (BITS * u32::from(level));
         (0..count.div_ceil(WIDTH)).map(move |index| Tile {

@@ -51,6 +51,7 @@ mod crash_tests;
 
 pub use cosign::{WitnessAt, WitnessUrl};
 pub use rounds::{Cosigned, Rounds};
+pub(crate) use export::tiles_of;
 pub(crate) use storage::put;
 pub use storage::{Folder, Storage};
 pub use tile::{Kind, Tile, WIDTH};
