@@ -17,8 +17,7 @@ struct Levels {
     high: [bool; 9],
     /// The bolt does what the lock's pin says.
     is_stuck: bool,
-    /// Which cannot be read.
-    dead: [bool; 9],
+    is_dead: bool,
     is_lock_dead: bool,
 }
 
@@ -57,7 +56,7 @@ impl ErrorType for Input {
 impl InputPin for Input {
     fn is_high(&mut self) -> Result<bool, Dead> {
         let levels = self.0.get();
-        if levels.dead[usize::from(self.1)] { Err(Dead) } else { Ok(levels.high[usize::from(self.1)]) }
+        if levels.is_dead { Err(Dead) } else { Ok(levels.high[usize::from(self.1)]) }
     }
     fn is_low(&mut self) -> Result<bool, Dead> {
         self.is_high().map(|high| !high)
@@ -256,14 +255,14 @@ fn a_spike_on_a_loop_is_nothing_and_a_cut_is_told_once() {
 #[test]
 fn pins_that_cannot_be_read_are_tampered_with_and_nothing_is_closed() {
     let mut seal = Seal::opened();
-    seal.bench.get().dead = [true; 9];
+    seal.bench.get().is_dead = true;
     assert_eq!(seal.feel(100), [Tampered(Part::Pins)]);
     seal.close();
     assert_eq!(seal.feel(10_000), [NotClosed]);
     assert!(!seal.bench.is_held(), "but it was let go");
-    seal.bench.get().dead = [false; 9];
+    seal.bench.get().is_dead = false;
     assert_eq!(seal.feel(100), [Closed]);
-    seal.bench.get().dead = [true; 9];
+    seal.bench.get().is_dead = true;
     assert_eq!(seal.feel(100), [Tampered(Part::Pins)], "told again when it begins again");
     assert_eq!(seal.hands.ready(), Err(HandsError::NotWhole(Part::Pins)));
 }
@@ -291,10 +290,13 @@ fn a_contact_that_says_closed_is_not_believed_while_the_lock_is_held_or_another_
     seal.close();
     assert_eq!(seal.feel(10_000), [NotClosed]);
 
-    let mut seal = Seal::opened();
-    seal.bench.get().dead[usize::from(COVER)] = true;
-    seal.close();
-    assert_eq!(seal.feel(10_000), [Tampered(Part::Pins), NotClosed]);
+    let pins = Late { edges: Vec::new(), dead: Some(COVER) };
+    let mut hands = PinHands::new(pins, Nothing, wiring(), Times::USUAL, 0);
+    let mut felt = Vec::new();
+    for now_ms in (0..10_000).step_by(5) {
+        hands.feel(now_ms, &mut felt);
+    }
+    assert_eq!(felt, [Tampered(Part::Pins), Tampered(Part::Lock)]);
 }
 
 #[test]
@@ -307,14 +309,17 @@ fn one_that_is_dropped_lets_go() {
 }
 
 /// Edges with their own time, as interrupts give them.
-struct Late(Vec<Edge>);
+struct Late {
+    edges: Vec<Edge>,
+    dead: Option<u8>,
+}
 
 impl Pins for Late {
-    fn is_high(&mut self, _pin: u8) -> Result<bool, String> {
-        Ok(false)
+    fn is_high(&mut self, pin: u8) -> Result<bool, String> {
+        if self.dead == Some(pin) { Err("dead".into()) } else { Ok(false) }
     }
     fn edges(&mut self, _now_ms: u64, into: &mut Vec<Edge>) -> Result<(), String> {
-        into.append(&mut self.0);
+        into.append(&mut self.edges);
         Ok(())
     }
 }
@@ -336,7 +341,7 @@ impl OutputPin for Nothing {
 
 #[test]
 fn strokes_that_came_while_the_thread_was_held_up_are_all_told() {
-    let mut hands = PinHands::new(Late(Vec::new()), Nothing, wiring(), Times::USUAL, 0);
+    let mut hands = PinHands::new(Late { edges: Vec::new(), dead: None }, Nothing, wiring(), Times::USUAL, 0);
     let mut felt = Vec::new();
     for now_ms in [0, 50] {
         hands.feel(now_ms, &mut felt);
@@ -348,7 +353,7 @@ fn strokes_that_came_while_the_thread_was_held_up_are_all_told() {
             high,
         })
     };
-    hands.pins.0.extend([stroke(100), stroke(300), stroke(500)].concat());
+    hands.pins.edges.extend([stroke(100), stroke(300), stroke(500)].concat());
     hands.feel(1_000, &mut felt);
     assert_eq!(felt, [Closed, Pressed, Pressed, Pressed]);
 }
