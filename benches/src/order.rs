@@ -112,7 +112,7 @@ fn newest_ms(frame: &Frame) -> Option<i64> {
         Payload::Alarms(alarms) => {
             alarms.events.iter().map(|event| event.mono_ms).max().map(|mono| alarms.clock.wall_ms(mono))
         }
-        Payload::Announcement(_) | Payload::Health(_) | Payload::Losses(_) => None,
+        _ => None,
     }
 }
 

@@ -220,6 +220,12 @@ fn halves(payload: Payload) -> Option<(Payload, Payload)> {
             let second = wire::Health { gauges, ..first };
             Some((Payload::Health(first), Payload::Health(second)))
         }
+        Payload::Envelopes(mut first) => {
+            let envelopes = cut(&mut first.envelopes)?;
+            Some((Payload::Envelopes(first), Payload::Envelopes(wire::Envelopes { envelopes })))
+        }
+        // Parts are cut to size where the picture is.
+        Payload::Picture(_) => None,
     }
 }
 

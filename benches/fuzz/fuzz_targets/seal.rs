@@ -4,15 +4,18 @@ use libfuzzer_sys::fuzz_target;
 use seal::envelope::{Envelope, Kind};
 use seal::grant::{Grant, Presented};
 use seal::note::{Checkpoint, Note};
+use seal::notice::Notice;
+use seal::policy::Policy;
 use seal::proof::Proof;
 use seal::receipt::Receipt;
+use seal::talk::{Answer, Hello};
 
 fuzz_target!(|data: &[u8]| {
     let Some((&choice, bytes)) = data.split_first() else { return };
     // What is read has one form: it is written again as the same bytes.
-    match choice % 6 {
+    match choice % 10 {
         0 => {
-            for kind in [Kind::Grant, Kind::Receipt] {
+            for kind in Kind::ALL {
                 let again = Envelope::read(kind, bytes).map(|envelope| envelope.to_bytes());
                 assert!(again.is_err() || again.is_ok_and(|again| again == bytes));
             }
@@ -21,6 +24,10 @@ fuzz_target!(|data: &[u8]| {
         2 => assert!(Receipt::read(bytes).is_none_or(|receipt| receipt.to_bytes() == bytes)),
         3 => assert!(Presented::read(bytes).is_none_or(|presented| presented.to_bytes() == bytes)),
         4 => assert!(Proof::parse(bytes).map_or(true, |proof| proof.text().as_bytes() == bytes)),
+        6 => assert!(Hello::read(bytes).is_none_or(|hello| hello.to_bytes() == bytes)),
+        7 => assert!(Answer::read(bytes).is_none_or(|answer| answer.to_bytes() == bytes)),
+        8 => assert!(Policy::read(bytes).is_none_or(|policy| policy.to_bytes() == bytes)),
+        9 => assert!(Notice::read(bytes).is_none_or(|notice| notice.to_bytes() == bytes)),
         _ => {
             let checkpoint = Note::parse(bytes).and_then(|note| Some((Checkpoint::parse(note.text)?, note)));
             assert!(checkpoint.is_none_or(|(checkpoint, note)| note.text.starts_with(&checkpoint.text())));

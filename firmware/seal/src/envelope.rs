@@ -35,14 +35,30 @@ pub enum Kind {
     Grant,
     /// A [`Receipt`](crate::receipt::Receipt).
     Receipt,
+    /// A [`Hello`](crate::talk::Hello).
+    Hello,
+    /// An [`Answer`](crate::talk::Answer).
+    Answer,
+    /// A [`Policy`](crate::policy::Policy).
+    Policy,
+    /// A [`Notice`](crate::notice::Notice).
+    Notice,
 }
 
 impl Kind {
+    /// All of them.
+    pub const ALL: [Kind; 6] =
+        [Kind::Grant, Kind::Receipt, Kind::Hello, Kind::Answer, Kind::Policy, Kind::Notice];
+
     /// Its content type.
     pub fn as_str(self) -> &'static str {
         match self {
             Kind::Grant => "application/vnd.watchfire.grant+cbor",
             Kind::Receipt => "application/vnd.watchfire.receipt+cbor",
+            Kind::Hello => "application/vnd.watchfire.hello+cbor",
+            Kind::Answer => "application/vnd.watchfire.answer+cbor",
+            Kind::Policy => "application/vnd.watchfire.policy+cbor",
+            Kind::Notice => "application/vnd.watchfire.notice+cbor",
         }
     }
 }
@@ -82,6 +98,14 @@ pub struct Envelope<'a> {
 }
 
 impl<'a> Envelope<'a> {
+    /// What these bytes claim to be, if they begin as one of ours.
+    pub fn kind_of(bytes: &[u8]) -> Option<Kind> {
+        let mut d = Decoder::new(bytes);
+        let is_cose = d.tag().ok()? == Tag::new(COSE_SIGN) && d.array().ok()? == Some(4);
+        let header = d.bytes().ok().filter(|_| is_cose)?;
+        Kind::ALL.into_iter().find(|&kind| body_header(kind) == header)
+    }
+
     /// Reads an envelope of this kind.
     ///
     /// # Errors

@@ -1,4 +1,10 @@
-//! The form of CBOR that is read here: a walk over it before anything is decoded.
+//! The form of CBOR that is read here: a walk over it before anything is decoded, and one way to write each thing.
+
+use alloc::vec::Vec;
+
+use minicbor::{Decode, Encode};
+
+use crate::grant::MAX_TEXT;
 
 /// Deepest nesting: lists in a map in an envelope.
 const MAX_DEPTH: usize = 4;
@@ -42,6 +48,23 @@ pub(crate) fn is_plain(bytes: &[u8]) -> bool {
             left[depth] = inside;
         }
     }
+}
+
+/// The bytes of something.
+pub(crate) fn bytes_of<T: Encode<()>>(thing: &T) -> Vec<u8> {
+    // Writing into memory has no way to fail.
+    minicbor::to_vec(thing).unwrap_or_default()
+}
+
+/// Reads something that is plain and in its one form.
+pub(crate) fn one_form<'b, T: Decode<'b, ()> + Encode<()>>(bytes: &'b [u8]) -> Option<T> {
+    let thing: T = minicbor::decode(Some(bytes).filter(|bytes| is_plain(bytes))?).ok()?;
+    (bytes_of(&thing) == bytes).then_some(thing)
+}
+
+/// Whether this is a name or a text that may stand in what is signed.
+pub(crate) fn is_text(text: &str) -> bool {
+    !text.is_empty() && text.len() <= MAX_TEXT && !text.chars().any(char::is_control)
 }
 
 /// The kind of an item, its number, and what follows; `None` for one of indefinite length.

@@ -7,7 +7,7 @@ use minicbor::bytes::ByteArray;
 use minicbor::{Decode, Encode};
 use wire::Datum;
 
-use crate::form::is_plain;
+use crate::form::{bytes_of, is_plain, is_text, one_form};
 use crate::keys::Digest;
 
 /// The version written here.
@@ -144,8 +144,7 @@ pub enum GrantError {
 impl Grant {
     /// The bytes that are signed.
     pub fn to_bytes(&self) -> Vec<u8> {
-        // Writing into memory has no way to fail.
-        minicbor::to_vec(self).unwrap_or_default()
+        bytes_of(self)
     }
 
     /// Reads a grant that says nothing impossible.
@@ -162,23 +161,21 @@ impl Grant {
         if is_first && head.u8().is_ok_and(|version| version != VERSION) {
             return Err(GrantError::Version);
         }
-        let grant: Self = minicbor::decode(bytes).map_err(|_| GrantError::Malformed)?;
-        if grant.to_bytes() != bytes {
-            return Err(GrantError::Malformed);
-        }
+        let grant: Self = one_form(bytes).ok_or(GrantError::Malformed)?;
         if grant.is_possible() { Ok(grant) } else { Err(GrantError::Impossible) }
     }
 
     fn is_possible(&self) -> bool {
-        let is_text =
-            |text: &String| !text.is_empty() && text.len() <= MAX_TEXT && !text.chars().any(char::is_control);
         let is_place = |fence: &Fence| {
             fence.lat_e7.unsigned_abs() <= 900_000_000
                 && fence.lon_e7.unsigned_abs() <= 1_800_000_000
                 && (1..=MAX_RADIUS_M).contains(&fence.radius_m)
         };
         let valid_s = self.expires_s.checked_sub(self.not_before_s);
-        [&self.seal, &self.matter, &self.applicant].into_iter().chain(&self.operators).all(is_text)
+        [&self.seal, &self.matter, &self.applicant]
+            .into_iter()
+            .chain(&self.operators)
+            .all(|text| is_text(text))
             && self.operators.len() <= MAX_OPERATORS
             && self.pages > 0
             && (1..=MAX_USES).contains(&self.max_uses)
@@ -205,13 +202,11 @@ pub const MAX_PRESENTED: usize = 4096;
 impl<'a> Presented<'a> {
     /// The bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        // Writing into memory has no way to fail.
-        minicbor::to_vec(self).unwrap_or_default()
+        bytes_of(self)
     }
 
     /// Reads them; `None` when they are something else, or not in the one form.
     pub fn read(bytes: &'a [u8]) -> Option<Self> {
-        let presented: Self = minicbor::decode(Some(bytes).filter(|bytes| is_plain(bytes))?).ok()?;
-        (presented.to_bytes() == bytes).then_some(presented)
+        one_form(bytes)
     }
 }

@@ -7,7 +7,8 @@
 //! # Layout
 //! - [`keys`]: keys, signatures, digests; [`envelope`]: signed bytes (COSE_Sign, RFC 9052); `form`: what CBOR is read;
 //!   `datum`: places
-//! - [`grant`]: what may be stamped; [`receipt`]: what was
+//! - [`grant`]: what may be stamped; [`receipt`]: what was; [`talk`]: what a seal and the authority ask and answer
+//! - [`policy`]: who issues, who approves what, who watches; [`notice`]: what else the authority has done
 //! - [`tree`]: Merkle proofs (RFC 9162); [`note`]: checkpoints of a log and their cosignatures; [`proof`]: that a grant was
 //!   logged, for use without a network
 //! - [`trust`]: whom a seal believes; [`memory`]: what it remembers; [`decision`]: whether it may move; [`refusal`]: why not
@@ -29,10 +30,13 @@ pub mod grant;
 pub mod keys;
 pub mod memory;
 pub mod note;
+pub mod notice;
+pub mod policy;
 pub mod proof;
 pub mod receipt;
 pub mod refusal;
 pub mod stamping;
+pub mod talk;
 pub mod tree;
 pub mod trust;
 

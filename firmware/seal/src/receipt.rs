@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use minicbor::{Decode, Encode};
 use wire::Datum;
 
-use crate::form::is_plain;
+use crate::form::{bytes_of, one_form};
 use crate::grant::Id;
 use crate::keys::Digest;
 use crate::refusal::Refusal;
@@ -193,15 +193,12 @@ pub struct Receipt {
 impl Receipt {
     /// The bytes that are signed.
     pub fn to_bytes(&self) -> Vec<u8> {
-        // Writing into memory has no way to fail.
-        minicbor::to_vec(self).unwrap_or_default()
+        bytes_of(self)
     }
 
     /// Reads a receipt; `None` when it is of another version, something else, or not in the one form.
     pub fn read(bytes: &[u8]) -> Option<Self> {
-        let receipt: Self = minicbor::decode(Some(bytes).filter(|bytes| is_plain(bytes))?).ok()?;
-        (receipt.version == VERSION && receipt.is_possible() && receipt.to_bytes() == bytes)
-            .then_some(receipt)
+        one_form(bytes).filter(|receipt: &Self| receipt.version == VERSION && receipt.is_possible())
     }
 
     fn is_possible(&self) -> bool {

@@ -1,20 +1,25 @@
-//! Whom a seal believes. It changes only by what is itself signed and logged.
+//! Whom a seal believes: what its [`policy`](crate::policy) says, ready to be asked.
 
 use alloc::string::String;
 use alloc::vec::Vec;
+
+use minicbor::{Decode, Encode};
 
 use crate::grant::Evidence;
 use crate::keys::PublicKey;
 use crate::proof::LogTrust;
 
 /// How long, and for how many stamps, a seal works without contact: what a revocation may miss at most.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct Lease {
     /// Seconds since the last contact.
+    #[n(0)]
     pub most_s: u64,
     /// Uses since then.
+    #[n(1)]
     pub most_stamps: u32,
     /// Seconds for which a question of the device may be answered: after that it asks another.
+    #[n(2)]
     pub answer_s: u64,
 }
 

@@ -7,7 +7,7 @@
 //!      5      1  codec: 0 plain, 1 lz4 block, 2 zstd
 //!      6      8  store: random number of the gateway's buffer, new when a store is started afresh
 //!     14      8  sequence within (gateway, store, lane), from 1, never reused
-//!     22      4  items: readings, events, losses; 1 for announcements and health
+//!     22      4  items: readings, events, losses, envelopes; 1 for all else
 //!     26      4  length of the payload before compression
 //!     30      1  length n of the gateway id
 //!     31      n  gateway id
@@ -28,6 +28,7 @@ use crate::columns::{Columns, MAX_READINGS, MAX_SERIES};
 use crate::ids::GatewayId;
 use crate::lane::Lane;
 use crate::reading::Batch;
+use crate::sealed::{Envelopes, MAX_ENVELOPES, PicturePart};
 use crate::status::{Announcement, Health, Losses, MAX_GAUGES, MAX_LOSSES};
 use crate::transposed::Transposed;
 
@@ -89,6 +90,10 @@ pub enum Payload {
     Health(Health),
     /// Explained gaps, in the health lane.
     Losses(Losses),
+    /// What smart seals have signed, in the seal lane.
+    Envelopes(Envelopes),
+    /// A part of a photograph, in the frame lane.
+    Picture(PicturePart),
 }
 
 impl Payload {
@@ -98,16 +103,19 @@ impl Payload {
             Payload::Readings(_) => Lane::Reading,
             Payload::Alarms(_) => Lane::Alarm,
             Payload::Announcement(_) | Payload::Health(_) | Payload::Losses(_) => Lane::Health,
+            Payload::Envelopes(_) => Lane::Seal,
+            Payload::Picture(_) => Lane::Frame,
         }
     }
 
-    /// Readings, events or losses inside.
+    /// Readings, events, losses or envelopes inside.
     pub fn items(&self) -> usize {
         match self {
             Payload::Readings(batch) => batch.readings.len(),
             Payload::Alarms(alarms) => alarms.events.len(),
             Payload::Losses(losses) => losses.losses.len(),
-            Payload::Announcement(_) | Payload::Health(_) => 1,
+            Payload::Envelopes(envelopes) => envelopes.envelopes.len(),
+            Payload::Announcement(_) | Payload::Health(_) | Payload::Picture(_) => 1,
         }
     }
 }
@@ -127,10 +135,14 @@ enum Packed {
     Transposed(Transposed),
     /// The same, where names may count up. An ingest from before it refuses it for good: ingest is upgraded first.
     Counted(Transposed),
+    /// What smart seals have signed. An ingest from before seals refuses it for good, as all that follows.
+    Envelopes(Envelopes),
+    /// A part of a photograph.
+    Picture(PicturePart),
 }
 
 /// How many kinds of payload this build reads.
-const KINDS: u8 = 8;
+const KINDS: u8 = 10;
 
 /// What can be known of a frame without unpacking it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,7 +155,7 @@ pub struct Header {
     pub lane: Lane,
     /// The number within the lane, from 1.
     pub sequence: u64,
-    /// Readings, events or losses inside, as claimed; [`Frame::decode`] proves it.
+    /// Readings, events, losses or envelopes inside, as claimed; [`Frame::decode`] proves it.
     pub items: u32,
     codec: Codec,
     raw_length: usize,
@@ -387,6 +399,8 @@ pub fn encode(
         Payload::Announcement(announcement) => Packed::Announcement(announcement.clone()),
         Payload::Health(health) => Packed::Health(health.clone()),
         Payload::Losses(losses) => Packed::Losses(losses.clone()),
+        Payload::Envelopes(envelopes) => Packed::Envelopes(envelopes.clone()),
+        Payload::Picture(part) => Packed::Picture(part.clone()),
     };
     if payload.items() == 0 {
         return Err(EncodeError::Empty);
@@ -498,6 +512,8 @@ impl Header {
             Packed::Announcement(announcement) => Payload::Announcement(announcement),
             Packed::Health(health) => Payload::Health(health),
             Packed::Losses(losses) => Payload::Losses(losses),
+            Packed::Envelopes(envelopes) => Payload::Envelopes(envelopes),
+            Packed::Picture(part) => Payload::Picture(part),
         };
         match broken_rule(&payload) {
             None => {}
@@ -526,6 +542,8 @@ enum Broken {
 fn broken_rule(payload: &Payload) -> Option<Broken> {
     let (what, found, most) = match payload {
         Payload::Readings(_) => return None,
+        Payload::Envelopes(envelopes) => ("envelopes", envelopes.envelopes.len(), MAX_ENVELOPES),
+        Payload::Picture(_) => ("pictures", 1, 1),
         Payload::Alarms(alarms) => ("alarm events", alarms.events.len(), MAX_EVENTS),
         Payload::Announcement(announcement) => ("sensors", announcement.sensors.len(), MAX_SERIES),
         Payload::Health(health) => ("gauges", health.gauges.len(), MAX_GAUGES),
@@ -558,6 +576,10 @@ fn broken_rule(payload: &Payload) -> Option<Broken> {
             losses.losses.iter().all(|loss| loss.from >= 1 && loss.from <= loss.to),
             "a loss ends before it starts",
         ),
+        Payload::Envelopes(envelopes) => (envelopes.is_sound(), "an envelope is empty or too long"),
+        Payload::Picture(part) => {
+            (part.is_sound(), "a part of a picture is empty or too long, or lies outside of it")
+        }
     };
     (!sound).then_some(Broken::Rule { what })
 }

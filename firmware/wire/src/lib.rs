@@ -14,6 +14,7 @@
 //! - [`frame`]: the envelope: header, codec, checksum; see there for every byte
 //! - [`columns`]: readings as columns, inside a frame
 //! - `transposed`: the same with the series as columns too: what is written today
+//! - [`sealed`]: what smart seals send: envelopes, photographs
 //! - [`receipt`]: ingest's word that a frame is durable, or refused
 //! - [`topic`]: the MQTT topic tree, both directions
 //!
@@ -36,6 +37,7 @@ pub mod lane;
 pub mod place;
 pub mod reading;
 pub mod receipt;
+pub mod sealed;
 pub mod status;
 pub mod time;
 pub mod topic;
@@ -48,5 +50,6 @@ pub use lane::Lane;
 pub use place::{Datum, Place, PlaceError};
 pub use reading::{Batch, Quality, Reading, Series};
 pub use receipt::{Receipt, Verdict};
+pub use sealed::{Envelopes, PicturePart};
 pub use status::{Announcement, Health, Loss, LossReason, Losses, SensorInfo};
 pub use time::{BootId, Clock, ClockState};

@@ -3,6 +3,7 @@
 //! ```text
 //! wf/1/{gateway}/up/{lane}     gateway → ingest   one frame
 //! wf/1/{gateway}/down/receipt  ingest → gateway   one receipt
+//! wf/1/{gateway}/down/seal     ingest → gateway   for its seal: an answer, a grant with its proof, rules; or nothing: ask
 //! senml/{source}               third parties → ingest
 //! ```
 
@@ -37,6 +38,11 @@ pub fn up(gateway: &GatewayId, lane: Lane) -> String {
 /// The topic a gateway hears receipts on.
 pub fn receipt(gateway: &GatewayId) -> String {
     format!("wf/1/{gateway}/down/receipt")
+}
+
+/// The topic a gateway hears of its seal on.
+pub fn seal(gateway: &GatewayId) -> String {
+    format!("wf/1/{gateway}/down/seal")
 }
 
 /// Topic filters that cover every uplink, for a broker that is not ours.

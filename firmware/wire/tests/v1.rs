@@ -19,6 +19,8 @@ fn golden(name: &str) -> &'static [u8] {
         "alarms" => include_bytes!("golden/v1-alarms.bin"),
         "announcement" => include_bytes!("golden/v1-announcement.bin"),
         "health" => include_bytes!("golden/v1-health.bin"),
+        "envelopes" => include_bytes!("golden/v1-envelopes.bin"),
+        "picture" => include_bytes!("golden/v1-picture.bin"),
         "losses" => include_bytes!("golden/v1-losses.bin"),
         "alarms-inputs" => include_bytes!("golden/v1-alarms-inputs.bin"),
         "readings-lz4" => include_bytes!("golden/v1-readings-lz4.bin"),

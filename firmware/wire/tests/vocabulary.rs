@@ -133,6 +133,19 @@ pub fn payloads() -> Vec<(&'static str, Payload)> {
                 }],
             }),
         ),
+        (
+            "envelopes",
+            Payload::Envelopes(Envelopes { envelopes: vec![vec![0xd8, 0x62, 0x84], vec![7; 300]] }),
+        ),
+        (
+            "picture",
+            Payload::Picture(PicturePart {
+                digest: [9; 32],
+                total: 70_000,
+                offset: 24_576,
+                bytes: vec![0xff, 0xd8, 1],
+            }),
+        ),
         ("alarms-inputs", Payload::Alarms(Alarms { boot, clock: clock(), events: explained() })),
     ]
 }

@@ -34,6 +34,8 @@ pub(super) fn writes_of(effects: &[Effect]) -> Vec<Write> {
         .map(|effect| match effect {
             Effect::Alarm(alarm) => Write::Alarm(alarm.clone()),
             Effect::Held(held) => Write::Held(held.clone()),
+            Effect::Envelope(envelope) => Write::Envelope(envelope.clone()),
+            Effect::Picture(part) => Write::Picture(part.clone()),
             Effect::Replayed { id } => Write::HeldState(*id, "replayed"),
         })
         .collect()

@@ -1,13 +1,14 @@
 //! One log record → the state.
 
 use bincode::{Decode, Encode};
+use wire::sealed::MAX_ENVELOPES;
 use wire::{Batch, BootId, Clock, ClockState, Frame, GatewayId, Header, Lane, LossReason, Payload};
 
 use super::ledger::Standing;
 use super::readings::{Dating, Leftover, Origin};
 use super::sensors::Sighting;
 use super::waiting::Waiter;
-use super::{Effect, LaneTotal, MAX_REPLAYED, Rules, State};
+use super::{Effect, Envelope, LaneTotal, MAX_REPLAYED, Rules, State};
 use crate::admit::Reason;
 use crate::counters::SENML;
 use crate::normalise::wgs84_e7;
@@ -263,6 +264,19 @@ impl State {
                 self.learn_clock(gateway, health.boot, &health.clock, received_ms);
                 self.gateways.heard(gateway, received_ms).health(health, received_ms);
             }
+            Payload::Envelopes(envelopes) => {
+                for (nth, bytes) in (0..).zip(&envelopes.envelopes) {
+                    let number = self.position * MAX_ENVELOPES as u64 + nth;
+                    let (gateway, bytes) = (gateway.clone(), bytes.clone());
+                    self.effects.push(Effect::Envelope(Box::new(Envelope {
+                        number,
+                        gateway,
+                        received_ms,
+                        bytes,
+                    })));
+                }
+            }
+            Payload::Picture(part) => self.effects.push(Effect::Picture(Box::new(part.clone()))),
             Payload::Losses(losses) => {
                 for loss in &losses.losses {
                     self.totals.lanes[loss.lane as usize].lost += loss.count;

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bincode::{Decode, Encode};
 use configs::Catalogue;
 use foldhash::fast::RandomState;
-use wire::GatewayId;
+use wire::{GatewayId, PicturePart};
 
 pub mod aggregate;
 pub mod alarms;
@@ -136,11 +136,28 @@ pub enum Effect {
     Alarm(Box<Alarm>),
     /// Something to be held in the quarantine.
     Held(Box<Held>),
+    /// Something that a smart seal has signed.
+    Envelope(Box<Envelope>),
+    /// A part of a photograph that a smart seal has taken.
+    Picture(Box<PicturePart>),
     /// A replay succeeded.
     Replayed {
         /// Which entry of the quarantine.
         id: u64,
     },
+}
+
+/// Something that a smart seal has signed, unread.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    /// Names it and orders it: where its frame ends in the log, and which of the frame's it is.
+    pub number: u64,
+    /// By which gateway it came.
+    pub gateway: GatewayId,
+    /// When it was received, in milliseconds since 1970 UTC.
+    pub received_ms: i64,
+    /// COSE_Sign, see the crate `seal`.
+    pub bytes: Vec<u8>,
 }
 
 /// What the door needs to recognise repeats before they cost anything. Shared with the tasks that take messages in.

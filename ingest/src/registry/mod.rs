@@ -3,7 +3,7 @@
 //! SQLite by default, PostgreSQL by URL, one set of statements. One thread owns one connection and works through a
 //! bounded queue. All writes are upserts that give the same row however often they are repeated, because the log
 //! is replayed after a crash. The keeper waits for a flush before a checkpoint, so that what is nowhere
-//! else is in SQL by then: gateways, alarms, quarantine, the words of sensors. The rest of a sensor's row is a copy for
+//! else is in SQL by then: gateways, alarms, quarantine, what seals have sent, the words of sensors. The rest of a sensor's row is a copy for
 //! others to read, and follows when there is time; the checkpoint remembers which ones still have to.
 
 use std::collections::HashMap;
@@ -14,8 +14,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use wire::PicturePart;
 
 use crate::counters::{Counters, Part};
+use crate::pool::Envelope;
 use crate::pool::alarms::Alarm;
 use crate::pool::sensors::Words;
 use crate::quarantine::Held;
@@ -65,6 +67,8 @@ pub(crate) enum Write {
     Sensor(SensorRow),
     Alarm(Box<Alarm>),
     Held(Box<Held>),
+    Envelope(Box<Envelope>),
+    Picture(Box<PicturePart>),
     /// A new state of a quarantined message: `replayed` or `refused_again`.
     HeldState(u64, &'static str),
 }

@@ -3,9 +3,11 @@
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Error, Row};
+use wire::PicturePart;
 
 use super::{GatewayRow, SensorRow};
 use crate::admit::Reason;
+use crate::pool::Envelope;
 use crate::pool::alarms::{Alarm, level_word, measure_word};
 use crate::pool::sensors::Words;
 use crate::quarantine::{Held, HeldKind};
@@ -142,6 +144,36 @@ pub(super) async fn held(connection: &mut AnyConnection, held: &Held) -> Result<
     .execute(connection)
     .await?;
     Ok(done.rows_affected() > 0)
+}
+
+/// Puts something that a seal has sent where the office finds it.
+pub(super) async fn envelope(connection: &mut AnyConnection, envelope: &Envelope) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO seal_inbox (number, gateway, received_ms, envelope) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (number) DO NOTHING",
+    )
+    .bind(envelope.number as i64)
+    .bind(envelope.gateway.as_str())
+    .bind(envelope.received_ms)
+    .bind(envelope.bytes.as_slice())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The same with a part of a photograph.
+pub(super) async fn picture(connection: &mut AnyConnection, part: &PicturePart) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO picture_parts (digest, start, total, part) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (digest, start) DO NOTHING",
+    )
+    .bind(part.digest.as_slice())
+    .bind(i64::from(part.offset))
+    .bind(i64::from(part.total))
+    .bind(part.bytes.as_slice())
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 pub(super) async fn held_state(connection: &mut AnyConnection, id: u64, state: &str) -> Result<(), Error> {

@@ -88,6 +88,8 @@ impl Database {
                         held_bytes += held.body.len() as i64 + OVERHEAD;
                     }
                 }
+                Write::Envelope(envelope) => rows::envelope(&mut transaction, envelope).await?,
+                Write::Picture(part) => rows::picture(&mut transaction, part).await?,
                 Write::HeldState(id, state) => rows::held_state(&mut transaction, *id, state).await?,
             }
         }

@@ -9,12 +9,15 @@ use crate::decision::decide;
 use crate::envelope::{Envelope, Kind};
 use crate::grant::{Grant, Presented};
 use crate::note::{Checkpoint, Note};
+use crate::notice::Notice;
+use crate::policy::Policy;
 use crate::proof::Proof;
 use crate::receipt::Receipt;
+use crate::talk::{Answer, Hello};
 
 /// Reads bytes as everything that they could be: what is read is written again as the same bytes.
 fn read_all(bytes: &[u8]) {
-    for kind in [Kind::Grant, Kind::Receipt] {
+    for kind in Kind::ALL {
         if let Ok(envelope) = Envelope::read(kind, bytes) {
             assert_eq!(envelope.to_bytes(), bytes);
         }
@@ -22,6 +25,10 @@ fn read_all(bytes: &[u8]) {
     assert!(Grant::read(bytes).map_or(true, |grant| grant.to_bytes() == bytes));
     assert!(Receipt::read(bytes).is_none_or(|receipt| receipt.to_bytes() == bytes));
     assert!(Presented::read(bytes).is_none_or(|presented| presented.to_bytes() == bytes));
+    assert!(Hello::read(bytes).is_none_or(|hello| hello.to_bytes() == bytes));
+    assert!(Answer::read(bytes).is_none_or(|answer| answer.to_bytes() == bytes));
+    assert!(Policy::read(bytes).is_none_or(|policy| policy.to_bytes() == bytes));
+    assert!(Notice::read(bytes).is_none_or(|notice| notice.to_bytes() == bytes));
     let _ = Proof::parse(bytes).map(|proof| proof.text());
     let _ = Note::parse(bytes).map(|note| Checkpoint::parse(note.text));
 }

@@ -4,4 +4,5 @@ mod authority;
 mod decisions;
 mod golden;
 mod hostile;
+mod policies;
 mod stampings;
