@@ -18,13 +18,13 @@
 use std::fs;
 use std::path::Path;
 
+use crate::{Document, Section};
+use base64ct::{Base64UrlUnpadded, Encoding as _};
 use seal::grant::MAX_TEXT;
 use seal::keys::{Algorithm, PublicKey};
 use seal::note::NoteKey;
 use seal::policy::{MAX_WITNESSES, Roots};
 use seal::proof::LogTrust;
-use base64ct::{Base64UrlUnpadded, Encoding as _};
-use crate::{Document, Section};
 
 /// Most roots: a county's bodies.
 const MAX_ROOTS: usize = 8;
@@ -106,7 +106,9 @@ fn name(text: &str) -> Result<String, String> {
 
 fn key(text: &str) -> Result<PublicKey, String> {
     read_key(text).ok_or_else(|| {
-        format!("{text:?} is not a public key: 32 bytes in base64url without padding (43 characters) expected")
+        format!(
+            "{text:?} is not a public key: 32 bytes in base64url without padding (43 characters) expected"
+        )
     })
 }
 
@@ -134,7 +136,8 @@ pub fn text(roots: &Roots) -> String {
     );
     for witness in witnesses {
         // Writing into memory has no way to fail.
-        let _ = write!(text, "\n[[witness]]\nname = {:?}\nkey = {:?}\n", witness.name, key_text(&witness.key));
+        let _ =
+            write!(text, "\n[[witness]]\nname = {:?}\nkey = {:?}\n", witness.name, key_text(&witness.key));
     }
     text + &format!("\n[witnesses]\nneeded = {needed}\n")
 }

@@ -18,6 +18,7 @@
 //! - [`batch`]: readings gathered, payloads packed into frames (pure)
 //! - [`pipeline`]: the thread that owns judge, rules and batch
 //! - [`buffer`]: what survives a power cut; essay at its top; the only place that names sled
+//! - [`seal`]: a smart seal on this gateway
 //! - [`ship`]: what to send, when to give up, what to forget (pure)
 //! - [`ladder`]: what to do when ingest stays silent for long (pure)
 //! - [`courier`]: the task that carries out what `ship` says
@@ -50,6 +51,7 @@ pub mod notify;
 pub mod pipeline;
 pub mod quiet;
 pub mod sample;
+pub mod seal;
 pub mod ship;
 pub mod status;
 #[cfg(test)]

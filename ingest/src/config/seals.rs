@@ -56,10 +56,14 @@ pub(super) fn read(mut section: Section<'_>, folder: &Path) -> Option<Seals> {
     let mut roots = Vec::new();
     for text in section.texts("roots") {
         match read_key(&text) {
-            Some(key) if roots.contains(&key) => section.problem("roots", format!("{text:?} is listed twice")),
+            Some(key) if roots.contains(&key) => {
+                section.problem("roots", format!("{text:?} is listed twice"))
+            }
             Some(key) => roots.push(key),
-            None => section
-                .problem("roots", format!("{text:?} is no Ed25519 key: 32 bytes in base64url without padding expected")),
+            None => section.problem(
+                "roots",
+                format!("{text:?} is no Ed25519 key: 32 bytes in base64url without padding expected"),
+            ),
         }
     }
     if roots.is_empty() || roots.len() > MAX_ROOTS {
@@ -80,5 +84,12 @@ pub(super) fn read(mut section: Section<'_>, folder: &Path) -> Option<Seals> {
         section.problem("witness", "none is listed: a seal takes no grant that no witness has seen");
     }
     let witnesses_needed = needed(&mut section, "witnesses_needed", witnesses.len()).unwrap_or(1);
-    Some(Seals { log_key: log_key?, issuer_key: issuer_key?, witnesses, witnesses_needed, roots, roots_needed })
+    Some(Seals {
+        log_key: log_key?,
+        issuer_key: issuer_key?,
+        witnesses,
+        witnesses_needed,
+        roots,
+        roots_needed,
+    })
 }

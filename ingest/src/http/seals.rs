@@ -36,7 +36,11 @@ impl From<OfficeError> for Problem {
             OfficeError::NotThere { what, name } => {
                 Self::new(NOT_FOUND, detail, format!("没有这个 {what}：{name:?}"))
             }
-            OfficeError::Database(_) | OfficeError::Log(_) | OfficeError::File(_) | OfficeError::KeyFile(_) | OfficeError::Key => {
+            OfficeError::Database(_)
+            | OfficeError::Log(_)
+            | OfficeError::File(_)
+            | OfficeError::KeyFile(_)
+            | OfficeError::Key => {
                 tracing::error!(detail, "印章业务故障 the office of seals has a problem");
                 Self::new(INTERNAL, detail.clone(), format!("印章业务故障：{detail}"))
             }
@@ -138,7 +142,10 @@ pub(super) async fn trust(State(app): State<Arc<App>>) -> Result<Json<TrustView>
         (status = 200, description = "TOML", content_type = "application/toml", body = String),
         (status = 503, description = "No office here", content_type = "application/problem+json", body = Problem)
     ))]
-pub(super) async fn roots(State(app): State<Arc<App>>, Path(seal): Path<String>) -> Result<Response, Problem> {
+pub(super) async fn roots(
+    State(app): State<Arc<App>>,
+    Path(seal): Path<String>,
+) -> Result<Response, Problem> {
     let text = configs::roots::text(&app.office()?.roots(&cut(&seal, seal::grant::MAX_TEXT)));
     Ok(([(header::CONTENT_TYPE, "application/toml")], text).into_response())
 }
@@ -347,8 +354,9 @@ pub(super) struct AppliedView {
 fn wish(form: ApplyForm) -> Result<(String, String, Wish), Problem> {
     let seconds = |ms: Option<i64>, what: &str| {
         let read = |ms: i64| {
-            u64::try_from(ms / 1000)
-                .map_err(|_| content(format!("{what} is {ms}: not before 1970"), format!("{what} 为 {ms}：早于 1970 年")))
+            u64::try_from(ms / 1000).map_err(|_| {
+                content(format!("{what} is {ms}: not before 1970"), format!("{what} 为 {ms}：早于 1970 年"))
+            })
         };
         ms.map(read).transpose()
     };
@@ -645,7 +653,10 @@ pub(super) async fn carried(
         (status = 200, description = "The findings", body = [FindingView]),
         (status = 401, description = "Not logged in", content_type = "application/problem+json", body = Problem)
     ))]
-pub(super) async fn findings(State(app): State<Arc<App>>, who: Who) -> Result<Json<Vec<FindingView>>, Problem> {
+pub(super) async fn findings(
+    State(app): State<Arc<App>>,
+    who: Who,
+) -> Result<Json<Vec<FindingView>>, Problem> {
     let office = app.office()?;
     let mut mine = Vec::new();
     for finding in office.findings(None).await? {

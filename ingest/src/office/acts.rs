@@ -1,5 +1,7 @@
 //! What people do at the office. Who may do what is asked before, see `people`.
 
+use std::io;
+
 use seal::envelope::{Envelope, Kind, to_be_signed};
 use seal::grant::{Grant, Id};
 use seal::keys::PublicKey;
@@ -166,7 +168,7 @@ impl Office {
     ) -> Result<Id, OfficeError> {
         let title = words(title, "the title", "标题")?;
         let mut id = [0; 16];
-        random(&mut id)?;
+        getrandom::fill(&mut id).map_err(|error| OfficeError::File(io::Error::other(error.to_string())))?;
         let mut desk = self.shared.desk.lock().await;
         let mut transaction = desk.connection.begin().await?;
         let mut book = sql::book(&mut transaction, seal).await?.ok_or_else(|| not_there("seal", seal))?;
@@ -219,7 +221,9 @@ impl Office {
     /// [`OfficeError`].
     pub async fn to_sign(&self, grant: &Id, key: &PublicKey) -> Result<Vec<u8>, OfficeError> {
         let mut desk = self.shared.desk.lock().await;
-        let case = sql::case(&mut desk.connection, grant).await?.ok_or_else(|| not_there("application", hex(&grant[..])))?;
+        let case = sql::case(&mut desk.connection, grant)
+            .await?
+            .ok_or_else(|| not_there("application", hex(&grant[..])))?;
         Ok(to_be_signed(Kind::Grant, key, &case.payload))
     }
 
@@ -243,8 +247,11 @@ impl Office {
         };
         let approval = approval(&case.payload, &policy, person, key, signature)?;
         sql::add_approval(&mut transaction, grant, &approval, now_ms).await?;
-        let all: Vec<_> =
-            sql::approvals(&mut transaction, grant).await?.into_iter().map(|(approval, _)| approval).collect();
+        let all: Vec<_> = sql::approvals(&mut transaction, grant)
+            .await?
+            .into_iter()
+            .map(|(approval, _)| approval)
+            .collect();
         let given = draft::issue(&case.payload, &all, case.needed, &self.shared.issuer);
         if let Some(bytes) = &given {
             let leaf = leaf_of("grant", &case.seal, bytes.clone(), now_ms);
@@ -287,7 +294,8 @@ impl Office {
         let why = words(why, "the reason", "理由")?;
         let mut desk = self.shared.desk.lock().await;
         let mut transaction = desk.connection.begin().await?;
-        let case = sql::case(&mut transaction, grant).await?.ok_or_else(|| not_there("grant", hex(&grant[..])))?;
+        let case =
+            sql::case(&mut transaction, grant).await?.ok_or_else(|| not_there("grant", hex(&grant[..])))?;
         let book = sql::book(&mut transaction, &case.seal).await?;
         let mut book = book.ok_or_else(|| not_there("seal", case.seal.clone()))?;
         book.epoch += 1;
@@ -359,8 +367,13 @@ impl Office {
     }
 }
 
-async fn open_case(connection: &mut sqlx::AnyConnection, grant: &Id, now_ms: i64) -> Result<Case, OfficeError> {
-    let case = sql::case(connection, grant).await?.ok_or_else(|| not_there("application", hex(&grant[..])))?;
+async fn open_case(
+    connection: &mut sqlx::AnyConnection,
+    grant: &Id,
+    now_ms: i64,
+) -> Result<Case, OfficeError> {
+    let case =
+        sql::case(connection, grant).await?.ok_or_else(|| not_there("application", hex(&grant[..])))?;
     if case.state != "open" {
         let state = &case.state;
         return Err(No::new(
@@ -378,10 +391,4 @@ async fn open_case(connection: &mut sqlx::AnyConnection, grant: &Id, now_ms: i64
         .into());
     }
     Ok(case)
-}
-
-/// Random bytes of the operating system.
-fn random(bytes: &mut [u8]) -> std::io::Result<()> {
-    use std::io::Read as _;
-    std::fs::File::open("/dev/urandom")?.read_exact(bytes)
 }

@@ -86,8 +86,13 @@ pub fn reply(hello: &Hello, book: &Book, revoked: &[Revoked], received_s: u64, n
         receipts: book.receipts,
         last_receipt: book.last_receipt,
     };
-    let answer =
-        Answer { version: VERSION, seal: book.seal.clone(), nonce: hello.nonce, contact, policy: book.policy };
+    let answer = Answer {
+        version: VERSION,
+        seal: book.seal.clone(),
+        nonce: hello.nonce,
+        contact,
+        policy: book.policy,
+    };
     Heard::Answered(Reply { answer, found, voids })
 }
 

@@ -227,9 +227,8 @@ fn seal_view(book: &Book, policy: Option<&Policy>) -> SealView {
         gateway: book.gateway.as_str().into(),
         key: key_text(&book.key),
         policy: book.policy,
-        matters: policy.map_or_else(Vec::new, |policy| {
-            policy.matters.iter().map(|rule| matter(policy, rule)).collect()
-        }),
+        matters: policy
+            .map_or_else(Vec::new, |policy| policy.matters.iter().map(|rule| matter(policy, rule)).collect()),
         is_test: policy.is_some_and(|policy| policy.is_test),
         is_locked: book.is_locked,
         tampered: book.tampered.saturating_sub(book.cleared),
@@ -376,7 +375,11 @@ impl Office {
         tokio::fs::read(path).await.ok()
     }
 
-    async fn case_view(&self, connection: &mut sqlx::AnyConnection, case: &Case) -> Result<CaseView, OfficeError> {
+    async fn case_view(
+        &self,
+        connection: &mut sqlx::AnyConnection,
+        case: &Case,
+    ) -> Result<CaseView, OfficeError> {
         let Ok(grant) = Grant::read(&case.payload) else {
             return Err(OfficeError::NotThere { what: "readable application", name: hex(&case.grant[..]) });
         };
@@ -421,4 +424,3 @@ impl Office {
         })
     }
 }
-

@@ -72,7 +72,10 @@ impl Audit {
             Some(Kind::Notice) => ("notice", self.notice(leaf)),
             Some(Kind::Grant) => ("grant", self.grant(leaf)),
             Some(Kind::Receipt) => ("receipt", self.receipt(leaf, index)),
-            _ => ("other", wrong("", "the leaf is nothing that a log of seals holds", "叶子不是印章日志应有的内容")),
+            _ => (
+                "other",
+                wrong("", "the leaf is nothing that a log of seals holds", "叶子不是印章日志应有的内容"),
+            ),
         };
         *self.counts.entry(name).or_default() += 1;
         if let Err((seal, en, zh)) = said {
@@ -92,7 +95,11 @@ impl Audit {
         }
         let all = self.policies.entry(policy.seal.clone()).or_default();
         if all.last().is_some_and(|last| last.number >= policy.number) {
-            return wrong(&policy.seal, "rules with a number that is not higher than the last", "规则编号未递增");
+            return wrong(
+                &policy.seal,
+                "rules with a number that is not higher than the last",
+                "规则编号未递增",
+            );
         }
         all.push(policy);
         Ok(())
@@ -151,7 +158,11 @@ impl Audit {
                 if let Some(granted) = self.grants.get_mut(&grant) {
                     granted.revoked_s = Some(notice.at_s);
                 } else {
-                    return wrong(&seal, "a grant was taken back that was never given", "撤销了从未签发的授权");
+                    return wrong(
+                        &seal,
+                        "a grant was taken back that was never given",
+                        "撤销了从未签发的授权",
+                    );
                 }
             }
             _ => {}
@@ -196,8 +207,13 @@ impl Audit {
         let (Some(envelope), Some(receipt)) = (envelope, read) else {
             return wrong("", "a receipt that cannot be read", "回执无法读取");
         };
-        let Some(book) = self.books.get_mut(&receipt.seal).filter(|book| envelope.is_signed_by(&book.key)) else {
-            return wrong(&receipt.seal, "a receipt that no enrolled seal has signed", "回执不是已登记印章签名的");
+        let Some(book) = self.books.get_mut(&receipt.seal).filter(|book| envelope.is_signed_by(&book.key))
+        else {
+            return wrong(
+                &receipt.seal,
+                "a receipt that no enrolled seal has signed",
+                "回执不是已登记印章签名的",
+            );
         };
         let name = digest(&[leaf]);
         let at = (receipt.seal.clone(), receipt.number);

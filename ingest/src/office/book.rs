@@ -162,7 +162,10 @@ impl fmt::Display for Finding {
         match self {
             Finding::Gap(from, to) => write!(f, "receipts {from} to {to} are missing"),
             Finding::Twin(number) => {
-                write!(f, "two different receipts have number {number}: a copied device, or one that was set back")
+                write!(
+                    f,
+                    "two different receipts have number {number}: a copied device, or one that was set back"
+                )
             }
             Finding::Chain(number) => write!(f, "receipt {number} does not follow from the one before it"),
             Finding::Unlogged => f.write_str("the grant was never given"),
@@ -384,11 +387,21 @@ mod tests {
         for (receipt, granted, twin, expected) in [
             (Receipt { counter: 23, ..stamped(13) }, Some(granted()), false, vec![Finding::Gap(11, 12)]),
             (good(), Some(granted()), true, vec![Finding::Twin(11)]),
-            (Receipt { previous: digest(&[b"x"]), ..good() }, Some(granted()), false, vec![Finding::Chain(11)]),
+            (
+                Receipt { previous: digest(&[b"x"]), ..good() },
+                Some(granted()),
+                false,
+                vec![Finding::Chain(11)],
+            ),
             (good(), None, false, vec![Finding::Unlogged]),
             (Receipt { used: Some(old(1)), ..good() }, Some(granted()), false, vec![Finding::Changed]),
             (good(), Some(Granted { used: 1, ..granted() }), false, vec![Finding::UsedTwice(1)]),
-            (Receipt { used: Some(use_of(2)), ..good() }, Some(granted()), false, vec![Finding::Unreported(1, 1)]),
+            (
+                Receipt { used: Some(use_of(2)), ..good() },
+                Some(granted()),
+                false,
+                vec![Finding::Unreported(1, 1)],
+            ),
             (
                 Receipt { used: Some(use_of(3)), ..good() },
                 Some(Granted { used: 2, ..granted() }),

@@ -161,7 +161,10 @@ impl Bundle {
         if digest(&[signed.payload]) != used.digest || grant.id != used.grant || grant.seal != receipt.seal {
             return Err("it is another one".into());
         }
-        step("the issuer and enough approvers have signed it, by the rules", "签发机关与足够的审批人已按规则签名");
+        step(
+            "the issuer and enough approvers have signed it, by the rules",
+            "签发机关与足够的审批人已按规则签名",
+        );
         let trust = policy.trust();
         if !trust.issuers.iter().any(|issuer| signed.is_signed_by(issuer)) {
             return Err("the issuer has not".into());
@@ -171,7 +174,10 @@ impl Bundle {
         let at_s = receipt.scene.at_s;
         if used.number > grant.max_uses || at_s >= grant.expires_s || receipt.presses > 1 {
             let (number, of, presses) = (used.number, grant.max_uses, receipt.presses);
-            return Err(format!("use {number} of {of}, pressed {presses} times, {at_s} s of at most {}", grant.expires_s));
+            return Err(format!(
+                "use {number} of {of}, pressed {presses} times, {at_s} s of at most {}",
+                grant.expires_s
+            ));
         }
         checked.grant = Some(grant);
         checked.receipt = Some(receipt);

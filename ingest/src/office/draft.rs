@@ -56,7 +56,14 @@ impl No {
 ///
 /// # Errors
 /// Why no such grant can be.
-pub fn draft(wish: Wish, applicant: &str, id: Id, book: &Book, policy: &Policy, now_s: u64) -> Result<Grant, No> {
+pub fn draft(
+    wish: Wish,
+    applicant: &str,
+    id: Id,
+    book: &Book,
+    policy: &Policy,
+    now_s: u64,
+) -> Result<Grant, No> {
     let Some(rule) = matter(policy, &wish.matter) else {
         let known: Vec<&str> = policy.matters.iter().map(|rule| rule.matter.as_str()).collect();
         let (asked, known) = (&wish.matter, known.join(", "));
@@ -157,7 +164,10 @@ pub fn approval(
     let named = |&at: &u8| policy.approvers.get(usize::from(at)).filter(|named| named.key == *key);
     let Some(named) = rule.approvers.iter().find_map(named) else {
         return Err(No::new(
-            format!("this key may not approve {:?}: the rules (number {}) do not name it", grant.matter, policy.number),
+            format!(
+                "this key may not approve {:?}: the rules (number {}) do not name it",
+                grant.matter, policy.number
+            ),
             format!("该密钥无权审批事项 {:?}（规则第 {} 版未列入）", grant.matter, policy.number),
         ));
     };
@@ -168,7 +178,10 @@ pub fn approval(
         ));
     }
     if grant.applicant == person {
-        return Err(No::new("nobody approves what they have asked for themselves", "申请人不得审批自己的申请"));
+        return Err(No::new(
+            "nobody approves what they have asked for themselves",
+            "申请人不得审批自己的申请",
+        ));
     }
     if !key.verifies(&to_be_signed(Kind::Grant, key, payload), signature) {
         return Err(No::new(

@@ -53,7 +53,9 @@ impl Office {
     async fn take_receipt(&self, sent: &Sent) -> Result<(), OfficeError> {
         let envelope = Envelope::read(Kind::Receipt, &sent.envelope).ok();
         let read = envelope.as_ref().and_then(|envelope| Receipt::read(envelope.payload));
-        let (Some(envelope), Some(receipt)) = (envelope, read) else { return self.take_strange(sent, "").await };
+        let (Some(envelope), Some(receipt)) = (envelope, read) else {
+            return self.take_strange(sent, "").await;
+        };
         let mut desk = self.shared.desk.lock().await;
         let mut transaction = desk.connection.begin().await?;
         let book = sql::book(&mut transaction, &receipt.seal).await?;
@@ -93,7 +95,8 @@ impl Office {
             };
             sql::add_receipt(&mut transaction, &row).await?;
             for finding in &found {
-                sql::add_finding(&mut transaction, &receipt.seal, finding, &leaf.digest, sent.received_ms).await?;
+                sql::add_finding(&mut transaction, &receipt.seal, finding, &leaf.digest, sent.received_ms)
+                    .await?;
             }
         }
         sql::done(&mut transaction, sent.number).await?;
@@ -163,7 +166,8 @@ impl Office {
         let handed = self.to_hand(&mut desk.connection, &hello, &book, now_s).await?;
         drop(desk);
         let payload = answer.to_bytes();
-        let signed = Envelope::sign(Kind::Answer, &payload, &[&self.shared.issuer]).ok_or(OfficeError::Key)?;
+        let signed =
+            Envelope::sign(Kind::Answer, &payload, &[&self.shared.issuer]).ok_or(OfficeError::Key)?;
         // Rules first: they may name another issuer than the seal knows.
         let [rules, grants] = handed;
         for bytes in rules.into_iter().chain([signed.to_bytes()]).chain(grants) {
@@ -204,7 +208,12 @@ impl Office {
         let mut desk = self.shared.desk.lock().await;
         let mut transaction = desk.connection.begin().await?;
         let evidence = digest(&[&sent.envelope]);
-        tracing::warn!(gateway = sent.gateway, seal, evidence = super::hex(&evidence[..]), "收到无法验证的印章消息 something that no seal has signed");
+        tracing::warn!(
+            gateway = sent.gateway,
+            seal,
+            evidence = super::hex(&evidence[..]),
+            "收到无法验证的印章消息 something that no seal has signed"
+        );
         let seal = if seal.is_empty() { &sent.gateway } else { seal };
         sql::add_finding(&mut transaction, seal, &Finding::Forged, &evidence, sent.received_ms).await?;
         sql::done(&mut transaction, sent.number).await?;
@@ -232,7 +241,10 @@ impl Office {
                 let folder = self.shared.settings.folder.join("pictures");
                 tokio::task::block_in_place(|| keep_picture(&folder, &picture_name(name), &bytes))?;
             } else {
-                tracing::warn!(picture = super::hex(&name[..]), "a photograph is not what it is named: it is dropped");
+                tracing::warn!(
+                    picture = super::hex(&name[..]),
+                    "a photograph is not what it is named: it is dropped"
+                );
             }
             sql::forget_picture(&mut desk.connection, name).await?;
         }

@@ -218,7 +218,9 @@ impl Office {
             if size > told {
                 match self.tell(told, size).await {
                     Ok(()) => told = size,
-                    Err(error) => tracing::error!(%error, "seals are not told that there is something for them"),
+                    Err(error) => {
+                        tracing::error!(%error, "seals are not told that there is something for them")
+                    }
                 }
             }
             tokio::select! {
@@ -287,7 +289,11 @@ impl Office {
         let Some(proof) = self.proof(leaf)? else { return Ok(None) };
         let bytes = Presented { grant: &leaf.body, proof: proof.as_bytes() }.to_bytes();
         if bytes.len() > MAX_PRESENTED {
-            tracing::error!(bytes = bytes.len(), seal = leaf.seal, "it is too large with its proof for any seal");
+            tracing::error!(
+                bytes = bytes.len(),
+                seal = leaf.seal,
+                "it is too large with its proof for any seal"
+            );
             return Ok(None);
         }
         Ok(Some(bytes))
@@ -342,7 +348,8 @@ impl Office {
         let kind = if matches!(deed, Deed::Enrolled { .. }) { "enrolment" } else { "notice" };
         let notice = Notice { version: notice::VERSION, at_s: seconds(now_ms), by: by.into(), deed };
         let payload = notice.to_bytes();
-        let envelope = Envelope::sign(Kind::Notice, &payload, &[&self.shared.issuer]).ok_or(OfficeError::Key)?;
+        let envelope =
+            Envelope::sign(Kind::Notice, &payload, &[&self.shared.issuer]).ok_or(OfficeError::Key)?;
         Ok(leaf_of(kind, seal, envelope.to_bytes(), now_ms))
     }
 

@@ -183,10 +183,11 @@ pub(super) async fn put_book(connection: &mut AnyConnection, book: &Book) -> Res
 
 /// The oldest that seals have sent.
 pub(super) async fn inbox(connection: &mut AnyConnection, limit: i64) -> Result<Vec<Sent>, Error> {
-    let rows = sqlx::query("SELECT number, gateway, received_ms, envelope FROM seal_inbox ORDER BY number LIMIT $1")
-        .bind(limit)
-        .fetch_all(connection)
-        .await?;
+    let rows =
+        sqlx::query("SELECT number, gateway, received_ms, envelope FROM seal_inbox ORDER BY number LIMIT $1")
+            .bind(limit)
+            .fetch_all(connection)
+            .await?;
     let sent = |row: &AnyRow| {
         Ok(Sent {
             number: row.try_get("number")?,
@@ -211,11 +212,12 @@ pub(super) async fn add_hello(
     forget_ms: i64,
 ) -> Result<bool, Error> {
     sqlx::query("DELETE FROM hellos WHERE at_ms < $1").bind(forget_ms).execute(&mut *connection).await?;
-    let done = sqlx::query("INSERT INTO hellos (digest, at_ms) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING")
-        .bind(&digest[..])
-        .bind(at_ms)
-        .execute(connection)
-        .await?;
+    let done =
+        sqlx::query("INSERT INTO hellos (digest, at_ms) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING")
+            .bind(&digest[..])
+            .bind(at_ms)
+            .execute(connection)
+            .await?;
     Ok(done.rows_affected() > 0)
 }
 
@@ -272,12 +274,18 @@ pub(super) async fn logged(connection: &mut AnyConnection, digest: &Digest, inde
 
 /// How many leaves have their place in the log.
 pub(super) async fn log_size(connection: &mut AnyConnection) -> Result<u64, Error> {
-    let row = sqlx::query("SELECT COALESCE(MAX(log_index) + 1, 0) AS size FROM leaves").fetch_one(connection).await?;
+    let row = sqlx::query("SELECT COALESCE(MAX(log_index) + 1, 0) AS size FROM leaves")
+        .fetch_one(connection)
+        .await?;
     number(&row, "size")
 }
 
 /// Seals for which something lies in the log between these places that they have to hear of.
-pub(super) async fn seals_between(connection: &mut AnyConnection, from: u64, to: u64) -> Result<Vec<String>, Error> {
+pub(super) async fn seals_between(
+    connection: &mut AnyConnection,
+    from: u64,
+    to: u64,
+) -> Result<Vec<String>, Error> {
     let rows = sqlx::query(
         "SELECT DISTINCT seal FROM leaves WHERE log_index >= $1 AND log_index < $2 AND kind <> 'receipt'",
     )
@@ -555,11 +563,16 @@ pub(super) async fn add_approval(
     Ok(done.rows_affected() > 0)
 }
 
-pub(super) async fn approvals(connection: &mut AnyConnection, grant: &Id) -> Result<Vec<(Approval, i64)>, Error> {
-    let rows = sqlx::query("SELECT public, person, signature, at_ms FROM approvals WHERE grant_id = $1 ORDER BY at_ms")
-        .bind(&grant[..])
-        .fetch_all(connection)
-        .await?;
+pub(super) async fn approvals(
+    connection: &mut AnyConnection,
+    grant: &Id,
+) -> Result<Vec<(Approval, i64)>, Error> {
+    let rows = sqlx::query(
+        "SELECT public, person, signature, at_ms FROM approvals WHERE grant_id = $1 ORDER BY at_ms",
+    )
+    .bind(&grant[..])
+    .fetch_all(connection)
+    .await?;
     let approval = |row: &AnyRow| {
         let key = key_of(fixed(row, "public")?);
         let approval = Approval { person: row.try_get("person")?, key, signature: row.try_get("signature")? };
@@ -625,7 +638,12 @@ pub(super) async fn receipts(connection: &mut AnyConnection, by: By<'_>) -> Resu
     let rows = match by {
         By::Digest(digest) => {
             let sql = select("digest = $1 OR picture_before = $2 OR picture_after = $3");
-            sqlx::query(sql).bind(&digest[..]).bind(&digest[..]).bind(&digest[..]).fetch_all(connection).await?
+            sqlx::query(sql)
+                .bind(&digest[..])
+                .bind(&digest[..])
+                .bind(&digest[..])
+                .fetch_all(connection)
+                .await?
         }
         By::Seal(seal) => {
             sqlx::query(select("seal = $1 ORDER BY number DESC")).bind(seal).fetch_all(connection).await?
@@ -641,12 +659,13 @@ pub(super) async fn has_twin(
     number: u64,
     digest: &Digest,
 ) -> Result<bool, Error> {
-    let row = sqlx::query("SELECT digest FROM receipts WHERE seal = $1 AND number = $2 AND digest <> $3 LIMIT 1")
-        .bind(seal)
-        .bind(number as i64)
-        .bind(&digest[..])
-        .fetch_optional(connection)
-        .await?;
+    let row =
+        sqlx::query("SELECT digest FROM receipts WHERE seal = $1 AND number = $2 AND digest <> $3 LIMIT 1")
+            .bind(seal)
+            .bind(number as i64)
+            .bind(&digest[..])
+            .fetch_optional(connection)
+            .await?;
     Ok(row.is_some())
 }
 
@@ -673,11 +692,15 @@ pub(super) async fn add_finding(
 }
 
 /// Findings, newest first: of a seal when it is named.
-pub(super) async fn findings(connection: &mut AnyConnection, seal: Option<&str>) -> Result<Vec<FindingRow>, Error> {
+pub(super) async fn findings(
+    connection: &mut AnyConnection,
+    seal: Option<&str>,
+) -> Result<Vec<FindingRow>, Error> {
     let sql = format!(
         "SELECT seal, word, en, zh, evidence, at_ms FROM findings WHERE $1 = '' OR seal = $1 ORDER BY nth DESC LIMIT {PAGE}"
     );
-    let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(seal.unwrap_or_default()).fetch_all(connection).await?;
+    let rows =
+        sqlx::query(sqlx::AssertSqlSafe(sql)).bind(seal.unwrap_or_default()).fetch_all(connection).await?;
     let finding = |row: &AnyRow| {
         Ok(FindingRow {
             seal: row.try_get("seal")?,

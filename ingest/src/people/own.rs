@@ -1,7 +1,6 @@
 //! What people do with their own account: the password, and the keys they sign grants with.
 
-use base64ct::{Base64UrlUnpadded, Encoding};
-use seal::keys::{Algorithm, PublicKey};
+use seal::keys::PublicKey;
 
 use super::account::{Account, Key, Login, MAX_KEYS, MAX_SHOWN};
 use super::manage::found;

@@ -139,7 +139,8 @@ impl Registry {
                 match runtime.block_on(Database::open(&url, limit_bytes)) {
                     Ok(database) => {
                         let _ = ready.send(Ok(()));
-                        Worker { runtime, database, counters, mail: told, broken: false }.run(&queue, &undone);
+                        Worker { runtime, database, counters, mail: told, broken: false }
+                            .run(&queue, &undone);
                     }
                     Err(error) => {
                         let _ = ready.send(Err(error.to_string()));

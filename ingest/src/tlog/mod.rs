@@ -50,8 +50,8 @@ mod tiles;
 mod crash_tests;
 
 pub use cosign::{WitnessAt, WitnessUrl};
-pub use rounds::{Cosigned, Rounds};
 pub(crate) use export::tiles_of;
+pub use rounds::{Cosigned, Rounds};
 pub(crate) use storage::put;
 pub use storage::{Folder, Storage};
 pub use tile::{Kind, Tile, WIDTH};

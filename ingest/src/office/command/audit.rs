@@ -57,11 +57,15 @@ fn leaves(mut bytes: &[u8]) -> Option<Vec<&[u8]>> {
 pub(super) fn audit(http: SocketAddr, file: Option<&Path>, output: Option<&Path>) -> Result<(), SealError> {
     let roots = roots(http, file, "audit")?;
     let text = get(http, "/tlog/checkpoint")?;
-    let note = Note::parse(&text).ok_or_else(|| SealError::Failed("the checkpoint is no signed note".into()))?;
-    let checkpoint = Checkpoint::parse(note.text).ok_or_else(|| SealError::Failed("the checkpoint cannot be read".into()))?;
+    let note =
+        Note::parse(&text).ok_or_else(|| SealError::Failed("the checkpoint is no signed note".into()))?;
+    let checkpoint = Checkpoint::parse(note.text)
+        .ok_or_else(|| SealError::Failed("the checkpoint cannot be read".into()))?;
     let seen = roots.log.witnesses.iter().filter(|witness| note.cosigned_s(witness).is_some()).count();
     if !note.is_signed_by(&roots.log.log) || seen < roots.log.needed.max(1) {
-        say(format_args!("✗ 检查点没有日志签名或见证不足 the checkpoint is not signed by the log, or by {seen} witnesses only"));
+        say(format_args!(
+            "✗ 检查点没有日志签名或见证不足 the checkpoint is not signed by the log, or by {seen} witnesses only"
+        ));
         return Err(SealError::DoesNotHold);
     }
     say(format_args!("检查点 checkpoint  {} 片 leaves, {seen} 个见证 witnesses", checkpoint.size));
@@ -122,7 +126,9 @@ mod tests {
     fn the_root_is_built_from_the_left() {
         let leaf = |n: u8| tree::leaf(&[n]);
         let (ab, cd) = (tree::node(&leaf(0), &leaf(1)), tree::node(&leaf(2), &leaf(3)));
-        for (count, expected) in [(1, leaf(0)), (2, ab), (3, tree::node(&ab, &leaf(2))), (4, tree::node(&ab, &cd))] {
+        for (count, expected) in
+            [(1, leaf(0)), (2, ab), (3, tree::node(&ab, &leaf(2))), (4, tree::node(&ab, &cd))]
+        {
             let mut roots = Roots::default();
             (0..count).for_each(|n| roots.push(leaf(n)));
             assert_eq!(roots.root(), Some(expected), "{count}");

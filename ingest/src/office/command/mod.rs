@@ -142,8 +142,9 @@ fn say(line: impl std::fmt::Display) {
 
 /// Asks the server.
 fn get(http: SocketAddr, path: &str) -> Result<Vec<u8>, SealError> {
-    let answer = client::request(http, "GET", path, None)
-        .map_err(|error| SealError::Failed(format!("http://{http}{path}: {error}; is ingest running there? --http")))?;
+    let answer = client::request(http, "GET", path, None).map_err(|error| {
+        SealError::Failed(format!("http://{http}{path}: {error}; is ingest running there? --http"))
+    })?;
     if answer.status == 200 {
         return Ok(answer.body);
     }
@@ -158,7 +159,9 @@ fn roots(http: SocketAddr, file: Option<&Path>, seal: &str) -> Result<Roots, Sea
         return configs::roots::load(file).map_err(SealError::Usage);
     }
     let roots = served_roots(http, seal)?;
-    say("注意：未给出 --roots，以下按服务器自己公布的密钥核验 note: without --roots the keys are those that the server itself shows");
+    say(
+        "注意：未给出 --roots，以下按服务器自己公布的密钥核验 note: without --roots the keys are those that the server itself shows",
+    );
     Ok(roots)
 }
 

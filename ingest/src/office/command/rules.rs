@@ -22,16 +22,23 @@ pub(super) fn sign(file: &Path, key: &Path, output: &Path) -> Result<(), SealErr
         Ok(envelope) => add(envelope, &key.signer)?,
         Err(_) => {
             let text = String::from_utf8(bytes).map_err(|_| {
-                SealError::Usage(format!("{name} is neither text nor signed rules: see configs/seal-rules.toml"))
+                SealError::Usage(format!(
+                    "{name} is neither text nor signed rules: see configs/seal-rules.toml"
+                ))
             })?;
             let policy = parse(&name, &text).map_err(SealError::Usage)?;
             let payload = policy.to_bytes();
             let envelope = Envelope::sign(Kind::Policy, &payload, &[&key.signer]);
-            envelope.map(|envelope| envelope.to_bytes()).ok_or_else(|| SealError::Failed("the key does not sign".into()))?
+            envelope
+                .map(|envelope| envelope.to_bytes())
+                .ok_or_else(|| SealError::Failed("the key does not sign".into()))?
         }
     };
     let envelope = Envelope::read(Kind::Policy, &signed).map_err(|_| {
-        SealError::Usage(format!("the rules with their signatures have {} bytes: name fewer matters or approvers", signed.len()))
+        SealError::Usage(format!(
+            "the rules with their signatures have {} bytes: name fewer matters or approvers",
+            signed.len()
+        ))
     })?;
     let count = envelope.signatures.len();
     if let Some(policy) = Policy::read(envelope.payload) {
@@ -61,7 +68,10 @@ fn add(mut envelope: Envelope<'_>, signer: &dyn Signer) -> Result<Vec<u8>, SealE
 }
 
 fn show(policy: &Policy) {
-    say(format_args!("印章 seal {} · 规则 rules {} · 演练 rehearsal: {}", policy.seal, policy.number, policy.is_test));
+    say(format_args!(
+        "印章 seal {} · 规则 rules {} · 演练 rehearsal: {}",
+        policy.seal, policy.number, policy.is_test
+    ));
     for rule in &policy.matters {
         let name = |&at: &u8| policy.approvers.get(usize::from(at)).map_or("?", |named| named.name.as_str());
         let names: Vec<&str> = rule.approvers.iter().map(name).collect();
@@ -78,7 +88,11 @@ fn show(policy: &Policy) {
 
 pub(super) fn evidence_words(evidence: Evidence) -> String {
     let Evidence { before, after, person } = evidence;
-    let words = [(before, "用印前拍照 photograph before"), (after, "用印后拍照 photograph after"), (person, "验证身份 person")];
+    let words = [
+        (before, "用印前拍照 photograph before"),
+        (after, "用印后拍照 photograph after"),
+        (person, "验证身份 person"),
+    ];
     let words: Vec<&str> = words.iter().filter(|(asked, _)| *asked).map(|(_, word)| *word).collect();
     if words.is_empty() { "无 no evidence".into() } else { words.join(", ") }
 }
@@ -93,13 +107,16 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Policy, String> {
     }
     let policy = policy.ok_or_else(|| format!("{file} is incomplete"))?;
     // Bounds and the rest are known in one place.
-    Policy::read(&policy.to_bytes())
-        .ok_or_else(|| format!("{file}: rules that cannot be: a matter twice, too many of something, a name over 64 bytes"))
+    Policy::read(&policy.to_bytes()).ok_or_else(|| {
+        format!("{file}: rules that cannot be: a matter twice, too many of something, a name over 64 bytes")
+    })
 }
 
 fn key(section: &mut Section<'_>, name: &str) -> Option<PublicKey> {
     section.required(name, |text| {
-        read_key(text).ok_or_else(|| format!("{text:?} is no Ed25519 key: 32 bytes in base64url without padding expected"))
+        read_key(text).ok_or_else(|| {
+            format!("{text:?} is no Ed25519 key: 32 bytes in base64url without padding expected")
+        })
     })
 }
 
@@ -110,7 +127,9 @@ fn named_of(key: NoteKey) -> Named {
 fn read_policy(document: &Document<'_>) -> Option<Policy> {
     let mut root = document.root();
     let seal = root.required("seal", |text| Ok::<_, String>(text.to_owned()));
-    let number = root.required_integer("number", 1..=i64::from(u32::MAX)).and_then(|number| u32::try_from(number).ok());
+    let number = root
+        .required_integer("number", 1..=i64::from(u32::MAX))
+        .and_then(|number| u32::try_from(number).ok());
     let is_test = root.flag("rehearsal").unwrap_or(false);
     let mut issuers = Vec::new();
     for text in root.texts("issuers") {
@@ -120,7 +139,9 @@ fn read_policy(document: &Document<'_>) -> Option<Policy> {
         }
     }
     let log = root.required("log", |text| {
-        NoteKey::parse_log_verifier(text).map(named_of).ok_or_else(|| format!("{text:?} is no verifier of a log"))
+        NoteKey::parse_log_verifier(text)
+            .map(named_of)
+            .ok_or_else(|| format!("{text:?} is no verifier of a log"))
     });
     let mut witnesses = Vec::new();
     for text in root.texts("witnesses") {
@@ -129,7 +150,8 @@ fn read_policy(document: &Document<'_>) -> Option<Policy> {
             None => root.problem("witnesses", format!("{text:?} is no verifier of a witness")),
         }
     }
-    let witnesses_needed = root.required_integer("witnesses_needed", 1..=8).and_then(|n| u8::try_from(n).ok());
+    let witnesses_needed =
+        root.required_integer("witnesses_needed", 1..=8).and_then(|n| u8::try_from(n).ok());
     let mut approvers = Vec::new();
     for mut one in root.sections("approver") {
         let person = one.required("person", |text| Ok::<_, String>(text.to_owned()));

@@ -63,10 +63,12 @@ pub(super) fn sign(file: Option<&Path>, key: &Path, yes: bool) -> Result<(), Sea
             bytes
         }
     };
-    let wrong = |why: &str| SealError::Usage(format!("{why}: the answer of /api/v1/applications/…/to-sign expected"));
+    let wrong =
+        |why: &str| SealError::Usage(format!("{why}: the answer of /api/v1/applications/…/to-sign expected"));
     let given: ToSign = serde_json::from_slice(&bytes).map_err(|error| wrong(&error.to_string()))?;
     let payload = Base64::decode_vec(&given.payload).map_err(|_| wrong("the payload is no base64"))?;
-    let grant = Grant::read(&payload).map_err(|error| wrong(&format!("the payload is no grant ({error:?})")))?;
+    let grant =
+        Grant::read(&payload).map_err(|error| wrong(&format!("the payload is no grant ({error:?})")))?;
     let public = key.signer.public();
     let message = to_be_signed(Kind::Grant, &public, &payload);
     if Base64::decode_vec(&given.to_be_signed).ok().as_ref() != Some(&message) {
@@ -77,7 +79,9 @@ pub(super) fn sign(file: Option<&Path>, key: &Path, yes: bool) -> Result<(), Sea
     }
     if !yes {
         if file.is_none() || !io::stdin().is_terminal() {
-            return Err(SealError::Usage("nobody can be asked: name the file and run it in a terminal, or say --yes".into()));
+            return Err(SealError::Usage(
+                "nobody can be asked: name the file and run it in a terminal, or say --yes".into(),
+            ));
         }
         let _ = write!(io::stderr(), "同意并签名？ sign this? [yes/no] ");
         let mut answer = String::new();
@@ -86,7 +90,8 @@ pub(super) fn sign(file: Option<&Path>, key: &Path, yes: bool) -> Result<(), Sea
             return Err(SealError::Failed("未签名 not signed".into()));
         }
     }
-    let signature = key.signer.sign(&message).ok_or_else(|| SealError::Failed("the key does not sign".into()))?;
+    let signature =
+        key.signer.sign(&message).ok_or_else(|| SealError::Failed("the key does not sign".into()))?;
     say(serde_json::json!({ "key": key_text(&public), "signature": Base64::encode_string(&signature) }));
     Ok(())
 }

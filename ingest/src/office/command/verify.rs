@@ -36,8 +36,8 @@ pub(super) fn verify(http: SocketAddr, what: &str, file: Option<&Path>) -> Resul
     let name = hex(&asked[..]);
     say(format_args!("SHA-256 {name}"));
     let found = get(http, &format!("/api/v1/impressions/{name}"))?;
-    let found: Vec<Impression> =
-        serde_json::from_slice(&found).map_err(|error| SealError::Failed(format!("the server's answer: {error}")))?;
+    let found: Vec<Impression> = serde_json::from_slice(&found)
+        .map_err(|error| SealError::Failed(format!("the server's answer: {error}")))?;
     if found.is_empty() {
         say("没有这样的用印记录：该印迹没有授权 there is no such impression: nothing covers it");
         return Err(SealError::DoesNotHold);
@@ -54,7 +54,10 @@ pub(super) fn verify(http: SocketAddr, what: &str, file: Option<&Path>) -> Resul
         }
         if let (Some(receipt), Some(grant)) = (&checked.receipt, &checked.grant) {
             let number = receipt.used.map_or(0, |used| used.number);
-            say(format_args!("第 {number} 次用印，共授权 {} 次 use {number} of {}", grant.max_uses, grant.max_uses));
+            say(format_args!(
+                "第 {number} 次用印，共授权 {} 次 use {number} of {}",
+                grant.max_uses, grant.max_uses
+            ));
             sign::lines(grant).iter().for_each(say);
         }
         holds &= checked.holds();
