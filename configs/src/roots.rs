@@ -117,10 +117,9 @@ pub fn key_text(key: &PublicKey) -> String {
     Base64UrlUnpadded::encode_string(key.bytes.as_slice())
 }
 
-/// Reads a public key, in plain base64 too; `None` when it is none.
+/// Reads the text of a public key; `None` when it is none.
 pub fn read_key(text: &str) -> Option<PublicKey> {
-    let text = text.trim_end_matches('=').replace('+', "-").replace('/', "_");
-    let bytes: [u8; 32] = Base64UrlUnpadded::decode_vec(&text).ok()?.try_into().ok()?;
+    let bytes: [u8; 32] = Base64UrlUnpadded::decode_vec(text).ok()?.try_into().ok()?;
     Some(PublicKey { algorithm: Algorithm::Ed25519, bytes: bytes.into() })
 }
 
@@ -169,8 +168,6 @@ mod tests {
         assert_eq!((roots.log.log.name.as_str(), roots.log.needed), ("log.example", 1));
         assert_eq!(roots.log.witnesses[0].key.bytes, [4; 32].into());
         assert_eq!(parse("roots.toml", &text(&roots)), Ok(roots));
-        let plain = base64ct::Base64::encode_string(&[255; 32]);
-        assert_eq!(read_key(&plain).unwrap().bytes, [255; 32].into());
     }
 
     #[test]

@@ -107,7 +107,10 @@ struct Shared {
 
 /// Which gateways listen to what their seals are told, and the way to each; clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Listeners(Arc<Mutex<HashMap<GatewayId, (u64, mpsc::Sender<Vec<u8>>)>>>);
+pub struct Listeners(Arc<Mutex<HashMap<GatewayId, Way>>>);
+
+/// The number of a connection, and the way to it.
+type Way = (u64, mpsc::Sender<Vec<u8>>);
 
 impl Listeners {
     /// Sends something to the seal of a gateway. False when it does not listen here, or has [`HEARD`] unheard.
@@ -115,7 +118,7 @@ impl Listeners {
         self.all().get(gateway).is_some_and(|(_, way)| way.try_send(bytes).is_ok())
     }
 
-    fn all(&self) -> std::sync::MutexGuard<'_, HashMap<GatewayId, (u64, mpsc::Sender<Vec<u8>>)>> {
+    fn all(&self) -> std::sync::MutexGuard<'_, HashMap<GatewayId, Way>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

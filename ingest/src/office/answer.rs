@@ -62,7 +62,12 @@ pub fn reply(hello: &Hello, book: &Book, revoked: &[Revoked], received_s: u64, n
     if is_set_back {
         found.push(Finding::SetBack(hello.receipts, book.receipts));
     }
-    let voids = is_old || is_set_back;
+    // The same number, and another receipt: it went on from an old state.
+    let is_twin = hello.receipts == book.receipts && hello.last_receipt != book.last_receipt;
+    if is_twin {
+        found.push(Finding::Twin(book.receipts));
+    }
+    let voids = is_old || is_set_back || is_twin;
     if voids && hello.time != TimeQuality::Synced {
         return Heard::Doubted(found);
     }
@@ -166,6 +171,8 @@ mod tests {
         let ahead = Book { receipts: 6, last_receipt: [6; 32].into(), ..book() };
         let back = answered(&hello(), &ahead, &[]);
         assert_eq!((back.found, back.voids), (vec![Finding::SetBack(5, 6)], true));
+        let other = Hello { last_receipt: [5; 32].into(), receipts: 6, ..hello() };
+        assert_eq!(answered(&other, &ahead, &[]).found, [Finding::Twin(6)]);
         assert_eq!((back.answer.contact.receipts, back.answer.contact.last_receipt), (6, [6; 32].into()));
     }
 

@@ -148,6 +148,8 @@ struct Shared {
 struct Desk {
     connection: AnyConnection,
     log: Tlog,
+    /// Whether the log may have what SQL does not know: since a start, or since SQL failed after the log was written.
+    is_ahead: bool,
 }
 
 impl std::fmt::Debug for Office {
@@ -185,8 +187,7 @@ impl Office {
         let storage = Folder::open(&settings.folder.join("log"))?;
         let log = Tlog::open(storage, &public.name, Box::new(signer))?;
         let rounds = Rounds::start(&log, settings.witnesses.clone(), settings.witnesses_needed);
-        let mut desk = Desk { connection, log };
-        desk.find_again().await?;
+        let desk = Desk { connection, log, is_ahead: true };
         let shared = Shared {
             tiles: desk.log.tiles(),
             cosigned: rounds.cosigned(),
@@ -258,18 +259,21 @@ impl Office {
     /// Logs what is signed and not logged; how many.
     async fn log_leaves(&self) -> Result<usize, OfficeError> {
         let mut desk = self.shared.desk.lock().await;
-        let Desk { connection, log } = &mut *desk;
+        desk.find_again().await?;
+        let Desk { connection, log, is_ahead } = &mut *desk;
         let leaves = sql::unlogged(connection, MAX_GROUP as i64).await?;
         if leaves.is_empty() {
             return Ok(0);
         }
         let bodies: Vec<&[u8]> = leaves.iter().map(|leaf| leaf.body.as_slice()).collect();
+        *is_ahead = true;
         let first = tokio::task::block_in_place(|| log.append(&bodies))?;
         let mut transaction = connection.begin().await?;
         for (index, leaf) in (first..).zip(&leaves) {
             sql::logged(&mut transaction, &leaf.digest, index).await?;
         }
         transaction.commit().await?;
+        *is_ahead = false;
         Ok(leaves.len())
     }
 
@@ -359,8 +363,11 @@ impl Office {
 }
 
 impl Desk {
-    /// Finds again what the log has and SQL does not know: the last start ended between the two.
+    /// Finds again what the log has and SQL does not know, by its digest.
     async fn find_again(&mut self) -> Result<(), OfficeError> {
+        if !self.is_ahead {
+            return Ok(());
+        }
         let (from, tiles) = (sql::log_size(&mut self.connection).await?, self.log.tiles());
         let mut transaction = self.connection.begin().await?;
         for index in from..tiles.size() {
@@ -368,6 +375,7 @@ impl Desk {
             sql::logged(&mut transaction, &digest(&[&body]), index).await?;
         }
         transaction.commit().await?;
+        self.is_ahead = false;
         Ok(())
     }
 }

@@ -515,7 +515,7 @@ async fn what_does_not_agree_is_found() {
     drop(refused);
     village.contact(&mut seal).await;
     let words = village.words().await;
-    assert!(words.contains(&"old_state".to_owned()) && words.contains(&"set_back".to_owned()), "{words:?}");
+    assert!(words.contains(&"old_state".to_owned()) && words.contains(&"twin".to_owned()), "{words:?}");
     // Healed, with all grants over; a fresh one works.
     assert_eq!(seal.stamp(&grant).1, Some(Refusal::Replayed));
     let fresh = village.granted().await;
@@ -540,15 +540,11 @@ async fn a_start_finds_again_what_the_log_has() {
     let size = village.office.tiles().size();
     // The last start ended between log and database.
     let mut desk = village.office.shared.desk.lock().await;
-    sqlx::query("UPDATE leaves SET log_index = NULL WHERE kind = 'grant'")
-        .execute(&mut desk.connection)
-        .await
-        .unwrap();
+    let forget = "UPDATE leaves SET log_index = NULL WHERE log_index = (SELECT MAX(log_index) FROM leaves)";
+    sqlx::query(forget).execute(&mut desk.connection).await.unwrap();
+    desk.is_ahead = true;
     drop(desk);
-    let mut desk = village.office.shared.desk.lock().await;
-    desk.find_again().await.unwrap();
-    assert!(sql::unlogged(&mut desk.connection, 1).await.unwrap().is_empty());
-    drop(desk);
+    assert_eq!(village.office.log_leaves().await.unwrap(), 0);
     assert_eq!(village.office.tiles().size(), size, "not logged twice");
     village.contact(&mut seal).await;
     assert_eq!(seal.stamp(&grant).1, None);
