@@ -140,7 +140,13 @@ pub(super) async fn enter(
     peer: Peer,
     Form(entry): Form<Entry>,
 ) -> Result<Response, Problem> {
-    let (token, session) = app.people.enter(&entry.name, entry.password, peer.ip(), now_ms()).await?;
+    let entered = app.people.enter(&entry.name, entry.password, peer.ip(), now_ms()).await;
+    if entered.is_err() {
+        // Not by name: people type their password there.
+        tracing::info!(peer = %peer.ip(), "登录失败 a login failed");
+    }
+    let (token, session) = entered?;
+    tracing::info!(account = %session.account.name, peer = %peer.ip(), "已登录 somebody logged in");
     Ok((cookie(Some(&token)), Json(SessionView::from(&session))).into_response())
 }
 
@@ -500,6 +506,7 @@ impl From<PeopleError> for Problem {
                 let detail = "the database does not answer; try again later";
                 Self::new(UNAVAILABLE, detail, "数据库无响应，请稍后重试")
             }
+            PeopleError::Stopped => Self::new(UNAVAILABLE, detail, "接入服务正在停止或操作意外中断：请重试"),
             PeopleError::System => Self::new(INTERNAL, detail, "系统无法提供随机数或内存"),
         }
     }

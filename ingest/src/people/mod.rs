@@ -44,8 +44,12 @@ pub use own::{NewKey, key_text, proof_message, read_key};
 pub const FIRST_LINK_MS: i64 = 3_600_000;
 /// Failures of a name that cost no pause: typing errors.
 const FREE_BY_NAME: u32 = 3;
+/// Longest pause of a name: an account under attack is closed to its owner for no longer, and sessions go on.
+const PAUSE_BY_NAME_MS: i64 = 300_000;
 /// Failures from an address that cost no pause: a whole office may be behind it.
 const FREE_BY_PEER: u32 = 20;
+/// Longest pause of an address: everybody who comes by the same tunnel has it, and must still come in.
+const PAUSE_BY_PEER_MS: i64 = 5_000;
 /// Most sessions in memory, a few megabytes with their accounts.
 const KNOWN: usize = 4096;
 
@@ -100,6 +104,9 @@ pub enum PeopleError {
     /// The database said no.
     #[error("the database does not answer: {0}")]
     Database(String),
+    /// It was cut off in the middle.
+    #[error("ingest is stopping, or this ended unexpectedly: try again")]
+    Stopped,
     /// The system gives no random bytes or no memory.
     #[error("the system gives no random bytes or no memory")]
     System,
@@ -162,8 +169,8 @@ impl People {
         Ok(Self(Arc::new(Inner {
             store: tokio::sync::Mutex::new(Store::open(url).await?),
             known: Mutex::default(),
-            by_name: Mutex::new(Throttle::new(FREE_BY_NAME)),
-            by_peer: Mutex::new(Throttle::new(FREE_BY_PEER)),
+            by_name: Mutex::new(Throttle::new(FREE_BY_NAME, PAUSE_BY_NAME_MS)),
+            by_peer: Mutex::new(Throttle::new(FREE_BY_PEER, PAUSE_BY_PEER_MS)),
             hasher: Hasher::new(cost)?,
             first: tokio::sync::Mutex::new(None),
         })))
@@ -233,8 +240,11 @@ impl People {
                 .attempt(&peer, now_ms)
                 .map_err(|wait_ms| PeopleError::Wait { wait_ms })?;
             let name = Login::new(&name).map_err(|_| PeopleError::WrongLogin)?;
-            let hash = people.proven(&name, password, now_ms).await?;
-            locked(&people.0.by_peer).excused(&peer);
+            let proven = people.proven(&name, password, now_ms).await;
+            if !matches!(proven, Err(PeopleError::WrongLogin)) {
+                locked(&people.0.by_peer).excused(&peer);
+            }
+            let hash = proven?;
             let mut store = people.store().await?;
             let account = store.account(&name).await?.filter(|account| account.state == State::Active);
             let account = account.ok_or(PeopleError::WrongLogin)?;
@@ -315,12 +325,20 @@ impl People {
     ) -> Result<password::Hash, PeopleError> {
         let key = name.to_string();
         locked(&self.0.by_name).attempt(&key, now_ms).map_err(|wait_ms| PeopleError::Wait { wait_ms })?;
-        let hash = self.store().await?.password(name).await?;
-        if !self.0.hasher.verify(password, hash.clone()).await? {
-            return Err(PeopleError::WrongLogin);
+        let verified = self.verified(name, password).await;
+        match &verified {
+            Ok(_) => locked(&self.0.by_name).succeeded(&key),
+            Err(PeopleError::WrongLogin) => {}
+            // Nobody's fault: too many at once, no database.
+            Err(_) => locked(&self.0.by_name).excused(&key),
         }
-        locked(&self.0.by_name).succeeded(&key);
-        hash.ok_or(PeopleError::WrongLogin)
+        verified
+    }
+
+    async fn verified(&self, name: &Login, password: Password) -> Result<password::Hash, PeopleError> {
+        let hash = self.store().await?.password(name).await?;
+        let fits = self.0.hasher.verify(password, hash.clone()).await?;
+        hash.filter(|_| fits).ok_or(PeopleError::WrongLogin)
     }
 
     /// The connection, whole.
@@ -340,7 +358,7 @@ impl People {
 async fn to_the_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, PeopleError>> + Send + 'static,
 ) -> Result<T, PeopleError> {
-    tokio::spawn(work).await.unwrap_or(Err(PeopleError::System))
+    tokio::spawn(work).await.unwrap_or(Err(PeopleError::Stopped))
 }
 
 /// What a panicking thread left behind is still a table of numbers.
