@@ -4,7 +4,7 @@
 //! - [`role`]: who may do what, and where; [`account`]: a person; [`session`]: how long somebody is known
 //! - [`password`]: argon2id, a few at once; `throttle`: how long to wait after failures
 //! - `manage`: what admins do with accounts of others; `own`: what people do with their own
-//! - `sql`: the statements
+//! - `sql`: the statements; `error`: what goes wrong
 //!
 //! SQL has the word. A session is answered from memory for at most a minute, and everything known is forgotten whenever
 //! something changes, which is seldom. Each change holds the connection until memory has forgotten, and goes on to its end
@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::MutexGuard;
 
 pub mod account;
+mod error;
 mod manage;
 mod own;
 pub mod password;
@@ -31,12 +32,13 @@ mod tests;
 mod throttle;
 
 use account::{Account, Login, MAX_SHOWN, State};
-use password::{Cost, HashError, Hasher, Password};
+use password::{Cost, Hasher, Password};
 use role::{Duty, Role, Scope};
 use session::{Digest, Session, Token, ends_ms};
 use sql::Store;
 use throttle::Throttle;
 
+pub use error::PeopleError;
 pub use manage::{CHOOSE_MS, Change, MAX_ACCOUNTS, NewAccount};
 pub use own::{NewKey, key_text, proof_message, read_key};
 
@@ -52,80 +54,6 @@ const FREE_BY_PEER: u32 = 20;
 const PAUSE_BY_PEER_MS: i64 = 5_000;
 /// Most sessions in memory, a few megabytes with their accounts.
 const KNOWN: usize = 4096;
-
-/// Why something about people could not be done.
-#[derive(Debug, thiserror::Error)]
-pub enum PeopleError {
-    /// The same for a name nobody has, a wrong password and a disabled account.
-    #[error("name or password is wrong, or the account is disabled")]
-    WrongLogin,
-    /// The right password, but it was made by somebody else and not used in time.
-    #[error("this one-time password is no longer good: ask an admin for a new one")]
-    TooLate,
-    /// Too many failures.
-    #[error("too many failures: try again in {} s", (.wait_ms + 999) / 1000)]
-    Wait {
-        /// For how long, in milliseconds.
-        wait_ms: i64,
-    },
-    /// The link for the first admin was used, is too old, or never was.
-    #[error("this link was used before, or is too old: start ingest again for a new one")]
-    NoLink,
-    /// Not with this person's roles.
-    #[error("{0}")]
-    Forbidden(&'static str),
-    /// No such account or key.
-    #[error("there is no {what} {name:?}")]
-    NotFound {
-        /// What it would be.
-        what: &'static str,
-        /// How it was called.
-        name: String,
-    },
-    /// The name or key is taken.
-    #[error("{what} {name:?} is taken: names and keys belong to one person for ever")]
-    Taken {
-        /// What it is.
-        what: &'static str,
-        /// How it is called.
-        name: String,
-    },
-    /// What was given cannot be used.
-    #[error("{field}: {detail}")]
-    Unusable {
-        /// Which part.
-        field: &'static str,
-        /// What is wrong and what was expected.
-        detail: String,
-    },
-    /// Too many passwords wait to be checked.
-    #[error("too many people log in at the same time: try again in a few seconds")]
-    Busy,
-    /// The database said no.
-    #[error("the database does not answer: {0}")]
-    Database(String),
-    /// It was cut off in the middle.
-    #[error("ingest is stopping, or this ended unexpectedly: try again")]
-    Stopped,
-    /// The system gives no random bytes or no memory.
-    #[error("the system gives no random bytes or no memory")]
-    System,
-}
-
-impl From<sqlx::Error> for PeopleError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Database(error.to_string())
-    }
-}
-
-impl From<HashError> for PeopleError {
-    fn from(error: HashError) -> Self {
-        match error {
-            HashError::Busy => Self::Busy,
-            HashError::Failed => Self::System,
-        }
-    }
-}
 
 /// Random bytes from the system.
 fn random<const N: usize>() -> Result<[u8; N], PeopleError> {

@@ -157,7 +157,8 @@ async fn a_changed_role_holds_in_open_sessions() {
             may(&session.account, Action::Approve, &area("chengdu/qingyang"))
         };
         assert!(!may_approve().await);
-        let roles = duties(&[(Role::Approver, "chengdu/qingyang"), (Role::Applicant, "chengdu")]);
+        let roles = [(Role::Admin, "chengdu/jinjiang"), (Role::Approver, "chengdu/qingyang")];
+        let roles = duties(&roles);
         let change = Change { roles: Some(roles.clone()), ..Change::default() };
         let after = city.change("root", "li", change).await.unwrap();
         assert!(may_approve().await);
