@@ -1,5 +1,6 @@
 //! Stories of people, told on every database there is. Times are minutes of a day that begins at 0.
 
+use futures_util::FutureExt as _;
 use seal::keys::{MemoryKey, Signer};
 
 use super::testing::{area, duties};
@@ -144,6 +145,20 @@ async fn who_is_disabled_is_out_at_once() {
         city.change("root", "li", back).await.unwrap();
         assert!(city.who(&token, 2).await.is_none(), "the old session stays over");
         assert!(city.enter("li", &own("li"), 2).await.is_ok());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_change_is_made_and_seen_though_the_one_who_asked_went_away() {
+    told(async |city| {
+        let token = city.with("li", &[(Role::Applicant, "chengdu")]).await;
+        assert!(city.who(&token, 0).await.is_some());
+        assert!(city.change("root", "li", disabled()).now_or_never().is_none());
+        // Comes after the one before.
+        let after = city.change("root", "li", Change::default()).await.unwrap();
+        assert_eq!(after.state, State::Disabled);
+        assert!(city.who(&token, 0).await.is_none());
     })
     .await;
 }
