@@ -27,3 +27,37 @@ pub(crate) async fn connect(url: &str) -> Result<AnyConnection, sqlx::Error> {
     }
     Ok(connection)
 }
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// Names a PostgreSQL for tests: a URL with the database `/postgres?`; see `benches/people/postgres`.
+    const POSTGRES: &str = "WATCHFIRE_TEST_POSTGRES";
+
+    /// A database of a test's own.
+    pub(crate) struct Fresh {
+        pub(crate) url: String,
+        _folder: Option<TempDir>,
+    }
+
+    /// An empty database of each kind there is: SQLite, and PostgreSQL where one is named.
+    pub(crate) async fn each() -> Vec<Fresh> {
+        let folder = TempDir::new().unwrap();
+        let url = format!("sqlite://{}?mode=rwc", folder.path().join("r.sqlite").display());
+        let mut all = vec![Fresh { url, _folder: Some(folder) }];
+        if let Ok(server) = std::env::var(POSTGRES) {
+            let name = format!("test_{:016x}", fastrand::u64(..));
+            sqlx::any::install_default_drivers();
+            let mut connection = AnyConnection::connect(&server).await.unwrap();
+            let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
+            sqlx::query(create).execute(&mut connection).await.unwrap();
+            let url = server.replacen("/postgres?", &format!("/{name}?"), 1);
+            assert_ne!(url, server, "{POSTGRES} names the database /postgres?");
+            all.push(Fresh { url, _folder: None });
+        }
+        all
+    }
+}

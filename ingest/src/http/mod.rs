@@ -54,6 +54,7 @@ mod who;
 mod witness;
 mod write;
 
+use people::{accounts, own, sessions};
 use problem::{METHOD, NOT_FOUND, Problem};
 use who::Peer;
 
@@ -167,14 +168,14 @@ fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(write::replay))
         .routes(routes!(write::senml))
         .routes(routes!(events::events))
-        .routes(routes!(people::session, people::enter, people::leave))
-        .routes(routes!(people::first))
-        .routes(routes!(people::accounts, people::create))
-        .routes(routes!(people::account, people::change))
-        .routes(routes!(people::reset))
-        .routes(routes!(people::choose))
-        .routes(routes!(people::keys, people::add_key))
-        .routes(routes!(people::retire_key))
+        .routes(routes!(sessions::session, sessions::enter, sessions::leave))
+        .routes(routes!(sessions::first))
+        .routes(routes!(accounts::accounts, accounts::create))
+        .routes(routes!(accounts::account, accounts::change))
+        .routes(routes!(accounts::reset))
+        .routes(routes!(own::choose))
+        .routes(routes!(own::keys, own::add_key))
+        .routes(routes!(own::retire_key))
         .routes(routes!(seals::trust))
         .routes(routes!(seals::roots))
         .routes(routes!(seals::seals, seals::enrol))

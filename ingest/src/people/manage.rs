@@ -144,17 +144,20 @@ fn decide(by: &Account, account: &mut Account, change: Change) -> Result<(), Peo
     }
     // As it was before: else whoever takes all roles away could do the rest too.
     let is_manager = by.name == account.name || may_manage(by, account);
+    let is_about_roles = change.roles.is_some() && change.state.is_none() && change.shown.is_none();
+    if !is_about_roles && !is_manager {
+        return Err(PeopleError::Forbidden(NOT_ALL));
+    }
     if let Some(roles) = change.roles {
         let roles = distinct(roles)?;
-        let touched = roles.iter().filter(|duty| !account.roles.contains(duty));
-        let mut touched = touched.chain(account.roles.iter().filter(|duty| !roles.contains(duty)));
-        if !touched.all(|duty| may_assign(by, &duty.area)) {
+        let given = roles.iter().filter(|duty| !account.roles.contains(duty));
+        let taken = account.roles.iter().filter(|duty| !roles.contains(duty));
+        let touched: Vec<&Duty> = given.chain(taken).collect();
+        let is_inside = touched.iter().all(|duty| may_assign(by, &duty.area));
+        if !is_inside || (touched.is_empty() && !is_manager) {
             return Err(PeopleError::Forbidden(OUTSIDE));
         }
         account.roles = roles;
-    }
-    if (change.state.is_some() || change.shown.is_some()) && !is_manager {
-        return Err(PeopleError::Forbidden(NOT_ALL));
     }
     if let Some(shown) = change.shown {
         account.shown = shown_name(&shown)?;
@@ -218,6 +221,9 @@ mod tests {
             (&[inside, beside], Change { roles: Some(duties(&[beside])), ..disable() }, false),
             (&[(Role::Admin, "*")], disable(), false),
             (&[], disable(), false),
+            (&[inside], Change::default(), true),
+            (&[beside], Change::default(), false),
+            (&[beside], roles(&[beside]), false),
         ] {
             let mut li = account("li", before);
             let told = format!("{before:?} {change:?}");

@@ -4,7 +4,7 @@
 //! - [`role`]: who may do what, and where; [`account`]: a person; [`session`]: how long somebody is known
 //! - [`password`]: argon2id, a few at once; `throttle`: how long to wait after failures
 //! - `manage`: what admins do with accounts of others; `own`: what people do with their own
-//! - `sql`: the statements
+//! - `sql`: the statements; `error`: what goes wrong
 //!
 //! SQL has the word. A session is answered from memory for at most a minute, and everything known is forgotten whenever
 //! something changes, which is seldom. Each change holds the connection until memory has forgotten, and goes on to its end
@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::MutexGuard;
 
 pub mod account;
+mod error;
 mod manage;
 mod own;
 pub mod password;
@@ -31,12 +32,13 @@ mod tests;
 mod throttle;
 
 use account::{Account, Login, MAX_SHOWN, State};
-use password::{Cost, HashError, Hasher, Password};
+use password::{Cost, Hasher, Password};
 use role::{Duty, Role, Scope};
 use session::{Digest, Session, Token, ends_ms};
 use sql::Store;
 use throttle::Throttle;
 
+pub use error::PeopleError;
 pub use manage::{CHOOSE_MS, Change, MAX_ACCOUNTS, NewAccount};
 pub use own::{NewKey, key_text, proof_message, read_key};
 
@@ -44,81 +46,14 @@ pub use own::{NewKey, key_text, proof_message, read_key};
 pub const FIRST_LINK_MS: i64 = 3_600_000;
 /// Failures of a name that cost no pause: typing errors.
 const FREE_BY_NAME: u32 = 3;
+/// Longest pause of a name: an account under attack is closed to its owner for no longer, and sessions go on.
+const PAUSE_BY_NAME_MS: i64 = 300_000;
 /// Failures from an address that cost no pause: a whole office may be behind it.
 const FREE_BY_PEER: u32 = 20;
+/// Longest pause of an address: everybody who comes by the same tunnel has it, and must still come in.
+const PAUSE_BY_PEER_MS: i64 = 5_000;
 /// Most sessions in memory, a few megabytes with their accounts.
 const KNOWN: usize = 4096;
-
-/// Why something about people could not be done.
-#[derive(Debug, thiserror::Error)]
-pub enum PeopleError {
-    /// The same for a name nobody has, a wrong password and a disabled account.
-    #[error("name or password is wrong, or the account is disabled")]
-    WrongLogin,
-    /// The right password, but it was made by somebody else and not used in time.
-    #[error("this one-time password is no longer good: ask an admin for a new one")]
-    TooLate,
-    /// Too many failures.
-    #[error("too many failures: try again in {} s", (.wait_ms + 999) / 1000)]
-    Wait {
-        /// For how long, in milliseconds.
-        wait_ms: i64,
-    },
-    /// The link for the first admin was used, is too old, or never was.
-    #[error("this link was used before, or is too old: start ingest again for a new one")]
-    NoLink,
-    /// Not with this person's roles.
-    #[error("{0}")]
-    Forbidden(&'static str),
-    /// No such account or key.
-    #[error("there is no {what} {name:?}")]
-    NotFound {
-        /// What it would be.
-        what: &'static str,
-        /// How it was called.
-        name: String,
-    },
-    /// The name or key is taken.
-    #[error("{what} {name:?} is taken: names and keys belong to one person for ever")]
-    Taken {
-        /// What it is.
-        what: &'static str,
-        /// How it is called.
-        name: String,
-    },
-    /// What was given cannot be used.
-    #[error("{field}: {detail}")]
-    Unusable {
-        /// Which part.
-        field: &'static str,
-        /// What is wrong and what was expected.
-        detail: String,
-    },
-    /// Too many passwords wait to be checked.
-    #[error("too many people log in at the same time: try again in a few seconds")]
-    Busy,
-    /// The database said no.
-    #[error("the database does not answer: {0}")]
-    Database(String),
-    /// The system gives no random bytes or no memory.
-    #[error("the system gives no random bytes or no memory")]
-    System,
-}
-
-impl From<sqlx::Error> for PeopleError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Database(error.to_string())
-    }
-}
-
-impl From<HashError> for PeopleError {
-    fn from(error: HashError) -> Self {
-        match error {
-            HashError::Busy => Self::Busy,
-            HashError::Failed => Self::System,
-        }
-    }
-}
 
 /// Random bytes from the system.
 fn random<const N: usize>() -> Result<[u8; N], PeopleError> {
@@ -162,8 +97,8 @@ impl People {
         Ok(Self(Arc::new(Inner {
             store: tokio::sync::Mutex::new(Store::open(url).await?),
             known: Mutex::default(),
-            by_name: Mutex::new(Throttle::new(FREE_BY_NAME)),
-            by_peer: Mutex::new(Throttle::new(FREE_BY_PEER)),
+            by_name: Mutex::new(Throttle::new(FREE_BY_NAME, PAUSE_BY_NAME_MS)),
+            by_peer: Mutex::new(Throttle::new(FREE_BY_PEER, PAUSE_BY_PEER_MS)),
             hasher: Hasher::new(cost)?,
             first: tokio::sync::Mutex::new(None),
         })))
@@ -233,8 +168,11 @@ impl People {
                 .attempt(&peer, now_ms)
                 .map_err(|wait_ms| PeopleError::Wait { wait_ms })?;
             let name = Login::new(&name).map_err(|_| PeopleError::WrongLogin)?;
-            let hash = people.proven(&name, password, now_ms).await?;
-            locked(&people.0.by_peer).excused(&peer);
+            let proven = people.proven(&name, password, now_ms).await;
+            if !matches!(proven, Err(PeopleError::WrongLogin)) {
+                locked(&people.0.by_peer).excused(&peer);
+            }
+            let hash = proven?;
             let mut store = people.store().await?;
             let account = store.account(&name).await?.filter(|account| account.state == State::Active);
             let account = account.ok_or(PeopleError::WrongLogin)?;
@@ -315,12 +253,20 @@ impl People {
     ) -> Result<password::Hash, PeopleError> {
         let key = name.to_string();
         locked(&self.0.by_name).attempt(&key, now_ms).map_err(|wait_ms| PeopleError::Wait { wait_ms })?;
-        let hash = self.store().await?.password(name).await?;
-        if !self.0.hasher.verify(password, hash.clone()).await? {
-            return Err(PeopleError::WrongLogin);
+        let verified = self.verified(name, password).await;
+        match &verified {
+            Ok(_) => locked(&self.0.by_name).succeeded(&key),
+            Err(PeopleError::WrongLogin) => {}
+            // Nobody's fault: too many at once, no database.
+            Err(_) => locked(&self.0.by_name).excused(&key),
         }
-        locked(&self.0.by_name).succeeded(&key);
-        hash.ok_or(PeopleError::WrongLogin)
+        verified
+    }
+
+    async fn verified(&self, name: &Login, password: Password) -> Result<password::Hash, PeopleError> {
+        let hash = self.store().await?.password(name).await?;
+        let fits = self.0.hasher.verify(password, hash.clone()).await?;
+        hash.filter(|_| fits).ok_or(PeopleError::WrongLogin)
     }
 
     /// The connection, whole.
@@ -340,7 +286,7 @@ impl People {
 async fn to_the_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, PeopleError>> + Send + 'static,
 ) -> Result<T, PeopleError> {
-    tokio::spawn(work).await.unwrap_or(Err(PeopleError::System))
+    tokio::spawn(work).await.unwrap_or(Err(PeopleError::Stopped))
 }
 
 /// What a panicking thread left behind is still a table of numbers.

@@ -15,9 +15,9 @@ use super::random;
 pub const SHORTEST: usize = 10;
 /// Most characters of a password: a sentence fits.
 pub const LONGEST: usize = 128;
-/// Passwords checked at the same time. Each takes 19 MiB and some 20 ms of a core, and the other cores take readings in.
+/// Passwords checked at the same time. Each takes 19 MiB and some 15 ms of a core, and the other cores take readings in.
 const AT_ONCE: usize = 2;
-/// Passwords that wait to be checked, about a second's work; more are told to come again.
+/// Passwords that wait to be checked, half a second's work; more are told to come again.
 const WAITING: usize = 64;
 /// Characters of passwords we make: no two look alike.
 const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";

@@ -86,18 +86,18 @@ impl Store {
         let (first, last) = (first.name.clone(), last.name.clone());
         let by_name: BTreeMap<String, usize> =
             accounts.iter().enumerate().map(|(at, account)| (account.name.to_string(), at)).collect();
-        let roles = sqlx::query(
-            "SELECT account, role, area FROM roles WHERE account >= $1 AND account <= $2 ORDER BY account, role, area",
-        )
-        .bind(first.as_str())
-        .bind(last.as_str())
-        .fetch_all(&mut self.connection)
-        .await?;
+        let roles =
+            sqlx::query("SELECT account, role, area FROM roles WHERE account >= $1 AND account <= $2")
+                .bind(first.as_str())
+                .bind(last.as_str())
+                .fetch_all(&mut self.connection)
+                .await?;
         for row in &roles {
             if let Some(at) = by_name.get(&row.try_get::<String, _>("account")?) {
                 accounts[*at].roles.push(duty(row)?);
             }
         }
+        accounts.iter_mut().for_each(|account| account.roles.sort());
         let keys = sqlx::query(
             "SELECT account, public, algorithm, label, added_ms, retired_ms FROM person_keys \
              WHERE account >= $1 AND account <= $2 ORDER BY added_ms, public",

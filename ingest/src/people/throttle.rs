@@ -3,8 +3,6 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// Longest pause: an account under attack is closed to its owner for no longer than this, and sessions go on.
-const LONGEST_PAUSE_MS: i64 = 300_000;
 /// After this time without an attempt, failures are forgotten.
 const FORGOTTEN_MS: i64 = 3_600_000;
 /// Most names or addresses remembered, some hundred kilobytes. Those with the fewest failures make room.
@@ -15,6 +13,7 @@ const MOST: usize = 4096;
 pub(super) struct Throttle<K> {
     /// Failures without a pause.
     free: u32,
+    longest_ms: i64,
     entries: HashMap<K, Entry>,
 }
 
@@ -25,17 +24,17 @@ struct Entry {
 }
 
 impl Entry {
-    fn until_ms(self, free: u32) -> i64 {
-        let Some(over) = self.failures.checked_sub(free) else { return self.last_ms };
+    fn pause_ms(self, free: u32, longest_ms: i64) -> i64 {
+        let Some(over) = self.failures.checked_sub(free) else { return 0 };
         // 1 s, 2 s, 4 s; the shift is bounded so that it cannot run over.
-        self.last_ms + (1000_i64 << over.min(20)).min(LONGEST_PAUSE_MS)
+        (1000_i64 << over.min(20)).min(longest_ms)
     }
 }
 
 impl<K: Hash + Eq + Clone> Throttle<K> {
-    /// Nobody has failed; the first `free` failures cost nothing, each one after them twice the pause.
-    pub(super) fn new(free: u32) -> Self {
-        Self { free, entries: HashMap::new() }
+    /// Nobody has failed; the first `free` failures cost nothing, each one after them twice the pause, up to the longest.
+    pub(super) fn new(free: u32, longest_ms: i64) -> Self {
+        Self { free, longest_ms, entries: HashMap::new() }
     }
 
     /// Asks for an attempt. It counts as a failure until [`Throttle::succeeded`], so that many at the same time get
@@ -47,14 +46,14 @@ impl<K: Hash + Eq + Clone> Throttle<K> {
         if !self.entries.contains_key(who) {
             self.make_room(now_ms);
         }
-        let free = self.free;
+        let (free, longest_ms) = (self.free, self.longest_ms);
         let entry = self.entries.entry(who.clone()).or_insert(Entry { failures: 0, last_ms: now_ms });
         if now_ms - entry.last_ms >= FORGOTTEN_MS {
             entry.failures = 0;
         }
         // A clock that was set back leaves no pause that is longer than any.
         entry.last_ms = entry.last_ms.min(now_ms);
-        let wait_ms = entry.until_ms(free) - now_ms;
+        let wait_ms = entry.last_ms + entry.pause_ms(free, longest_ms) - now_ms;
         if wait_ms > 0 {
             return Err(wait_ms);
         }
@@ -67,7 +66,7 @@ impl<K: Hash + Eq + Clone> Throttle<K> {
         self.entries.remove(who);
     }
 
-    /// The attempt was good, but says nothing about others from there: only this one does not count.
+    /// This attempt does not count, which says nothing about the others.
     pub(super) fn excused(&mut self, who: &K) {
         if let Some(entry) = self.entries.get_mut(who) {
             entry.failures = entry.failures.saturating_sub(1);
@@ -93,7 +92,7 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_the_longest() {
-        let mut throttle = Throttle::new(3);
+        let mut throttle = Throttle::new(3, 300_000);
         let mut now_ms = 0;
         let mut pauses = Vec::new();
         for _ in 0..15 {
@@ -113,7 +112,7 @@ mod tests {
 
     #[test]
     fn success_forgets_a_name_and_excuses_an_address() {
-        let mut throttle = Throttle::new(2);
+        let mut throttle = Throttle::new(2, 300_000);
         for _ in 0..2 {
             throttle.attempt(&1, 0).unwrap();
         }
@@ -127,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_clock_set_back_locks_nobody_out() {
-        let mut throttle = Throttle::new(1);
+        let mut throttle = Throttle::new(1, 300_000);
         throttle.attempt(&1, 1_000_000_000).unwrap();
         assert_eq!(throttle.attempt(&1, 0), Err(1000));
         assert_eq!(throttle.attempt(&1, 1000), Ok(()));
@@ -135,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_names_does_not_wash_out_the_one_under_attack() {
-        let mut throttle = Throttle::new(1);
+        let mut throttle = Throttle::new(1, 300_000);
         for now_ms in [0, 2_000] {
             throttle.attempt(&0, now_ms).unwrap();
         }

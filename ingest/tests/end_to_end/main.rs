@@ -10,6 +10,7 @@ mod events;
 mod external;
 mod frames;
 mod interface;
+mod people;
 mod queries;
 mod query;
 mod restart;
