@@ -17,3 +17,4 @@ mod schema;
 mod senml;
 mod versions;
 mod vocabulary;
+mod witness;
