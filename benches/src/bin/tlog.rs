@@ -100,6 +100,12 @@ struct Counting {
 }
 
 impl Storage for Counting {
+    type Lock = <Folder as Storage>::Lock;
+
+    fn lock(&self) -> std::io::Result<Self::Lock> {
+        self.folder.lock()
+    }
+
     fn read(&self, name: &str) -> std::io::Result<Option<Vec<u8>>> {
         self.folder.read(name)
     }
