@@ -21,7 +21,7 @@
 //! which makes the same tiles again.
 //!
 //! # Layout
-//! - here: appending; [`tiles`]: reading and proving; [`prove`]: how, on any hashes; [`tile`]: names
+//! - here: appending; [`open`]: what survived; [`tiles`]: reading and proving; [`prove`]: how, on any hashes; [`tile`]: names
 //! - [`journal`]: what a commit is on disk; [`tail`]: the same in memory; [`storage`]: the disk
 //! - [`cosign`]: what witnesses are asked and what they answer; [`rounds`]: asking all of them, whenever the log has grown
 //! - [`export`]: all of it as files that any web server can serve; [`keyfile`]: keys of logs and witnesses
@@ -31,7 +31,7 @@ use std::io;
 use std::sync::Arc;
 
 use seal::keys::Signer;
-use seal::note::{Checkpoint, Note, NoteKey, signed};
+use seal::note::{Checkpoint, NoteKey, signed};
 use seal::tree;
 use tokio::sync::watch;
 
@@ -39,6 +39,7 @@ mod cosign;
 mod export;
 mod journal;
 pub mod keyfile;
+mod open;
 mod prove;
 mod rounds;
 mod storage;
@@ -57,10 +58,9 @@ pub use storage::{Folder, Storage};
 pub use tile::{Kind, Tile, WIDTH};
 pub use tiles::Tiles;
 
-use journal::{JOURNAL_BYTES, Record, leaves_of, put_leaf};
+use journal::{JOURNAL_BYTES, Record, put_leaf};
 use prove::Frontier;
 use storage::folder_of;
-use tail::{Tail, fold};
 use tiles::Seen;
 
 /// Largest leaf in bytes: a signed envelope of a seal is smaller.
@@ -128,6 +128,7 @@ pub struct Tlog<S: Storage = Folder> {
     sizes: watch::Sender<u64>,
     /// When a new journal is begun.
     journal_bytes: usize,
+    _lock: S::Lock,
 }
 
 impl<S: Storage> std::fmt::Debug for Tlog<S> {
@@ -145,35 +146,12 @@ fn sign(origin: &str, size: u64, frontier: &Frontier, signer: &dyn Signer) -> Re
     signed(&checkpoint, signer).ok_or(TlogError::Signer)
 }
 
-/// The checkpoint of a note that a log signed.
-fn checkpoint_of(note: &str, log: &NoteKey) -> Result<Checkpoint, TlogError> {
-    let read = Note::parse(note.as_bytes()).and_then(|read| Some((Checkpoint::parse(read.text)?, read)));
-    let (checkpoint, read) = read.ok_or_else(|| TlogError::Damaged("a checkpoint cannot be read".into()))?;
-    if checkpoint.origin != log.name || !read.is_signed_by(log) {
-        return Err(TlogError::Other { expected: log.name.clone(), found: checkpoint.origin });
-    }
-    Ok(checkpoint)
-}
-
-/// The hashes of levels 1 and up that `settled` leaves make and that lie in no full tile.
-fn upper<S: Storage>(storage: &S, settled: u64) -> Result<Vec<Vec<seal::keys::Digest>>, TlogError> {
-    let mut levels = Vec::new();
-    let (mut level, mut count) = (0, settled / WIDTH);
-    while count > 0 {
-        let roots =
-            (count / WIDTH * WIDTH..count).map(|index| Ok(fold(&tiles::hashes(storage, level, index)?)));
-        levels.push(roots.collect::<Result<_, TlogError>>()?);
-        (level, count) = (level + 1, count / WIDTH);
-    }
-    Ok(levels)
-}
-
 impl<S: Storage> Tlog<S> {
     /// Opens the log, or begins it with a checkpoint over nothing. What a cut left unfinished is finished or forgotten: nobody
     /// was told of that.
     ///
     /// # Errors
-    /// [`TlogError`]: the disk, a damaged log, or one that is not of this origin and key.
+    /// [`TlogError`]: the disk, a log that is damaged or open already, or one that is not of this origin and key.
     pub fn open(storage: S, origin: &str, signer: Box<dyn Signer + Send>) -> Result<Self, TlogError> {
         Self::open_with(storage, origin, signer, JOURNAL_BYTES)
     }
@@ -184,71 +162,36 @@ impl<S: Storage> Tlog<S> {
         signer: Box<dyn Signer + Send>,
         journal_bytes: usize,
     ) -> Result<Self, TlogError> {
-        let log = NoteKey { name: origin.into(), key: signer.public() };
-        let cosigned = storage.read(COSIGNED)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        let shown = cosigned.as_deref().map(|note| checkpoint_of(note, &log)).transpose()?;
-        let Some(bytes) = storage.read(JOURNAL)? else {
-            if shown.is_some() {
-                return Err(TlogError::Damaged("the journal is missing".into()));
-            }
-            let frontier = Frontier::default();
-            let note = sign(origin, 0, &frontier, &*signer)?;
-            let end = begin(&storage, Record { from: 0, leaves: &[], note: &note }, journal_bytes)?;
-            let seen = Seen { tail: Tail::after(0, Vec::new()), note: note.into(), cosigned: None };
-            return Ok(Self::with(Tiles::new(storage, seen), origin, signer, (frontier, end), journal_bytes));
+        let lock = storage.lock()?;
+        let key = NoteKey { name: origin.into(), key: signer.public() };
+        let found = open::find(storage, &key)?;
+        let (sizes, _) = watch::channel(found.tiles.size());
+        let mut log = Self {
+            tiles: found.tiles,
+            origin: origin.into(),
+            signer,
+            frontier: found.frontier,
+            end: found.end,
+            poisoned: None,
+            sizes,
+            journal_bytes,
+            _lock: lock,
         };
-        // What a killed process left in the system's memory only would be shown below as if it were durable.
-        storage.sync(JOURNAL)?;
-        storage.sync_folder("")?;
-        let damaged = || TlogError::Damaged("the journal cannot be read".into());
-        let found = journal::read(&bytes).ok_or_else(damaged)?;
-        let (Some(first), Some(last)) = (found.records.first(), found.records.last()) else {
-            return Err(damaged());
-        };
-        let checkpoint = checkpoint_of(last.note, &log)?;
-        if !first.from.is_multiple_of(WIDTH) {
-            return Err(damaged());
-        }
-        let mut tail = Tail::after(first.from, upper(&storage, first.from)?);
-        for record in &found.records {
-            for leaf in leaves_of(record.leaves).ok_or_else(damaged)? {
-                tail.push(leaf, tree::leaf(leaf));
-            }
-        }
-        let size = tail.size();
-        let seen = Seen { tail, note: last.note.into(), cosigned: cosigned.map(Into::into) };
-        let tiles = Tiles::new(storage, seen);
-        if checkpoint.size != size || checkpoint.root != tiles.root(size)? {
-            return Err(TlogError::Damaged(format!(
-                "the {size} leaves found are not those of the newest checkpoint"
-            )));
-        }
-        if let Some(shown) = shown
-            && (shown.size > size || tiles.root(shown.size)? != shown.root)
-        {
-            let what = format!(
-                "the {size} leaves found do not begin with the {} that witnesses have seen",
-                shown.size
-            );
-            return Err(TlogError::Damaged(what));
-        }
-        let frontier = Frontier::of(&mut tiles::Reader::new(&tiles), size)?;
-        let mut log = Self::with(tiles, origin, signer, (frontier, found.end), journal_bytes);
-        if found.is_torn {
+        if found.end == 0 {
+            log.begin()?;
+        } else if found.is_torn {
             log.settle()?;
         }
         Ok(log)
     }
 
-    fn with(
-        tiles: Tiles<S>,
-        origin: &str,
-        signer: Box<dyn Signer + Send>,
-        (frontier, end): (Frontier, usize),
-        journal_bytes: usize,
-    ) -> Self {
-        let (sizes, _) = watch::channel(tiles.size());
-        Self { tiles, origin: origin.into(), signer, frontier, end, poisoned: None, sizes, journal_bytes }
+    /// The first journal of a new log.
+    fn begin(&mut self) -> Result<(), TlogError> {
+        let note = sign(&self.origin, 0, &self.frontier, &*self.signer)?;
+        let first = Record { from: 0, leaves: &[], note: &note };
+        self.end = begin(self.tiles.storage(), first, self.journal_bytes)?;
+        self.tiles.change().note = note.into();
+        Ok(())
     }
 
     /// For reading and proving, from any thread.

@@ -1,12 +1,21 @@
 //! The few things the log asks of a disk, so that a test can be a nasty disk.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// Files by their names, which may lie in folders: `tile/0/x001/000`.
 pub trait Storage: Send + Sync + 'static {
+    /// Keeps others out while it lives.
+    type Lock: Send + 'static;
+
+    /// Makes sure that nobody else writes here: two who append to one log would sign two histories.
+    ///
+    /// # Errors
+    /// Somebody does, or as the system says.
+    fn lock(&self) -> io::Result<Self::Lock>;
+
     /// All of a file; `None` when it is not there.
     ///
     /// # Errors
@@ -93,6 +102,22 @@ fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
 }
 
 impl Storage for Folder {
+    type Lock = File;
+
+    fn lock(&self) -> io::Result<File> {
+        let file =
+            OpenOptions::new().write(true).create(true).truncate(false).open(self.path.join("lock"))?;
+        file.try_lock().map_err(|error| match error {
+            TryLockError::Error(error) => error,
+            TryLockError::WouldBlock => {
+                let what =
+                    format!("{} is in use by another process: only one may write there", self.path.display());
+                io::Error::new(io::ErrorKind::WouldBlock, what)
+            }
+        })?;
+        Ok(file)
+    }
+
     fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
         if_there(fs::read(self.path.join(name)))
     }

@@ -30,7 +30,7 @@ pub const MAX_LOGS: usize = 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum MemoryError {
     /// The disk.
-    #[error("the memory of {0}: {1}")]
+    #[error("what {0} remembers: {1}")]
     Disk(String, #[source] io::Error),
     /// Something else than it wrote.
     #[error(
@@ -97,6 +97,7 @@ pub struct Witness<S: Storage> {
     key: NamedKey,
     storage: S,
     watched: Vec<Watched>,
+    _lock: S::Lock,
 }
 
 impl<S: Storage> std::fmt::Debug for Witness<S> {
@@ -111,12 +112,13 @@ impl<S: Storage> Witness<S> {
     /// # Errors
     /// [`MemoryError`].
     pub fn open(storage: S, key: NamedKey, logs: Vec<NoteKey>) -> Result<Self, MemoryError> {
+        let lock = storage.lock().map_err(|error| MemoryError::Disk(key.public.name.clone(), error))?;
         let mut watched = Vec::new();
         for log in logs.into_iter().take(MAX_LOGS) {
             let mut one = Watched { log, size: 0, root: digest(&[]), note: String::new() };
             let name = one.file();
             let bytes =
-                storage.read(&name).map_err(|error| MemoryError::Disk(one.log.name.clone(), error))?;
+                storage.read(&name).map_err(|error| MemoryError::Disk(key.public.name.clone(), error))?;
             if let Some(bytes) = bytes {
                 let origin = one.log.name.clone();
                 let Ok((checkpoint, _)) = shown(&bytes, &one.log) else {
@@ -127,7 +129,7 @@ impl<S: Storage> Witness<S> {
             }
             watched.push(one);
         }
-        Ok(Self { key, storage, watched })
+        Ok(Self { key, storage, watched, _lock: lock })
     }
 
     /// The sizes that were seen last, with the names of their logs.

@@ -67,8 +67,11 @@ impl Story {
         Note::parse(note.as_bytes()).unwrap().cosigned_s(&self.witness.key.public) == Some(NOW_S)
     }
 
-    fn restart_witness(&mut self) {
-        self.witness = witness(&self.folder, log_key()).unwrap();
+    fn restart_witness(self) -> Self {
+        let Self { folder, log, witness: stopped } = self;
+        drop(stopped);
+        let witness = witness(&folder, log_key()).unwrap();
+        Self { folder, log, witness }
     }
 }
 
@@ -91,7 +94,7 @@ fn it_remembers_before_it_answers() {
     let mut story = Story::begin();
     story.grow(&["a", "b", "c"]);
     assert!(story.is_cosigned(0));
-    story.restart_witness();
+    let mut story = story.restart_witness();
     story.grow(&["d"]);
     assert_eq!(story.shows(0), Verdict::Seen(3));
     assert!(story.is_cosigned(3));
@@ -112,7 +115,7 @@ fn a_forked_log_is_not_cosigned() {
     assert_eq!(story.shows(0), Verdict::Seen(3));
     story.grow(&["d"]);
     assert!(matches!(story.shows(3), Verdict::Inconsistent { .. }));
-    story.restart_witness();
+    let mut story = story.restart_witness();
     assert!(matches!(story.shows(3), Verdict::Inconsistent { .. }), "also by its memory");
 }
 
@@ -158,9 +161,15 @@ fn it_does_not_start_without_its_memory() {
     let mut story = Story::begin();
     story.grow(&["a"]);
     assert!(story.is_cosigned(0));
-    let other = witness(&story.folder, MemoryKey::from_secret(&[2; 32]));
+    assert!(
+        matches!(witness(&story.folder, log_key()), Err(MemoryError::Disk(..))),
+        "another one runs there"
+    );
+    let Story { folder, witness: stopped, .. } = story;
+    let file = folder.path().join("witness").join(stopped.watched[0].file());
+    drop(stopped);
+    let other = witness(&folder, MemoryKey::from_secret(&[2; 32]));
     assert!(matches!(other, Err(MemoryError::Unreadable { .. })), "another key for the same log");
-    let file = story.folder.path().join("witness").join(story.witness.watched[0].file());
     std::fs::write(file, "").unwrap();
-    assert!(matches!(witness(&story.folder, log_key()), Err(MemoryError::Unreadable { .. })));
+    assert!(matches!(witness(&folder, log_key()), Err(MemoryError::Unreadable { .. })));
 }

@@ -18,3 +18,4 @@ mod schema;
 mod senml;
 mod versions;
 mod vocabulary;
+mod witness;
