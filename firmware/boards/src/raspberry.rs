@@ -3,10 +3,12 @@
 //! rppal is retired (last boards: Pi 5), so nothing else may know it: `Port`, `ByteSource` and `Pins` are the seam by
 //! which the kernel's own interfaces can replace it.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
+use embedded_hal::digital;
 use embedded_hal::i2c::{Error, ErrorKind, ErrorType, I2c as HalI2c, NoAcknowledgeSource, Operation};
-use rppal::gpio::{Gpio, InputPin, Trigger};
+use rppal::gpio::{Gpio, InputPin, OutputPin, Trigger};
 use rppal::i2c::I2c;
 use rppal::uart::{Parity, Uart};
 
@@ -14,6 +16,7 @@ use crate::gpio::{Edge, GpioBus, MOST_EDGES, Pins};
 use crate::i2c::I2cBus;
 use crate::plan::Group;
 use crate::port::Port;
+use crate::seal::pins::Wiring;
 use crate::uart::{ByteSource, UartBus};
 use crate::{Bus, Chip, Link, OpenError};
 
@@ -38,6 +41,38 @@ pub(crate) fn open(groups: &[Group]) -> Result<Vec<Box<dyn Bus>>, Vec<OpenError>
         }
     }
     if problems.is_empty() { Ok(buses) } else { Err(problems) }
+}
+
+/// Opens the pins of a seal. rppal keeps one edge for each pin that another thread than its own came across, so an edge
+/// followed by another within [`FEEL_EVERY_MS`](crate::seal::FEEL_EVERY_MS) can be lost: that is a bounce, and levels
+/// are read besides.
+pub(crate) fn open_seal(
+    wiring: &Wiring,
+) -> Result<(impl Pins + use<>, impl digital::OutputPin + Send + use<>), String> {
+    let inputs = PinsPort { pins: wiring.inputs() }.open()?;
+    let lock = inputs.gpio.get(wiring.lock.pin).map_err(|error| format!("{error}; {PINS_ADVICE}"))?;
+    // The level comes before the direction: it never opens by being configured.
+    let lock = if wiring.lock.active_low { lock.into_output_high() } else { lock.into_output_low() };
+    Ok((inputs, PiOutput(lock)))
+}
+
+/// rppal's own embedded-hal face of a pin comes with that of its buses, see [`RepeatedStart`].
+struct PiOutput(OutputPin);
+
+impl digital::ErrorType for PiOutput {
+    type Error = Infallible;
+}
+
+impl digital::OutputPin for PiOutput {
+    fn set_low(&mut self) -> Result<(), Infallible> {
+        self.0.set_low();
+        Ok(())
+    }
+
+    fn set_high(&mut self) -> Result<(), Infallible> {
+        self.0.set_high();
+        Ok(())
+    }
 }
 
 fn boxed<B: Bus + 'static>(bus: B) -> Box<dyn Bus> {
@@ -139,6 +174,9 @@ impl ByteSource for Serial {
     }
 }
 
+const PINS_ADVICE: &str =
+    "pins need /dev/gpiomem, which Raspberry Pi OS has, and the gateway's user in the group gpio";
+
 struct PinsPort {
     pins: Vec<u8>,
 }
@@ -147,16 +185,14 @@ impl Port for PinsPort {
     type Open = PiPins;
 
     fn open(&mut self) -> Result<PiPins, String> {
-        let advice =
-            "pins need /dev/gpiomem, which Raspberry Pi OS has, and the gateway's user in the group gpio";
-        let gpio = Gpio::new().map_err(|error| format!("{error}; {advice}"))?;
+        let gpio = Gpio::new().map_err(|error| format!("{error}; {PINS_ADVICE}"))?;
         let pins = self.pins.iter().map(|&pin| {
             let mut input = gpio.get(pin)?.into_input_pullup();
             input.set_interrupt(Trigger::Both, None)?;
             Ok(input)
         });
         let pins: Result<Vec<InputPin>, rppal::gpio::Error> = pins.collect();
-        let pins = pins.map_err(|error| format!("{error}; {advice}"))?;
+        let pins = pins.map_err(|error| format!("{error}; {PINS_ADVICE}"))?;
         Ok(PiPins { gpio, pins })
     }
 }

@@ -75,13 +75,21 @@ pub enum CameraError {
         /// What the driver says it will do instead.
         given: String,
     },
-    /// It gave no whole frame in time.
-    #[error("camera {camera} gave no whole picture within {after_ms} ms: look at its cable")]
+    /// It gave no frame in time.
+    #[error("camera {camera} gave no frame within {after_ms} ms: look at its cable")]
     Silent {
         /// Its path.
         camera: PathBuf,
         /// How long was waited.
         after_ms: u64,
+    },
+    /// It gave frames, and its driver says that none was whole.
+    #[error("camera {camera}: none of {frames} frames was whole: give it a bus or a cable of its own")]
+    Broken {
+        /// Its path.
+        camera: PathBuf,
+        /// How many were looked at.
+        frames: usize,
     },
     /// The picture is too long.
     #[error("a picture has at most {MAX_PICTURE} bytes, this one {0}: choose a smaller size")]

@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //! - [`Hands`]: a lock and what watches over it; [`pins`]: any such on the pins of a board
-//! - [`camera`]: one photograph when asked
+//! - [`camera`]: one photograph when asked; [`mjpeg`]: out of a stream of them; `v4l2`: by the kernel (feature `v4l2`)
 //! - [`counter`]: a number that never goes back
 //! - [`reader`]: what people type or hold against it
 //! - [`world`]: a seal, a person and a table that exist in a folder only: the same logic runs unmodified
@@ -12,9 +12,12 @@ use std::fmt;
 
 pub mod camera;
 pub mod counter;
+pub mod mjpeg;
 pub mod pins;
 pub mod reader;
 pub mod spec;
+#[cfg(feature = "v4l2")]
+pub mod v4l2;
 pub mod world;
 
 pub use camera::{Camera, CameraError, Moment, Picture};

@@ -319,3 +319,7 @@ impl<I: InputPin + Send> Pins for Polled<I> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "pins_tests.rs"]
+mod tests;

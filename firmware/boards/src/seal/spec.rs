@@ -4,8 +4,12 @@ use std::path::PathBuf;
 
 use super::camera::{Album, Camera, CameraError};
 use super::counter::{Counter, CounterError, FileCounter};
+#[cfg(feature = "raspberry")]
+use super::pins::PinHands;
 use super::pins::{Times, Wiring};
 use super::{Hands, Reader, world};
+#[cfg(feature = "v4l2")]
+use super::{mjpeg::Mjpeg, v4l2::Video};
 use crate::Board;
 
 /// A seal.
@@ -144,15 +148,22 @@ fn open_hands(spec: &HandsSpec, board: &Board, now_ms: u64) -> Result<Opened, Op
     }
 }
 
-fn open_pins(
-    _wiring: &Wiring,
-    _times: Times,
-    board: &Board,
-    _now_ms: u64,
-) -> Result<Box<dyn Hands>, OpenError> {
+#[cfg(feature = "raspberry")]
+fn open_pins(wiring: &Wiring, times: Times, board: &Board, now_ms: u64) -> Result<Box<dyn Hands>, OpenError> {
     match board {
         Board::Simulated { .. } | Board::Linux => Err(unsupported("pins", board)),
-        Board::Raspberry => Err(OpenError::NotBuilt { what: "board \"raspberry\"", feature: "raspberry" }),
+        Board::Raspberry => {
+            let (pins, lock) = crate::raspberry::open_seal(wiring).map_err(OpenError::Hands)?;
+            Ok(Box::new(PinHands::new(pins, lock, wiring.clone(), times, now_ms)))
+        }
+    }
+}
+
+#[cfg(not(feature = "raspberry"))]
+fn open_pins(_: &Wiring, _: Times, board: &Board, _: u64) -> Result<Box<dyn Hands>, OpenError> {
+    match board {
+        Board::Simulated { .. } | Board::Linux => Err(unsupported("pins", board)),
+        Board::Raspberry => Err(OpenError::NotBuilt { what: "the board raspberry", feature: "raspberry" }),
     }
 }
 
@@ -160,6 +171,11 @@ fn open_camera(spec: &CameraSpec, board: &Board) -> Result<Box<dyn Camera>, Open
     match (spec, board) {
         (CameraSpec::Album(path), Board::Simulated { .. }) => Ok(Box::new(Album::new(path.clone()))),
         (CameraSpec::Album(_), _) => Err(unsupported("album", board)),
+        #[cfg(feature = "v4l2")]
+        (CameraSpec::V4l2 { device, width, height }, _) => {
+            Ok(Box::new(Mjpeg::new(Video::at(device.clone()), *width, *height)))
+        }
+        #[cfg(not(feature = "v4l2"))]
         (CameraSpec::V4l2 { .. }, _) => Err(OpenError::NotBuilt { what: "a V4L2 camera", feature: "v4l2" }),
     }
 }

@@ -67,6 +67,8 @@ fn contact() -> Contact {
         min_sequence: 0,
         counter: 0,
         at_s: NOON_S,
+        receipts: 0,
+        last_receipt: [0; 32].into(),
     }
 }
 

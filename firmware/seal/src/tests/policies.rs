@@ -143,6 +143,8 @@ fn answer() -> Answer {
         min_sequence: 0,
         counter: 0,
         at_s: NOON_S,
+        receipts: 0,
+        last_receipt: [0; 32].into(),
     };
     Answer { version: talk::VERSION, seal: trust().seal, nonce: id(7), contact, policy: 3 }
 }
@@ -186,6 +188,17 @@ fn a_revocation_that_was_heard_holds() {
     }));
     let refused = decide(&trust(), &memory, &good, &moment()).unwrap_err();
     assert_eq!(refused.why, crate::refusal::Refusal::Revoked);
+}
+
+#[test]
+fn who_has_forgotten_goes_on_where_the_authority_is() {
+    let contact = Contact { receipts: 12, last_receipt: [5; 32].into(), ..answer().contact };
+    let heard = |receipts| {
+        let mut memory = Memory { epoch: 3, receipts, last_receipt: [1; 32].into(), ..Memory::default() };
+        memory.add(&crate::memory::Entry::Contact(contact.clone()));
+        (memory.receipts, memory.last_receipt[0])
+    };
+    assert_eq!((heard(0), heard(12), heard(13)), ((12, 5), (12, 1), (13, 1)));
 }
 
 #[test]

@@ -246,6 +246,8 @@ impl Device {
                 min_sequence: 0,
                 counter,
                 at_s: NOON_S,
+                receipts: 0,
+                last_receipt: [0; 32].into(),
             };
             self.journal(Entry::Contact(contact))?;
         }
