@@ -1,0 +1,158 @@
+//! Who decides about the rules of the seal: a file that is put into the device when it is commissioned.
+//!
+//! ```toml
+//! seal = "gongli-07"
+//! roots = ["base64…", "base64…", "base64…"]   # their public keys; nobody's server has the other halves
+//! needed = 2                                  # how many have to sign new rules
+//! [log]                                       # where the first rules stand
+//! name = "seals.example/log"
+//! key = "base64…"
+//! [[witness]]
+//! name = "notary.example"
+//! key = "base64…"
+//! [witnesses]
+//! needed = 1
+//! ```
+
+use std::fs;
+use std::path::Path;
+
+use ::seal::grant::MAX_TEXT;
+use ::seal::keys::{Algorithm, PublicKey};
+use ::seal::note::NoteKey;
+use ::seal::policy::{MAX_WITNESSES, Roots};
+use ::seal::proof::LogTrust;
+use base64ct::{Base64, Encoding as _};
+use configs::{Document, Section};
+
+/// Most roots: a county's bodies.
+const MAX_ROOTS: usize = 8;
+
+/// Reads the file.
+///
+/// # Errors
+/// Every mistake of it, or why it cannot be read.
+pub fn load(path: &Path) -> Result<Roots, String> {
+    let name = path.display().to_string();
+    let text = fs::read_to_string(path).map_err(|error| format!("{name} cannot be read: {error}"))?;
+    parse(&name, &text)
+}
+
+/// Reads its text.
+///
+/// # Errors
+/// Every mistake of it.
+pub fn parse(file: &str, text: &str) -> Result<Roots, String> {
+    let document = Document::parse(file, text);
+    let roots = read(&document);
+    let problems = document.finish();
+    match roots {
+        Some(roots) if problems.0.is_empty() => Ok(roots),
+        _ => Err(problems.to_string()),
+    }
+}
+
+fn read(document: &Document<'_>) -> Option<Roots> {
+    let mut root = document.root();
+    let seal = root.required("seal", name);
+    let texts = root.texts("roots");
+    let mut keys = Vec::new();
+    for text in &texts {
+        match key(text) {
+            Ok(key) if keys.contains(&key) => root.problem("roots", format!("{text} is there twice")),
+            Ok(key) => keys.push(key),
+            Err(why) => root.problem("roots", why),
+        }
+    }
+    if !(1..=MAX_ROOTS).contains(&texts.len()) {
+        root.problem("roots", format!("1 to {MAX_ROOTS} public keys expected, found {}", texts.len()));
+    }
+    let needed = root.required_integer("needed", 1..=MAX_ROOTS as i64).and_then(|n| usize::try_from(n).ok());
+    if needed.is_some_and(|needed| needed > texts.len()) {
+        root.problem("needed", "more than there are roots: no rules could ever be signed");
+    }
+    let log = note_key(&mut root.section("log"));
+    let mut witnesses = Vec::new();
+    let sections = root.sections("witness");
+    let count = sections.len();
+    for mut section in sections {
+        witnesses.extend(note_key(&mut section));
+    }
+    if !(1..=MAX_WITNESSES).contains(&count) {
+        root.problem("witness", format!("1 to {MAX_WITNESSES} witnesses expected, found {count}"));
+    }
+    let mut section = root.section("witnesses");
+    let seen = section.required_integer("needed", 1..=MAX_WITNESSES as i64);
+    let seen = seen.and_then(|n| usize::try_from(n).ok());
+    if seen.is_some_and(|seen| seen > count) {
+        section.problem("needed", "more than there are witnesses: nothing could ever be proven");
+    }
+    Some(Roots { seal: seal?, keys, needed: needed?, log: LogTrust { log: log?, witnesses, needed: seen? } })
+}
+
+fn note_key(section: &mut Section<'_>) -> Option<NoteKey> {
+    let name = section.required("name", name);
+    let key = section.required("key", key);
+    Some(NoteKey { name: name?, key: key? })
+}
+
+fn name(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > MAX_TEXT || text.chars().any(|c| c.is_control() || c == '+') {
+        return Err(format!("{text:?} is not a name: 1 to {MAX_TEXT} bytes without + in one line expected"));
+    }
+    Ok(text.into())
+}
+
+fn key(text: &str) -> Result<PublicKey, String> {
+    let mut bytes = [0; 32];
+    let length = Base64::decode(text, &mut bytes).map(<[u8]>::len);
+    if length != Ok(32) {
+        return Err(format!("{text:?} is not a public key: 32 bytes in base64 (44 characters) expected"));
+    }
+    Ok(PublicKey { algorithm: Algorithm::Ed25519, bytes: bytes.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn base64(byte: u8) -> String {
+        Base64::encode_string(&[byte; 32])
+    }
+
+    fn file() -> String {
+        format!(
+            "seal = 'gongli-07'\nroots = ['{}', '{}']\nneeded = 2\n[log]\nname = 'log.example'\nkey = '{}'\n\
+             [[witness]]\nname = 'notary.example'\nkey = '{}'\n[witnesses]\nneeded = 1\n",
+            base64(1),
+            base64(2),
+            base64(3),
+            base64(4)
+        )
+    }
+
+    #[test]
+    fn roots_mean_what_they_say() {
+        let roots = parse("roots.toml", &file()).unwrap();
+        assert_eq!((roots.seal.as_str(), roots.keys.len(), roots.needed), ("gongli-07", 2, 2));
+        assert_eq!(roots.keys[1].bytes, [2; 32].into());
+        assert_eq!((roots.log.log.name.as_str(), roots.log.needed), ("log.example", 1));
+        assert_eq!(roots.log.witnesses[0].key.bytes, [4; 32].into());
+    }
+
+    #[test]
+    fn every_mistake_is_told() {
+        for (from, to, expected) in [
+            ("needed = 2", "needed = 3", "more than there are roots"),
+            ("needed = 1", "needed = 2", "more than there are witnesses"),
+            ("needed = 2", "", "needed: missing"),
+            (&base64(2), &base64(1), "is there twice"),
+            (&base64(3), "AAAA", "is not a public key"),
+            ("'notary.example'", "'a+b'", "is not a name"),
+            ("[log]", "[logs]", "log.name: missing"),
+        ] {
+            let why = parse("roots.toml", &file().replacen(from, to, 1)).unwrap_err();
+            assert!(why.contains(expected) && why.contains("roots.toml:"), "{from} {to}: {why}");
+        }
+    }
+}
