@@ -18,7 +18,7 @@
 //! - [`batch`]: readings gathered, payloads packed into frames (pure)
 //! - [`pipeline`]: the thread that owns judge, rules and batch
 //! - [`buffer`]: what survives a power cut; essay at its top; the only place that names sled
-//! - [`seal`]: a smart seal on this gateway
+//! - [`seal`]: a smart seal: the one thing here that moves
 //! - [`ship`]: what to send, when to give up, what to forget (pure)
 //! - [`ladder`]: what to do when ingest stays silent for long (pure)
 //! - [`courier`]: the task that carries out what `ship` says
@@ -93,6 +93,9 @@ pub enum RunError {
         "平台长时间无应答，进程将重启 ingest has been silent for too long: this process ends to be started again"
     )]
     Stuck,
+    /// The smart seal.
+    #[error("印章无法启动 the seal cannot be started: {0}")]
+    Seal(#[from] seal::SealError),
     /// The operating system has no room for a thread.
     #[error("a thread cannot be started: {0}")]
     Thread(#[from] std::io::Error),
@@ -159,6 +162,15 @@ pub async fn run_under(
         let _ = pipeline_ended.send(());
     })?;
 
+    let stop_sealing = sample::Stop::default();
+    let sealing = match &config.seal {
+        None => None,
+        Some(seal) => {
+            let running = seal::start(&config, seal, &buffer, &time, &stop_sealing)?;
+            let desk = tokio::spawn(seal::desk::serve(seal::desk::open(&config.data)?, running.link.clone()));
+            Some((running, desk))
+        }
+    };
     let (stop, stopping) = watched::channel(false);
     let window = courier::Window::default();
     let mut shipping = tokio::spawn(courier::ship(
@@ -168,6 +180,7 @@ pub async fn run_under(
         window.clone(),
         stopping.clone(),
         GRACE,
+        sealing.as_ref().map(|(running, _)| running.link.clone()),
     ));
     let watcher = watch::Watch {
         config: config.clone(),
@@ -194,6 +207,14 @@ pub async fn run_under(
     manager.stopping();
     tracing::info!(gateway = %config.id, "stopping");
     stop_sampling.stop();
+    stop_sealing.stop();
+    if let Some((running, desk)) = sealing {
+        let ended = tokio::task::spawn_blocking(move || running.thread.join());
+        if tokio::time::timeout(PATIENCE, ended).await.is_err() {
+            tracing::error!("印章线程未结束 the thread of the seal does not end: look whether it is closed");
+        }
+        desk.abort();
+    }
     if tokio::time::timeout(PATIENCE, pipeline_end).await.is_err() {
         tracing::warn!("the pipeline does not end: its last readings are lost");
     }

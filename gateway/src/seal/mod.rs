@@ -1,6 +1,213 @@
 //! A smart seal: what hangs on the gateway and stamps only what was granted.
 //!
+//! ```text
+//! authority ──MQTT──► courier ──┐                        ┌──► hands, camera, counter, keypad
+//!                               ├──► the seal's thread ──┤
+//! clerk ──seal.sock──► desk ────┘    one use at a time   └──► journal: notes and frames in the buffer, one write
+//! ```
+//! What is decided is decided in the crate `seal`, which is pure; here it is carried out. The journal lies in the same store
+//! as the frames: an entry and the receipt or the photographs that belong to it are there together or not at all. A
+//! journal that fails once stops everything: the seal is closed, and reads what there is as after a start.
+//!
+//! # Time
+//! A grant needs a clock that is known to be right. Where no time service reaches a village, the authority does: its
+//! signed answer to a fresh question says what time it is, and if it came at once that is as good ([`contact`]).
+//!
 //! # Layout
-//! - [`people`]: who somebody is who types a PIN or shows a card
+//! - [`driver`]: the thread that does one thing after the other; `driver/steps`: the steps of a use; `driver/talk`: what
+//!   authority and desk want
+//! - [`journal`]: what is remembered over a power cut; [`grants`]: what may be stamped, as far as is known here (pure)
+//! - [`contact`]: when to ask the authority, and what its answers are worth (pure)
+//! - [`papers`]: receipts, hellos, photographs in parts (pure)
+//! - [`eyes`]: the camera, on a thread of its own; [`people`]: who somebody is who types a PIN or shows a card
+//! - [`desk`]: the local interface; [`words`]: what it says, for people
+//! - [`key`]: the key of the device; who decides about its rules: [`configs::roots`]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+
+use ::seal::grant::Id;
+use ::seal::receipt::{Position, TimeQuality};
+use wire::ClockState;
+
+use crate::buffer::Buffer;
+use crate::clock::Timekeeper;
+use crate::config::{Config, SealConfig};
+use crate::sample::Stop;
+
+pub mod contact;
+pub mod desk;
+pub mod driver;
+pub mod eyes;
+pub mod grants;
+pub mod journal;
+pub mod key;
+pub mod papers;
 pub mod people;
+pub mod words;
+
+use desk::Request;
+use driver::{Driver, Now, Tools};
+
+/// What authority and desk want and the thread has not looked at yet: it looks every few ms, so more is a flood.
+const WISHES: usize = 32;
+/// Metres by which the place in the configuration may be wrong: an installer reads it from a map or a telephone.
+const PLACE_M: u32 = 20;
+
+/// Somebody wants something.
+#[derive(Debug)]
+pub enum Wish {
+    /// The authority has sent this.
+    Said(Vec<u8>),
+    /// Somebody at the desk asks; the answer is JSON.
+    Desk(Request, tokio::sync::oneshot::Sender<serde_json::Value>),
+}
+
+/// What the rest of the gateway has of its seal; clones reach the same one.
+#[derive(Debug, Clone)]
+pub struct Link {
+    wishes: SyncSender<Wish>,
+    is_online: Arc<AtomicBool>,
+}
+
+impl Link {
+    /// Passes on what the authority has sent. When there is no room it is dropped: the seal asks again.
+    pub fn said(&self, bytes: Vec<u8>) {
+        if self.wishes.try_send(Wish::Said(bytes)).is_err() {
+            tracing::warn!(
+                "the seal is busy: what the authority has sent is dropped, it will be asked again"
+            );
+        }
+    }
+
+    /// Says whether the connection to ingest stands.
+    pub fn online(&self, is_online: bool) {
+        self.is_online.store(is_online, Ordering::Relaxed);
+    }
+
+    /// Passes on a wish of the desk, if there is room.
+    pub(crate) fn wish(&self, wish: Wish) -> Result<(), TrySendError<Wish>> {
+        self.wishes.try_send(wish)
+    }
+}
+
+/// Why a seal could not be started; each line says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    /// Its hardware.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Parts(Vec<boards::seal::OpenError>),
+    /// The key of the device.
+    #[error(transparent)]
+    Key(#[from] key::KeyError),
+    /// The file of people.
+    #[error("{0}")]
+    People(String),
+    /// What it remembers.
+    #[error("what the seal remembers cannot be read: {0}")]
+    Journal(#[from] crate::buffer::NotKept),
+    /// The system.
+    #[error("{0}")]
+    System(#[from] std::io::Error),
+    /// No random numbers.
+    #[error("the system gives no random numbers: {0}")]
+    Random(getrandom::Error),
+}
+
+/// A seal that runs.
+#[derive(Debug)]
+pub struct Running {
+    /// How the others reach it.
+    pub link: Link,
+    /// Its thread; it ends after the stop.
+    pub thread: JoinHandle<()>,
+}
+
+/// Starts the thread of the seal. It closes the seal when it ends, however it ends.
+///
+/// # Errors
+/// [`SealError`].
+pub fn start(
+    config: &Config,
+    seal: &SealConfig,
+    buffer: &Buffer,
+    time: &Timekeeper,
+    stop: &Stop,
+) -> Result<Running, SealError> {
+    let key = key::load(&seal.key)?;
+    let people = seal.people.as_deref().map_or_else(|| Ok(people::People::default()), read_people)?;
+    let journal = journal::BufferJournal::new(buffer.clone());
+    // A missing counter begins at zero only where nothing was ever remembered.
+    let mut spec = seal.spec.clone();
+    let boards::seal::CounterSpec::File { may_begin, .. } = &mut spec.counter;
+    *may_begin = buffer.recall_blocking()?.notes.iter().all(|(name, _)| !journal::is_ours(name));
+    let parts = boards::seal::open(&spec, &config.board, time.now_ms()).map_err(SealError::Parts)?;
+    let clock = time.clone();
+    let place = &config.place;
+    let tools = Tools {
+        hands: parts.hands,
+        eyes: parts.camera.map(eyes::Watching::start).transpose()?.map(|eyes| Box::new(eyes) as _),
+        counter: parts.counter,
+        reader: parts.reader,
+        journal: Box::new(journal),
+        key: Box::new(key),
+        roots: seal.roots.clone(),
+        people,
+        position: Some(Position {
+            datum: place.datum,
+            lat_e7: (place.lat() * 1e7) as i32,
+            lon_e7: (place.lon() * 1e7) as i32,
+            accuracy_m: PLACE_M,
+        }),
+        hello_ms: seal.hello_ms,
+        random: Box::new(|| random().ok()),
+        now: Box::new(move || now(&clock)),
+    };
+    let is_online = Arc::new(AtomicBool::new(false));
+    let (wishes, inbox): (_, Receiver<Wish>) = sync_channel(WISHES);
+    let driver = Driver::new(tools, random().map_err(SealError::Random)?);
+    let (heads, online, stop) = (buffer.heads(), Arc::clone(&is_online), stop.clone());
+    let thread = std::thread::Builder::new().name("seal".into()).spawn(move || {
+        driver.run(&inbox, &stop, || {
+            // What was signed before goes before: then a hello is answered by one who has it all.
+            online.load(Ordering::Relaxed) && heads.borrow().backlog(wire::Lane::Seal) == 0
+        });
+    })?;
+    tracing::info!(seal = seal.roots.seal, "印章服务已启动 the seal is watched");
+    Ok(Running { link: Link { wishes, is_online }, thread })
+}
+
+/// Reads the file of people.
+///
+/// # Errors
+/// Every mistake of it.
+pub fn read_people(path: &std::path::Path) -> Result<people::People, SealError> {
+    let name = path.display().to_string();
+    let text =
+        std::fs::read_to_string(path).map_err(|error| SealError::People(format!("{name}: {error}")))?;
+    people::People::parse(&name, &text).map_err(|problems| SealError::People(problems.to_string()))
+}
+
+/// 128 bits that nobody can guess.
+fn random() -> Result<Id, getrandom::Error> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes.into())
+}
+
+/// What the gateway's clocks say. Where they are not sure, it is a time that has certainly passed.
+fn now(time: &Timekeeper) -> Now {
+    let stamp = time.stamp();
+    let (at_ms, quality) = match stamp.clock.state {
+        ClockState::Synchronised => (stamp.clock.wall_ms(stamp.mono_ms), TimeQuality::Synced),
+        _ => (time.passed_ms(), TimeQuality::Floor),
+    };
+    Now { mono_ms: stamp.mono_ms, at_s: u64::try_from(at_ms / 1000).unwrap_or(0), time: quality }
+}
+
+/// Bytes in hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
