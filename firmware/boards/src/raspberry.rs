@@ -45,7 +45,7 @@ pub(crate) fn open(groups: &[Group]) -> Result<Vec<Box<dyn Bus>>, Vec<OpenError>
 
 /// Opens the pins of a seal. rppal keeps one edge for each pin that another thread than its own came across, so an edge
 /// followed by another within [`FEEL_EVERY_MS`](crate::seal::FEEL_EVERY_MS) can be lost: that is a bounce, and levels
-/// are read besides.
+/// are read besides. A pin that another bus has is refused.
 pub(crate) fn open_seal(
     wiring: &Wiring,
 ) -> Result<(impl Pins + use<>, impl digital::OutputPin + Send + use<>), String> {

@@ -49,6 +49,11 @@ pub mod people;
 pub mod roots;
 pub mod words;
 
+#[cfg(test)]
+#[path = "../../tests/authority/mod.rs"]
+#[allow(dead_code, reason = "each test program uses its part of it")]
+mod authority;
+
 use desk::Request;
 use driver::{Driver, Now, Tools};
 
@@ -130,7 +135,7 @@ pub struct Running {
 ///
 /// # Errors
 /// [`SealError`].
-pub fn start(
+pub async fn start(
     config: &Config,
     seal: &SealConfig,
     buffer: &Buffer,
@@ -143,7 +148,7 @@ pub fn start(
     // A missing counter begins at zero only where nothing was ever remembered.
     let mut spec = seal.spec.clone();
     let boards::seal::CounterSpec::File { may_begin, .. } = &mut spec.counter;
-    *may_begin = buffer.recall_blocking()?.notes.iter().all(|(name, _)| !journal::is_ours(name));
+    *may_begin = buffer.recall().await?.notes.iter().all(|(name, _)| !journal::is_ours(name));
     let parts = boards::seal::open(&spec, &config.board, time.now_ms()).map_err(SealError::Parts)?;
     let clock = time.clone();
     let place = &config.place;

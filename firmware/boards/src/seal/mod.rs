@@ -31,8 +31,8 @@ pub const FEEL_EVERY_MS: u64 = 5;
 
 /// The lock of a seal, and what watches over it.
 ///
-/// It closes by itself when it is dropped, and when it is held open for longer than it may. A process that is killed can do
-/// neither: the electronics need a limit of their own (a monostable, or a lock with a latch and a spring).
+/// It lets go by itself when it is dropped, and in [`Hands::feel`] when it was held open for as long as it may. A process that
+/// is killed does neither: the electronics need a limit of their own (a monostable, or a watchdog that takes the power away).
 pub trait Hands: Send {
     /// Whether [`Hands::open`] would be tried: the lock is known to be closed, everything is whole and can be read. Ask
     /// before a use is spent.

@@ -199,3 +199,59 @@ fn unsupported(what: &'static str, board: &Board) -> OpenError {
     };
     OpenError::Unsupported { what, board, instead }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seal::Feeling;
+    use crate::seal::pins::PinSpec;
+
+    const STREET: Board = Board::Simulated { seed: 1, speed: 1.0, calm_s: 0.0 };
+
+    fn spec(folder: &std::path::Path) -> SealSpec {
+        SealSpec {
+            hands: HandsSpec::World(folder.join("world")),
+            camera: Some(CameraSpec::Album(folder.into())),
+            counter: CounterSpec::File { path: folder.join("counter"), may_begin: true },
+        }
+    }
+
+    fn pins(seat: Option<u8>) -> HandsSpec {
+        let pin = |pin| PinSpec { pin, active_low: false };
+        let wiring = Wiring { lock: pin(1), press: pin(2), closed: 3, cover: None, tamper: None, seat };
+        HandsSpec::Pins { wiring, times: Times::USUAL }
+    }
+
+    #[test]
+    fn a_seal_in_a_folder_opens_and_its_counter_begins_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut parts = open(&spec(folder.path()), &STREET, 0).ok().unwrap();
+        let mut felt = Vec::new();
+        parts.hands.feel(5, &mut felt);
+        assert_eq!(felt, [Feeling::Closed]);
+        parts.counter.advance_to(1).unwrap();
+        assert!(parts.reader.is_some() && parts.camera.is_some());
+        drop(parts);
+        let mut again = open(&spec(folder.path()), &STREET, 0).ok().unwrap();
+        assert_eq!(again.counter.read().unwrap(), 1);
+    }
+
+    #[test]
+    fn every_mistake_is_told_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let counter = CounterSpec::File { path: folder.path().join("none"), may_begin: false };
+        let wrong = SealSpec { counter, ..spec(folder.path()) };
+        let told = |spec: &SealSpec, board: &Board| {
+            let problems = open(spec, board, 0).err().unwrap();
+            problems.iter().map(|problem| format!("{problem}\n")).collect::<String>()
+        };
+        let why = told(&wrong, &Board::Linux);
+        for part in ["seal's world cannot be on a linux board", "seal's album", "none is missing"] {
+            assert!(why.contains(part), "{part} is not in\n{why}");
+        }
+        let why = told(&SealSpec { hands: pins(Some(2)), ..spec(folder.path()) }, &STREET);
+        assert!(why.contains("pin 2 of the seal is given twice"), "{why}");
+        let why = told(&SealSpec { hands: pins(None), ..spec(folder.path()) }, &STREET);
+        assert!(why.contains("pins cannot be on a simulated board"), "{why}");
+    }
+}

@@ -1,6 +1,8 @@
 //! A camera by the kernel's video interface. `linuxvideo` is named in this file only.
 //!
-//! It has not met a camera yet: what is done with what comes is tested in [`mjpeg`](super::mjpeg), with none behind it.
+//! It has met the kernel's simulated camera (`vivid`, aarch64, kernel 6.1): that gives YUYV when it is asked for MJPEG, which is
+//! refused, and its frames came. A camera that gives MJPEG it has not met: what is done with such frames is tested in
+//! [`mjpeg`](super::mjpeg) with none behind it.
 
 use std::io;
 use std::path::PathBuf;
