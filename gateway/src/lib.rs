@@ -166,7 +166,7 @@ pub async fn run_under(
     let sealing = match &config.seal {
         None => None,
         Some(seal) => {
-            let running = seal::start(&config, seal, &buffer, &time, &stop_sealing)?;
+            let running = seal::start(&config, seal, &buffer, &time, &stop_sealing).await?;
             let desk = tokio::spawn(seal::desk::serve(seal::desk::open(&config.data)?, running.link.clone()));
             Some((running, desk))
         }

@@ -392,6 +392,16 @@ impl Buffer {
         notes.blocking_recv().unwrap_or(Err(NotKept::Stopped))
     }
 
+    /// The same for tasks.
+    ///
+    /// # Errors
+    /// [`NotKept`].
+    pub async fn recall(&self) -> Result<Notes, NotKept> {
+        let (reply, notes) = oneshot::channel();
+        self.commands.send(Command::Recall { reply }).await.map_err(|_| NotKept::Stopped)?;
+        notes.await.unwrap_or(Err(NotKept::Stopped))
+    }
+
     /// What waits, as of the last commit; changes wake the watcher.
     pub fn heads(&self) -> watch::Receiver<Heads> {
         self.heads.clone()

@@ -147,8 +147,9 @@ mod tests {
             now_ms += pause_ms;
         }
         assert_eq!(pauses, [30_000, 60_000, 120_000, 240_000, EVERY_MS, EVERY_MS]);
+        contact.ask(id(3), now_ms);
         contact.hear(9, now_ms);
-        assert!(!contact.is_due(now_ms + 60_000, LEASE_S));
+        assert!(!contact.is_due(now_ms + 60_000, LEASE_S), "heard");
     }
 
     #[test]

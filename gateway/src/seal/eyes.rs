@@ -8,7 +8,7 @@ use boards::seal::{Camera, Moment, Picture};
 /// What looks at the paper, without making anybody wait.
 pub trait Eyes: Send {
     /// Begins to take a picture; whether it has begun. It is told apart by `token`.
-    fn look(&mut self, token: u64, moment: Moment) -> bool;
+    fn begin(&mut self, token: u64, moment: Moment) -> bool;
 
     /// A picture that was taken, or that there is none; late ones too.
     fn seen(&mut self) -> Option<(u64, Option<Picture>)>;
@@ -45,7 +45,7 @@ impl Watching {
 }
 
 impl Eyes for Watching {
-    fn look(&mut self, token: u64, moment: Moment) -> bool {
+    fn begin(&mut self, token: u64, moment: Moment) -> bool {
         self.asks.try_send((token, moment)).is_ok()
     }
 

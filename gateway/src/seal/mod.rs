@@ -48,6 +48,11 @@ pub mod papers;
 pub mod people;
 pub mod words;
 
+#[cfg(test)]
+#[path = "../../tests/authority/mod.rs"]
+#[allow(dead_code, reason = "each test program uses its part of it")]
+mod authority;
+
 use desk::Request;
 use driver::{Driver, Now, Tools};
 
@@ -129,7 +134,7 @@ pub struct Running {
 ///
 /// # Errors
 /// [`SealError`].
-pub fn start(
+pub async fn start(
     config: &Config,
     seal: &SealConfig,
     buffer: &Buffer,
@@ -142,7 +147,7 @@ pub fn start(
     // A missing counter begins at zero only where nothing was ever remembered.
     let mut spec = seal.spec.clone();
     let boards::seal::CounterSpec::File { may_begin, .. } = &mut spec.counter;
-    *may_begin = buffer.recall_blocking()?.notes.iter().all(|(name, _)| !journal::is_ours(name));
+    *may_begin = buffer.recall().await?.notes.iter().all(|(name, _)| !journal::is_ours(name));
     let parts = boards::seal::open(&spec, &config.board, time.now_ms()).map_err(SealError::Parts)?;
     let clock = time.clone();
     let place = &config.place;

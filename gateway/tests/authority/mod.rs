@@ -2,7 +2,7 @@
 
 use ::seal::envelope::{Envelope, Kind};
 use ::seal::grant::{Evidence, Grant, HashAlgorithm, Id, Presented, VERSION};
-use ::seal::keys::{Digest, MemoryKey, PublicKey, Signer, digest};
+use ::seal::keys::{MemoryKey, PublicKey, Signer, digest};
 use ::seal::memory::Contact;
 use ::seal::note::{self, Checkpoint, NoteKey};
 use ::seal::policy::{self, Matter, Named, Policy, Roots};
@@ -51,7 +51,8 @@ fn named(name: &str, number: u8) -> Named {
 
 /// Who decides about rules, as the device is given it.
 pub(crate) fn roots() -> Roots {
-    let log = LogTrust { log: note_key(LOG, LOG_KEY), witnesses: vec![note_key(WITNESS, WITNESS_KEY)], needed: 1 };
+    let log =
+        LogTrust { log: note_key(LOG, LOG_KEY), witnesses: vec![note_key(WITNESS, WITNESS_KEY)], needed: 1 };
     let keys = [ROOT, OTHER_ROOT].map(|number| key(number).public()).to_vec();
     Roots { seal: SEAL.into(), keys, needed: 2, log }
 }
@@ -124,10 +125,10 @@ impl Authority {
     }
 
     /// A grant for two stamps, approved by both.
-    pub(crate) fn plain(&self, sequence: u8) -> Grant {
+    pub(crate) fn plain(&self, sequence: u16) -> Grant {
         Grant {
             version: VERSION,
-            id: id(sequence),
+            id: id(sequence as u8),
             seal: SEAL.into(),
             sequence: sequence.into(),
             matter: "certificate".into(),
@@ -160,6 +161,11 @@ impl Authority {
         if hello.policy < self.policy {
             said.push(self.rules());
         }
+        if hello.remembered < hello.counter {
+            // It has forgotten uses: whatever was granted before is over.
+            self.contact.min_sequence = u64::from(u8::MAX);
+            self.grants.clear();
+        }
         let contact = Contact { at_s: self.now_s, counter: hello.counter, ..self.contact.clone() };
         let (version, seal) = (talk::VERSION, SEAL.into());
         let answer = Answer { version, seal, nonce: hello.nonce, contact, policy: self.policy };
@@ -189,9 +195,4 @@ impl Authority {
 pub(crate) enum Heard {
     Hello(Hello),
     Receipt(Receipt),
-}
-
-/// The digest of anything.
-pub(crate) fn digest_of(bytes: &[u8]) -> Digest {
-    digest(&[bytes])
 }

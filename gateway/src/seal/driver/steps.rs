@@ -92,7 +92,7 @@ impl Driver {
                 self.token += 1;
                 let when = if self.memory.pending.is_none() { When::Before } else { When::After };
                 let token = self.token;
-                let has_begun = self.tools.eyes.as_mut().is_some_and(|eyes| eyes.look(token, when));
+                let has_begun = self.tools.eyes.as_mut().is_some_and(|eyes| eyes.begin(token, when));
                 if !has_begun {
                     return Some(Event::Photographed(None));
                 }
