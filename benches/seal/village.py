@@ -297,6 +297,10 @@ answer = "{answer}"
         assert self.approve(grant, "clerk"), "two of two are"
         return grant
 
+    def carried(self, grant):
+        """The grant with its proof, as somebody carries it to a seal without a network."""
+        return self.people["bookkeeper"].ask("GET", f"/api/v1/applications/{grant}/grant")["presented"]
+
     def desk(self, *words, ok=(0,)):
         return self.run("gateway", "seal", words[0], "--config", self.gateway_config, "--json", *words[1:], ok=ok)
 
