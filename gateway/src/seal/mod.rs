@@ -23,6 +23,7 @@
 //! - [`desk`]: the local interface; [`words`]: what it says, for people
 //! - [`key`]: the key of the device; [`roots`]: who decides about its rules
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -127,11 +128,20 @@ pub enum SealError {
 pub struct Running {
     /// How the others reach it.
     pub link: Link,
-    /// Its thread; it ends after the stop.
-    pub thread: JoinHandle<()>,
+    thread: JoinHandle<()>,
+    desk: tokio::task::JoinHandle<()>,
 }
 
-/// Starts the thread of the seal. It closes the seal when it ends, however it ends.
+impl Running {
+    /// Ready once its thread has ended, which it does after the stop.
+    pub async fn ended(self) {
+        // A thread that panicked has said so.
+        let _ = tokio::task::spawn_blocking(move || self.thread.join()).await;
+        self.desk.abort();
+    }
+}
+
+/// Starts the thread of the seal, and its desk. It closes the seal when it ends, however it ends.
 ///
 /// # Errors
 /// [`SealError`].
@@ -176,13 +186,17 @@ pub async fn start(
     let driver = Driver::new(tools, random().map_err(SealError::Random)?);
     let (heads, online, stop) = (buffer.heads(), Arc::clone(&is_online), stop.clone());
     let thread = std::thread::Builder::new().name("seal".into()).spawn(move || {
-        driver.run(&inbox, &stop, || {
-            // What was signed before goes before: then a hello is answered by one who has it all.
-            online.load(Ordering::Relaxed) && heads.borrow().backlog(wire::Lane::Seal) == 0
-        });
+        // What was signed before goes before: then a hello is answered by one who has it all.
+        let may_ask = || online.load(Ordering::Relaxed) && heads.borrow().backlog(wire::Lane::Seal) == 0;
+        let ended = catch_unwind(AssertUnwindSafe(|| driver.run(&inbox, &stop, may_ask)));
+        if ended.is_err() {
+            tracing::error!("印章线程异常终止，请重启网关 the thread of the seal has panicked: it is closed, restart the gateway and report this");
+        }
     })?;
+    let link = Link { wishes, is_online };
+    let desk = tokio::spawn(desk::serve(desk::open(&config.data)?, link.clone()));
     tracing::info!(seal = seal.roots.seal, "印章服务已启动 the seal is watched");
-    Ok(Running { link: Link { wishes, is_online }, thread })
+    Ok(Running { link, thread, desk })
 }
 
 /// Reads the file of people.

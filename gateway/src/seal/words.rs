@@ -105,7 +105,8 @@ pub fn bad(why: &str) -> Value {
 pub fn bytes_of(text: &str) -> Option<Vec<u8>> {
     let text = text.trim();
     // A grant begins with a list of two, 82: in base64 that is a g, which is no digit.
-    let is_hex = text.len() % 2 == 0 && !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_hex =
+        text.len().is_multiple_of(2) && !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     if is_hex {
         let pair = |at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
         return (0..text.len()).step_by(2).map(pair).collect();

@@ -17,6 +17,8 @@ impl Driver {
     /// Does what somebody wants.
     pub(super) fn grant_wish(&mut self, wish: Wish) {
         match wish {
+            // The disk must not make anybody wait while it is open; after the use it asks anyway.
+            Wish::Said(_) if self.going_on.is_some() => {}
             Wish::Said(bytes) => self.listen(&bytes),
             Wish::Desk(request, reply) => self.serve(request, reply),
         }
@@ -166,6 +168,7 @@ impl Driver {
                 self.contact.want();
                 words::asked(self.is_online)
             }
+            Request::Present { .. } if self.going_on.is_some() => words::refused(Refusal::Busy, None, None),
             Request::Present { grant } => match words::bytes_of(&grant) {
                 None => words::refused(Refusal::Malformed, None, None),
                 Some(bytes) => self.present(bytes),
@@ -176,11 +179,7 @@ impl Driver {
                 }
                 match self.grants.find(&grant).cloned() {
                     None => words::unknown(&grant, self.grants.all().len()),
-                    Some(held) if self.going_on.is_some() => {
-                        let scene = self.scene(None);
-                        let number = self.tell_refusal(Some(unused(&held)), Refusal::Busy, scene);
-                        words::refused(Refusal::Busy, None, number)
-                    }
+                    Some(_) if self.going_on.is_some() => words::refused(Refusal::Busy, None, None),
                     Some(held) => return self.stamp(&held, reply),
                 }
             }

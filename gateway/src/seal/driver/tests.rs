@@ -346,9 +346,9 @@ fn it_stamps_as_often_as_granted_and_tells_all_of_it() {
 
 #[test]
 fn whatever_goes_wrong_it_is_closed_and_nothing_is_used_twice() {
-    type Deed = fn(&mut World);
+    type Story = (&'static str, fn(&mut World), &'static str, u32, u64, &'static [Outcome]);
     // What goes wrong; what is answered; whether it was opened, and how many uses are spent; how the receipts say it ended.
-    let stories: [(&str, Deed, &str, u32, u64, &[Outcome]); 15] = [
+    let stories: [Story; 15] = [
         ("no picture before", |w| w.pictures[0] = Some(false), "photograph", 0, 0, &[Outcome::Refused]),
         ("a silent camera", |w| w.pictures[0] = None, "photograph", 0, 0, &[Outcome::Refused]),
         ("no picture after", |w| w.pictures[1] = None, "stamped", 1, 1, &[Outcome::Stamped]),
