@@ -43,6 +43,7 @@
 //! - `power`: the tool of `benches/power/run`: power cuts and `kill -9` of one gateway, judged by its promises
 //! - `cuts`: the tool of `benches/power/city`: power cuts of ingest, judged by what it acknowledged
 //! - `sim`: thousands of simulated cities, each held against the promises
+//! - `tlog`: the log of seals at ten million leaves; logs to be checked by others, and forked ones
 //! - `kills`: `kill -9` and long stops in full flow, each judged by the audit
 
 pub use ingest::client as http;

@@ -1,6 +1,7 @@
 //! The embedded MQTT broker, versions 5 and 3.1.1. The only file that knows ntex-mqtt.
 //!
-//! It is a front door, not a switchboard: nothing is forwarded between clients. A publish is judged, appended to
+//! It is a front door, not a switchboard: nothing is forwarded between clients, and only what a
+//! seal has to hear goes down. A publish is judged, appended to
 //! the log, and acknowledged when the group commit that holds it is on stable storage: the handler's return value
 //! is the PUBACK. Publishes of one connection are handled side by side, up to [`RECEIVE_MAXIMUM`], so that one
 //! commit carries many; the acknowledgements leave in the order of the publishes.
@@ -35,8 +36,8 @@ use ntex_mqtt::{Control, MqttServer, MqttServiceConfig, QoS, v3, v5};
 use ntex_service::Pipeline;
 use ntex_service::cfg::SharedCfg;
 use ntex_util::time::Seconds;
-use tokio::sync::{Notify, watch};
-use wire::GatewayId;
+use tokio::sync::{Notify, mpsc, watch};
+use wire::{GatewayId, topic};
 
 use crate::clock::now_ms;
 use crate::engine::Engine;
@@ -69,6 +70,8 @@ const SILENCE_SECONDS: u16 = 300;
 const MAX_REASON: usize = 400;
 /// How long connections may take to close at the end.
 const CLOSING: Duration = Duration::from_secs(2);
+/// Messages for one seal that wait for its connection: an answer to a hello with rules and grants, twice.
+const HEARD: usize = 32;
 /// Pause after a failed accept, which is nearly always a lack of file handles.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -99,6 +102,25 @@ struct Shared {
     next: AtomicU64,
     /// Who is connected under which client id: a second one takes over (MQTT-3.1.4-3).
     clients: Mutex<HashMap<String, (u64, Arc<Notify>)>>,
+    listeners: Listeners,
+}
+
+/// Which gateways listen to what their seals are told, and the way to each; clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Listeners(Arc<Mutex<HashMap<GatewayId, Way>>>);
+
+/// The number of a connection, and the way to it.
+type Way = (u64, mpsc::Sender<Vec<u8>>);
+
+impl Listeners {
+    /// Sends something to the seal of a gateway. False when it does not listen here, or has [`HEARD`] unheard.
+    pub fn send(&self, gateway: &GatewayId, bytes: Vec<u8>) -> bool {
+        self.all().get(gateway).is_some_and(|(_, way)| way.try_send(bytes).is_ok())
+    }
+
+    fn all(&self) -> std::sync::MutexGuard<'_, HashMap<GatewayId, Way>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// One connection, from accept to close.
@@ -160,6 +182,7 @@ impl Broker {
         max_connections: usize,
         engine: Engine,
         counts: Arc<Counts>,
+        listeners: Listeners,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(addr)?;
         listener.set_nonblocking(true)?;
@@ -170,6 +193,7 @@ impl Broker {
             max_connections,
             next: AtomicU64::new(1),
             clients: Mutex::default(),
+            listeners,
         });
         let (stop, stopping) = watch::channel(false);
         let mut broker = Self { addr, stop, threads: Vec::new() };
@@ -429,6 +453,7 @@ fn protocol_v5(connection: &Rc<Connection>, message: v5::ProtocolMessage) -> v5:
         v5::ProtocolMessage::Subscribe(mut subscribe) => {
             for mut wanted in &mut subscribe {
                 if connection.may_hear(wanted.topic()) {
+                    connection.listen(wanted.topic());
                     wanted.confirm(QoS::AtLeastOnce);
                 } else {
                     wanted.fail(SubscribeAckReason::NotAuthorized);
@@ -518,6 +543,27 @@ impl Connection {
                 .is_some_and(|rest| rest.strip_prefix("/down/").is_some_and(|rest| !rest.is_empty()))
     }
 
+    /// Opens the way to this gateway's seal, if that is what `filter` asks for. Version 5 only: a seal's gateway is ours.
+    fn listen(&self, filter: &str) {
+        let Ok(gateway) = GatewayId::new(&self.client.borrow()) else { return };
+        let sink = match self.sink.borrow().as_ref() {
+            Some(Sink::V5(sink)) if filter == topic::seal(&gateway) => sink.clone(),
+            _ => return,
+        };
+        let (way, mut said) = mpsc::channel::<Vec<u8>>(HEARD);
+        let topic = filter.to_owned();
+        self.shared.listeners.all().insert(gateway, (self.number, way));
+        // Ends when the way is taken away, with the connection or by its successor.
+        ntex_rt::spawn(async move {
+            while let Some(bytes) = said.recv().await {
+                let sent = sink.publish(topic.as_str()).send_at_least_once(bytes.into()).await;
+                if let Err(error) = sent {
+                    tracing::debug!(topic, ?error, "a seal does not hear: it asks again");
+                }
+            }
+        });
+    }
+
     fn ended(&self, control: &Control<Close>) {
         match control {
             Control::Stop(ntex_mqtt::Reason::Protocol(error)) => {
@@ -548,6 +594,13 @@ impl Drop for Connection {
         let mut clients = self.clients();
         if clients.get(&client).is_some_and(|(number, _)| *number == self.number) {
             clients.remove(&client);
+        }
+        drop(clients);
+        let mut listeners = self.shared.listeners.all();
+        if let Ok(gateway) = GatewayId::new(&client)
+            && listeners.get(&gateway).is_some_and(|(number, _)| *number == self.number)
+        {
+            listeners.remove(&gateway);
         }
     }
 }

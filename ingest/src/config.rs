@@ -16,6 +16,10 @@ use crate::admit::Registration;
 use crate::engine::EngineConfig;
 use crate::senml::Mappings;
 
+mod seals;
+
+pub use seals::Seals;
+
 /// Where publishes come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Intake {
@@ -84,6 +88,8 @@ pub struct Config {
     pub streams: usize,
     /// Tiles under the console's map, `https://…/{z}/{x}/{y}.png`; none by default: the console works offline.
     pub tiles: Option<String>,
+    /// The office of seals; none by default.
+    pub seals: Option<Seals>,
     /// The engine's part, with catalogue and mappings loaded.
     pub engine: EngineConfig,
 }
@@ -126,6 +132,7 @@ impl Config {
             http_connections: 1024,
             streams: 256,
             tiles: None,
+            seals: None,
             engine: EngineConfig::new(data, catalogue, Arc::new(mappings)),
         })
     }
@@ -209,6 +216,7 @@ impl Config {
         config.read_http(root.section("http"));
         config.read_engine(&mut root);
         config.read_gateways(root.section("gateways"));
+        config.seals = seals::read(root.section("seals"), folder);
         let mut senml = root.section("senml");
         if let Some(mappings) = senml.optional("mappings", |text| Ok::<_, String>(folder.join(text))) {
             match Mappings::load(&mappings, &config.engine.catalogue) {

@@ -26,6 +26,7 @@ use crate::clock::now_ms;
 use crate::config::BrokerUrl;
 use crate::engine::Engine;
 use crate::intake::{self, Verdict};
+use crate::office::Downlink;
 
 /// Unacknowledged publishes at once: enough for many to share a commit.
 const RECEIVE_MAXIMUM: u16 = 256;
@@ -64,6 +65,7 @@ impl Link {
 /// Ingest as a client of somebody else's broker.
 #[derive(Debug)]
 pub struct External {
+    client: AsyncClient,
     link: Arc<Link>,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
@@ -97,8 +99,16 @@ impl External {
             life: Arc::default(),
             unpromised: Arc::new(Semaphore::new(UNPROMISED)),
         };
-        let task = tokio::spawn(run(events, session, link.clone(), named, stopping, writer));
-        Self { link, stop, task }
+        let task = tokio::spawn(run(events, session.clone(), link.clone(), named, stopping, writer));
+        Self { client: session.client, link, stop, task }
+    }
+
+    /// The way to the seals of gateways. Whether one of them listens, only the broker knows.
+    pub fn downlink(&self) -> Downlink {
+        let client = self.client.clone();
+        Arc::new(move |gateway, bytes| {
+            client.try_publish(topic::seal(gateway), bytes, PublishOptions::at_least_once()).is_ok()
+        })
     }
 
     /// How the connection is doing.

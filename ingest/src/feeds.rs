@@ -18,7 +18,7 @@ pub const MAX_BYTES: usize = 32 << 20;
 pub const MAX_AT_ONCE: usize = 256;
 
 /// Kinds of events, as `?topics=` and the `event:` line of the stream name them.
-pub const TOPICS: [&str; 3] = ["alarm", "cells", "gateway"];
+pub const TOPICS: [&str; 4] = ["alarm", "cells", "gateway", "seal"];
 
 /// One thing that happened.
 #[derive(Debug, PartialEq, Eq)]

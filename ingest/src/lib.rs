@@ -13,7 +13,10 @@
 //! - [`admit`]: what may come in; [`normalise`]: one unit, one datum; [`cell`]: geohash
 //! - [`engine`]: the way from the socket to the pool; [`log`]: what an acknowledgement promises
 //! - [`pool`]: state, windows, repeats; [`columns`]: Parquet; [`registry`]: SQL; [`quarantine`]: what was refused
+//! - `database`: the way to SQL; [`people`]: who may do what, and where
 //! - [`views`]: answers; [`feeds`]: live events; [`http`]: both over HTTP; [`console`]: the page
+//! - [`office`]: seals: applications, approvals, grants, receipts
+//! - [`tlog`]: the transparency log of seals; [`witness`]: `ingest witness`, another body's eye on it
 //! - [`query`]: `ingest query`, from the other side of the API; [`client`]: its HTTP client
 //! - [`counters`]: counts any thread may read; [`metrics`]: the same for Prometheus; [`clock`]: the wall clock
 
@@ -34,13 +37,18 @@ pub mod intake;
 pub mod log;
 pub mod metrics;
 pub mod normalise;
+pub mod office;
+pub mod people;
 pub mod pool;
 pub mod quarantine;
 pub mod query;
 pub mod registry;
 pub mod senml;
+pub mod tlog;
 pub mod views;
+pub mod witness;
 
+mod database;
 mod server;
 mod varint;
 

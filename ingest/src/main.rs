@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use configs::Problems;
 use ingest::config::{BrokerUrl, Config, Overrides, address};
+use ingest::office::command::{self, SealArgs, SealError};
 use ingest::query::{self, QueryArgs, QueryError};
+use ingest::witness::{self, Ready, WitnessArgs, WitnessError};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How it is set is in `.cargo/config.toml`.
@@ -15,6 +17,8 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Exit code of a configuration or a question that cannot be used (sysexits.h EX_USAGE).
 const BAD_USAGE: u8 = 64;
+/// Exit code when something was checked and does not hold (sysexits.h EX_DATAERR).
+const DOES_NOT_HOLD: u8 = 65;
 /// Where data goes when nobody says.
 const DEFAULT_DATA: &str = "data/ingest";
 
@@ -52,6 +56,12 @@ enum Command {
     /// Ask a running ingest and print the answer as a table, CSV or Arrow. 查询运行中的 ingest
     #[command(after_help = query::EXAMPLES)]
     Query(QueryArgs),
+    /// Watch somebody else's log of seals and cosign what only grew. 见证其他机构的印章日志
+    #[command(after_help = witness::EXAMPLES)]
+    Witness(WitnessArgs),
+    /// Keys, rules, signatures and checks of seals. 印章：密钥、规则、签名与核验
+    #[command(after_help = command::EXAMPLES)]
+    Seal(SealArgs),
 }
 
 #[derive(Args)]
@@ -81,6 +91,8 @@ fn main() -> ExitCode {
         Command::Check { config } => check(&config),
         Command::Serve(args) => serve(args),
         Command::Query(args) => ask(args),
+        Command::Witness(args) => watch(args),
+        Command::Seal(args) => seal(args),
     }
 }
 
@@ -106,6 +118,56 @@ fn ask(args: QueryArgs) -> ExitCode {
     // Nobody is left to tell when stderr is gone.
     let _ = writeln!(std::io::stderr(), "{said}");
     code
+}
+
+fn seal(args: SealArgs) -> ExitCode {
+    use std::io::Write as _;
+    let Err(error) = args.run() else { return ExitCode::SUCCESS };
+    // Nobody is left to tell when stderr is gone.
+    let _ = writeln!(std::io::stderr(), "{error}");
+    match error {
+        SealError::Usage(_) | SealError::Key(_) => ExitCode::from(BAD_USAGE),
+        SealError::DoesNotHold => ExitCode::from(DOES_NOT_HOLD),
+        SealError::Failed(_) => ExitCode::FAILURE,
+    }
+}
+
+#[allow(clippy::print_stdout)] // the verifier of a new key
+fn watch(args: WitnessArgs) -> ExitCode {
+    let (listen, witness) = match args.ready() {
+        Ok(Ready::Serve(listen, witness)) => (listen, *witness),
+        Ok(Ready::Key(verifier)) => {
+            println!("{verifier}");
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            tracing::error!("见证人无法启动 {error}");
+            let is_usage = matches!(
+                error,
+                WitnessError::NotLoopback(_)
+                    | WitnessError::Logs(_)
+                    | WitnessError::Incomplete
+                    | WitnessError::Key(_)
+            );
+            return if is_usage { ExitCode::from(BAD_USAGE) } else { ExitCode::FAILURE };
+        }
+    };
+    let served = tokio::runtime::Builder::new_multi_thread().enable_all().build().and_then(|runtime| {
+        runtime.block_on(async {
+            let stop = told_to_stop();
+            let listener = tokio::net::TcpListener::bind(listen).await?;
+            let seen: Vec<String> = witness.seen().map(|(log, size)| format!("{log}: {size}")).collect();
+            tracing::info!(http = %listener.local_addr()?, ?seen, "见证人已启动 the witness is serving");
+            ingest::http::serve_witness(listener, witness, stop).await
+        })
+    });
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%listen, %error, "无法见证 cannot serve");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn refuse(problems: &Problems) -> ExitCode {

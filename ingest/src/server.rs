@@ -5,13 +5,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::{fmt, io};
 
-use crate::broker::{self, Broker};
+use crate::broker::{self, Broker, Listeners};
+use crate::clock::now_ms;
 use crate::config::{Config, Intake};
 use crate::console::Console;
 use crate::engine::{Engine, EngineThreads, StartError};
 use crate::external::External;
 use crate::feeds::Feed;
 use crate::http::{Http, Parts};
+use crate::office::{Downlink, Office, OfficeError, OfficeTask, Settings};
+use crate::people::password::Cost;
+use crate::people::session::Token;
+use crate::people::{People, PeopleError};
 
 /// Why ingest could not start.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +24,12 @@ pub enum ServeError {
     /// The data folder, the checkpoint, the database.
     #[error(transparent)]
     Engine(#[from] StartError),
+    /// The people.
+    #[error("people: {0}")]
+    People(#[from] PeopleError),
+    /// The office of seals.
+    #[error("seals: {0}")]
+    Office(#[from] OfficeError),
     /// An address that cannot be listened on.
     #[error("cannot listen on {addr} for {what}: {error}; is another ingest running, or is the port taken?")]
     Listen {
@@ -46,9 +57,12 @@ pub struct Server {
     pub mqtt_addr: Option<SocketAddr>,
     /// Where HTTP listens.
     pub http_addr: SocketAddr,
+    /// A link that makes the first admin, once; `None` when there is one. A secret: for whoever started ingest.
+    pub first_link: Option<String>,
     engine: Engine,
     threads: EngineThreads,
     mqtt: Mqtt,
+    office: Option<OfficeTask>,
     http: Http,
 }
 
@@ -76,7 +90,15 @@ impl Server {
         let feed = Arc::new(Feed::new(fastrand::u64(..)));
         let (of_engine, its_feed) = (config.engine.clone(), feed.clone());
         let (engine, threads) = blocking(move || Engine::start(of_engine, its_feed)).await??;
+        let (people, first) = match people(&config).await {
+            Ok(people) => people,
+            Err(error) => {
+                blocking(move || threads.stop()).await?;
+                return Err(error.into());
+            }
+        };
         let counts = Arc::new(broker::Counts::default());
+        let listeners = Listeners::default();
         let mqtt = match &config.intake {
             Intake::External(url) => Mqtt::External(External::start(url, engine.clone())),
             Intake::Embedded(addr) => {
@@ -86,6 +108,7 @@ impl Server {
                     config.mqtt_connections,
                     engine.clone(),
                     counts.clone(),
+                    listeners.clone(),
                 );
                 match started {
                     Ok(broker) => Mqtt::Embedded(broker),
@@ -96,8 +119,23 @@ impl Server {
                 }
             }
         };
+        let downlink: Downlink = match &mqtt {
+            Mqtt::External(external) => external.downlink(),
+            Mqtt::Embedded(_) => Arc::new(move |gateway, bytes| listeners.send(gateway, bytes)),
+        };
+        let office = match office(&config, &engine, downlink, &feed).await {
+            Ok(office) => office,
+            Err(error) => {
+                mqtt.stop().await?;
+                blocking(move || threads.stop()).await?;
+                return Err(error.into());
+            }
+        };
+        let (office, office_task) = office.unzip();
         let parts = Parts {
             engine: engine.clone(),
+            people,
+            office,
             feed,
             console: Console::new(config.tiles.as_deref()),
             broker: counts,
@@ -120,7 +158,9 @@ impl Server {
             Mqtt::Embedded(broker) => Some(broker.addr()),
             Mqtt::External(_) => None,
         };
-        Ok(Self { mqtt_addr, http_addr: http.addr(), engine, threads, mqtt, http })
+        let http_addr = http.addr();
+        let first_link = first.map(|token| format!("http://{http_addr}/first#{}", token.reveal()));
+        Ok(Self { mqtt_addr, http_addr, first_link, engine, threads, mqtt, office: office_task, http })
     }
 
     /// The engine inside, for those who start ingest in their own process.
@@ -133,9 +173,12 @@ impl Server {
     /// # Errors
     /// [`ServeError::Thread`] when something had ended before; the log holds everything all the same.
     pub async fn stop(self) -> Result<(), ServeError> {
-        let Self { threads, mqtt, http, .. } = self;
+        let Self { threads, mqtt, office, http, .. } = self;
         mqtt.stop().await?;
         http.stop().await;
+        if let Some(office) = office {
+            office.stop();
+        }
         blocking(move || threads.stop()).await
     }
 }
@@ -152,6 +195,34 @@ impl Mqtt {
     }
 }
 
+/// The people, and the token for the first admin.
+async fn people(config: &Config) -> Result<(People, Option<Token>), PeopleError> {
+    let people = People::open(&config.engine.database_url(), Cost::Full).await?;
+    let token = people.first_token(now_ms()).await?;
+    Ok((people, token))
+}
+
+/// The office of seals, if there is to be one.
+async fn office(
+    config: &Config,
+    engine: &Engine,
+    downlink: Downlink,
+    feed: &Arc<Feed>,
+) -> Result<Option<(Office, OfficeTask)>, OfficeError> {
+    let Some(seals) = config.seals.clone() else { return Ok(None) };
+    let settings = Settings {
+        database: config.engine.database_url(),
+        folder: config.engine.data.join("seals"),
+        log_key: seals.log_key,
+        issuer_key: seals.issuer_key,
+        witnesses: seals.witnesses,
+        witnesses_needed: seals.witnesses_needed,
+        roots: seals.roots,
+        roots_needed: seals.roots_needed,
+    };
+    Office::start(settings, engine.mail(), downlink, feed.clone()).await.map(Some)
+}
+
 /// Starting and stopping threads takes a while: not on the runtime's own.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ServeError> {
     tokio::task::spawn_blocking(work).await.map_err(|error| ServeError::Thread(error.to_string()))
@@ -166,6 +237,11 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result
     let server = Server::start(config).await?;
     let mqtt = server.mqtt_addr.map_or_else(|| "external".to_owned(), |addr| addr.to_string());
     tracing::info!(mqtt, http = %server.http_addr, data, "接入服务已启动 ingest is serving");
+    if let Some(link) = &server.first_link {
+        tracing::warn!(
+            "尚无管理员：请在一小时内打开此一次性链接创建 nobody manages this city yet: open this link within an hour, it works once: {link}"
+        );
+    }
     let engine = server.engine.clone();
     let ended = tokio::select! {
         () = shutdown => Ok(()),

@@ -81,7 +81,7 @@ pub fn decide(trust: &Trust, memory: &Memory, presented: &[u8], moment: &Moment)
         number: 0,
         of: grant.max_uses,
     };
-    let judged = approved(trust, &grant, &envelope)
+    let judged = is_approved(trust, &grant, &envelope)
         .and_then(|()| logged(trust, bytes, proof))
         .and_then(|seen_s| {
             free(trust, memory, &grant, moment)?;
@@ -103,8 +103,11 @@ fn check(holds: bool, or: Refusal) -> Result<(), Refusal> {
     if holds { Ok(()) } else { Err(or) }
 }
 
-/// By the rules, and by as many people as they want.
-fn approved(trust: &Trust, grant: &Grant, envelope: &Envelope<'_>) -> Result<(), Refusal> {
+/// Whether a grant was approved by the rules, and by as many people as they want.
+///
+/// # Errors
+/// Why not.
+pub fn is_approved(trust: &Trust, grant: &Grant, envelope: &Envelope<'_>) -> Result<(), Refusal> {
     check(grant.policy == trust.policy, Refusal::Policy)?;
     let rule = trust.rules.iter().find(|rule| rule.matter == grant.matter).ok_or(Refusal::Matter)?;
     let all = &rule.approvers;

@@ -106,7 +106,8 @@ pub struct Contact {
     /// The authority's time, in seconds since 1970 UTC.
     #[n(7)]
     pub at_s: u64,
-    /// Number of the last receipt that the authority has: one that remembers less goes on from there.
+    /// Number of the last receipt that the authority has: one that remembers less, or another of this
+    /// number, goes on from there.
     #[n(8)]
     pub receipts: u64,
     /// Digest of that; zeros when there is none.
@@ -315,7 +316,7 @@ impl Memory {
         self.min_sequence = self.min_sequence.max(contact.min_sequence);
         self.cleared = self.cleared.max(contact.cleared);
         self.counter = self.counter.max(contact.counter);
-        if contact.receipts > self.receipts {
+        if contact.receipts >= self.receipts {
             (self.receipts, self.last_receipt) = (contact.receipts, contact.last_receipt);
         }
         self.is_locked = contact.lock;

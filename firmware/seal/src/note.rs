@@ -60,6 +60,28 @@ impl NoteKey {
         self.verifier(Role::Witness)
     }
 
+    /// Reads what [`NoteKey::log_verifier`] wrote; `None` for anything else.
+    pub fn parse_log_verifier(text: &str) -> Option<Self> {
+        Self::parse_verifier(text, Role::Log)
+    }
+
+    /// Reads what [`NoteKey::witness_verifier`] wrote; `None` for anything else.
+    pub fn parse_witness_verifier(text: &str) -> Option<Self> {
+        Self::parse_verifier(text, Role::Witness)
+    }
+
+    fn parse_verifier(text: &str, role: Role) -> Option<Self> {
+        let mut parts = text.splitn(3, '+');
+        let (name, _, key) = (parts.next()?, parts.next()?, parts.next()?);
+        let is_name = !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c.is_control());
+        let bytes = Base64::decode_vec(key).ok()?;
+        let bytes = <[u8; 32]>::try_from(bytes.strip_prefix(&[role as u8])?).ok()?;
+        let key = PublicKey { algorithm: Algorithm::Ed25519, bytes: bytes.into() };
+        let read = Self { name: name.into(), key };
+        // Its id must be the key's, as nobody else would know whom it means.
+        (is_name && read.verifier(role) == text).then_some(read)
+    }
+
     fn verifier(&self, role: Role) -> String {
         let key = [&[role as u8], &self.key.bytes[..]].concat();
         format!("{}+{:08x}+{}", self.name, u32::from_be_bytes(self.id(role)), Base64::encode_string(&key))
@@ -94,15 +116,15 @@ impl Checkpoint {
     }
 }
 
-/// A decimal number in its one spelling.
-pub(crate) fn number(text: &str) -> Option<u64> {
+/// A decimal number in its one spelling; `None` for any other.
+pub fn number(text: &str) -> Option<u64> {
     let is_canonical =
         text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     if is_canonical { text.parse().ok() } else { None }
 }
 
-/// A hash in base64.
-pub(crate) fn hash(text: &str) -> Option<Digest> {
+/// A hash in base64; `None` when it is none.
+pub fn hash(text: &str) -> Option<Digest> {
     let mut hash = [0; 32];
     let length = Base64::decode(text, &mut hash).ok()?.len();
     (length == hash.len()).then(|| hash.into())
@@ -225,6 +247,28 @@ mod tests {
         let altered = bytes.replacen("\n7\n", "\n8\n", 1);
         let altered = Note::parse(altered.as_bytes()).unwrap();
         assert!(!altered.is_signed_by(&log) && altered.cosigned_s(&witness).is_none());
+    }
+
+    #[test]
+    fn verifiers_are_read_as_they_are_written() {
+        let key = note_key("log.example/seals", &MemoryKey::from_secret(&[1; 32]));
+        let (log, witness) = (key.log_verifier(), key.witness_verifier());
+        assert_eq!(NoteKey::parse_log_verifier(&log).as_ref(), Some(&key));
+        assert_eq!(NoteKey::parse_witness_verifier(&witness), Some(key));
+        // The key of Go's checksum database, as its tools carry it.
+        let go = "sum.golang.org+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8";
+        assert_eq!(NoteKey::parse_log_verifier(go).unwrap().name, "sum.golang.org");
+        for (bad, why) in [
+            (witness.as_str(), "another role"),
+            (&log.replace("log.example", "other.example"), "the id of another name"),
+            (&log.to_uppercase(), "another spelling"),
+            (&log[..log.len() - 4], "a short key"),
+            (&log.replace('/', " "), "a space"),
+            ("log.example/seals", "no key"),
+            ("", "nothing"),
+        ] {
+            assert_eq!(NoteKey::parse_log_verifier(bad), None, "{why}");
+        }
     }
 
     #[test]

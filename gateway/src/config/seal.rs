@@ -8,7 +8,7 @@ use boards::seal::pins::{PinSpec, Times, Wiring};
 use boards::seal::{CameraSpec, CounterSpec, HandsSpec, SealSpec};
 use configs::Section;
 
-use crate::seal::roots;
+use configs::roots;
 
 /// Pins of a Pi's header, by BCM number.
 const PINS: std::ops::RangeInclusive<i64> = 0..=27;

@@ -109,7 +109,7 @@ pub fn words(key: &dyn Signer) -> String {
     let public = key.public();
     format!(
         "公钥 public key     {}\n指纹 fingerprint    {}\n",
-        Base64::encode_string(&public.bytes[..]),
+        configs::roots::key_text(&public),
         fingerprint(&public)
     )
 }

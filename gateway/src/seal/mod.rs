@@ -21,7 +21,7 @@
 //! - [`papers`]: receipts, hellos, photographs in parts (pure)
 //! - [`eyes`]: the camera, on a thread of its own; [`people`]: who somebody is who types a PIN or shows a card
 //! - [`desk`]: the local interface; [`words`]: what it says, for people
-//! - [`key`]: the key of the device; [`roots`]: who decides about its rules
+//! - [`key`]: the key of the device; who decides about its rules: [`configs::roots`]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -47,7 +47,6 @@ pub mod journal;
 pub mod key;
 pub mod papers;
 pub mod people;
-pub mod roots;
 pub mod words;
 
 #[cfg(test)]

@@ -126,7 +126,8 @@ async fn the_window_of_one_connection_shares_a_sync_and_no_answer_leaves_before_
     let folder = tempfile::TempDir::new().unwrap();
     let (engine, threads, gate) = gated(folder.path());
     let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
-    let broker = Broker::start(anywhere, 1, 16, engine.clone(), Arc::default()).unwrap();
+    let broker =
+        Broker::start(anywhere, 1, 16, engine.clone(), Arc::default(), Listeners::default()).unwrap();
 
     let options = MqttOptions::new("caotang-03", ("127.0.0.1".to_owned(), broker.addr().port()));
     let (client, mut events) = AsyncClient::builder(options).capacity(256).build();

@@ -93,9 +93,7 @@ impl Engine {
         let started_ms = now_ms();
         counters.set_started(started_ms);
         let lock = lock(&config.data)?;
-        let url = config.database.clone().unwrap_or_else(|| {
-            format!("sqlite://{}?mode=rwc", config.data.join("registry.sqlite").display())
-        });
+        let url = config.database_url();
         let (registry, registry_thread) =
             Registry::start(&url, config.quarantine_bytes, Arc::clone(&counters))
                 .map_err(|why| StartError::Database { url: without_password(&url), why })?;
@@ -390,6 +388,11 @@ impl Engine {
 
     pub(crate) fn registry(&self) -> &Registry {
         &self.shared.registry
+    }
+
+    /// Tells when something that a seal has sent is in the database.
+    pub fn mail(&self) -> Arc<tokio::sync::Notify> {
+        self.shared.registry.mail()
     }
 
     pub(crate) fn folder(&self) -> &PoolFolder {

@@ -98,6 +98,12 @@ impl EngineConfig {
             mappings,
         }
     }
+
+    /// URL of the SQL database.
+    pub fn database_url(&self) -> String {
+        let file = self.data.join("registry.sqlite");
+        self.database.clone().unwrap_or_else(|| format!("sqlite://{}?mode=rwc", file.display()))
+    }
 }
 
 /// What became of a frame.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -18,6 +18,9 @@ use super::problem::{FOREIGN, Problem};
 /// The console loads nothing from elsewhere but map tiles, which a user may choose.
 const CONTENT_POLICY: &str = "default-src 'self'; img-src 'self' data: blob: https: http:; object-src 'none'; \
                               base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// What a browser says of the page a request comes from.
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 pub(super) async fn guard(State(counts): State<Arc<Counts>>, request: Request, next: Next) -> Response {
     let mut response = match judge(request.method(), request.headers(), request.uri().host()) {
@@ -63,7 +66,9 @@ fn judge(method: &Method, headers: &HeaderMap, uri_host: Option<&str>) -> Result
     if method != Method::GET && method != Method::HEAD {
         let foreign_origin =
             text(header::ORIGIN).is_some_and(|origin| origin.split_once("://").map(|(_, rest)| rest) != host);
-        if foreign_origin {
+        // Another port of this machine is another page, but the same site, and gets the same cookies.
+        let foreign_page = text(FETCH_SITE).is_some_and(|site| site != "same-origin" && site != "none");
+        if foreign_origin || foreign_page {
             return Err(Problem::new(
                 FOREIGN,
                 "a change may not come from a web page of another address",
@@ -114,6 +119,12 @@ mod tests {
         assert!(ask(Method::POST, &[host.clone(), (header::ORIGIN, "http://127.0.0.1:8080")]));
         for origin in ["http://127.0.0.1:9999", "https://evil.example", "null"] {
             assert!(!ask(Method::POST, &[host.clone(), (header::ORIGIN, origin)]), "{origin}");
+        }
+        for (site, taken) in
+            [("same-origin", true), ("none", true), ("same-site", false), ("cross-site", false), ("", false)]
+        {
+            assert_eq!(ask(Method::DELETE, &[host.clone(), (FETCH_SITE, site)]), taken, "{site}");
+            assert!(ask(Method::GET, &[host.clone(), (FETCH_SITE, site)]), "{site}");
         }
     }
 }

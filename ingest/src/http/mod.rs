@@ -2,10 +2,13 @@
 //!
 //! # Layout
 //! - [`listener`]: how many connections, and how long a silent one may stay
-//! - [`problem`], [`query`]: what goes wrong, and how questions are read
+//! - [`problem`], [`query`], [`body`]: what goes wrong, and how questions and forms are read
+//! - [`who`]: who asks, and whether they may; [`people`]: sessions, accounts, keys
 //! - [`read`]: what is there now, readings and cells; [`curves`]: what is folded for a question: series, top cells,
 //!   blind spots; [`write`]: SenML in, quarantine replay
+//! - [`seals`]: what may be stamped and what was
 //! - [`events`]: server-sent events
+//! - [`tlog`]: the log of seals as tiles; [`witness`]: `ingest witness`, a server of its own
 //! - [`guard`]: headers on every answer, and who may ask at all
 //!
 //! Routes and OpenAPI document come from the same `#[utoipa::path]`, so that they cannot diverge.
@@ -31,21 +34,32 @@ use crate::console::Console;
 use crate::engine::Engine;
 use crate::external::Link;
 use crate::feeds::Feed;
+use crate::office::Office;
+use crate::people::People;
 use crate::views::Surveys;
 
+mod body;
 mod curves;
 mod events;
 mod geojson;
 mod guard;
 mod listener;
+mod people;
 mod problem;
 mod query;
 mod read;
+mod seals;
+mod tlog;
+mod who;
+mod witness;
 mod write;
 
+use people::{accounts, own, sessions};
 use problem::{METHOD, NOT_FOUND, Problem};
+use who::Peer;
 
 pub(crate) use query::duration;
+pub use witness::serve_witness;
 
 /// How long connections may take to finish at the end.
 const CLOSING: Duration = Duration::from_secs(3);
@@ -53,6 +67,8 @@ const CLOSING: Duration = Duration::from_secs(3);
 /// What every handler can reach.
 struct App {
     engine: Engine,
+    people: People,
+    office: Option<Office>,
     feed: Arc<Feed>,
     console: Console,
     broker: Arc<broker::Counts>,
@@ -81,6 +97,10 @@ pub struct Counts {
 pub struct Parts {
     /// Answers questions and takes packs.
     pub engine: Engine,
+    /// Knows who asks.
+    pub people: People,
+    /// Grants stamps, if there is an office of seals.
+    pub office: Option<Office>,
     /// Where events come from.
     pub feed: Arc<Feed>,
     /// The console's files.
@@ -120,6 +140,8 @@ impl fmt::Debug for Http {
         (name = "state", description = "What is there now 当前状态"),
         (name = "data", description = "Readings and aggregates 读数与聚合"),
         (name = "intake", description = "What comes in and what was refused 接入与隔离"),
+        (name = "people", description = "Sessions, accounts, keys 会话、账户与密钥"),
+        (name = "seals", description = "Seals: applications, grants, receipts, verification 印章：申请、授权、回执、核验"),
         (name = "system", description = "The service itself 服务自身")
     )
 )]
@@ -146,6 +168,32 @@ fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(write::replay))
         .routes(routes!(write::senml))
         .routes(routes!(events::events))
+        .routes(routes!(sessions::session, sessions::enter, sessions::leave))
+        .routes(routes!(sessions::first))
+        .routes(routes!(accounts::accounts, accounts::create))
+        .routes(routes!(accounts::account, accounts::change))
+        .routes(routes!(accounts::reset))
+        .routes(routes!(own::choose))
+        .routes(routes!(own::keys, own::add_key))
+        .routes(routes!(own::retire_key))
+        .routes(routes!(seals::trust))
+        .routes(routes!(seals::roots))
+        .routes(routes!(seals::seals, seals::enrol))
+        .routes(routes!(seals::timeline))
+        .routes(routes!(seals::lock))
+        .routes(routes!(seals::clear))
+        .routes(routes!(seals::put_policy))
+        .routes(routes!(seals::applications, seals::apply))
+        .routes(routes!(seals::application))
+        .routes(routes!(seals::to_sign))
+        .routes(routes!(seals::approve))
+        .routes(routes!(seals::reject))
+        .routes(routes!(seals::cancel))
+        .routes(routes!(seals::revoke))
+        .routes(routes!(seals::carried))
+        .routes(routes!(seals::findings))
+        .routes(routes!(seals::impressions))
+        .routes(routes!(seals::picture))
         .routes(routes!(read::openapi))
         .routes(routes!(read::metrics))
 }
@@ -155,8 +203,11 @@ fn router(parts: Parts, stopping: watch::Receiver<bool>) -> (Router, Arc<Counts>
     // A document of plain data has no way to fail.
     let document = document.to_json().unwrap_or_default();
     let counts = Arc::new(Counts::default());
+    let tlog = parts.office.as_ref().map(|office| tlog::routes(office.tiles())).unwrap_or_default();
     let app = Arc::new(App {
         engine: parts.engine,
+        people: parts.people,
+        office: parts.office,
         feed: parts.feed,
         console: parts.console,
         broker: parts.broker,
@@ -170,6 +221,7 @@ fn router(parts: Parts, stopping: watch::Receiver<bool>) -> (Router, Arc<Counts>
     let router = router
         .route("/", get(page))
         .route("/console/{*path}", get(asset))
+        .merge(tlog)
         .fallback(nothing)
         .method_not_allowed_fallback(wrong_method)
         .layer(axum::middleware::from_fn_with_state(counts.clone(), guard::guard))
@@ -190,7 +242,8 @@ impl Http {
         let (router, counts) = router(parts, stopping.clone());
         let listener = listener::Bounded::new(listener, connections, counts);
         let task = tokio::spawn(async move {
-            let served = axum::serve(listener, router).with_graceful_shutdown(stopped(stopping));
+            let served = axum::serve(listener, router.into_make_service_with_connect_info::<Peer>())
+                .with_graceful_shutdown(stopped(stopping));
             if let Err(error) = served.await {
                 tracing::error!(%error, "HTTP 服务异常结束 the HTTP server ended");
             }
@@ -272,7 +325,7 @@ mod tests {
     fn every_operation_is_documented_with_its_answers() {
         let document: serde_json::Value = serde_json::to_value(api().into_openapi()).unwrap();
         let paths = document["paths"].as_object().unwrap();
-        assert_eq!(paths.len(), 20);
+        assert_eq!(paths.len(), 46);
         for (path, operations) in paths {
             for (method, operation) in operations.as_object().unwrap() {
                 let what = format!("{method} {path}");

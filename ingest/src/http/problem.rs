@@ -25,6 +25,9 @@ pub(super) struct Problem {
     pub(super) title_zh: &'static str,
     /// The detail in Chinese.
     pub(super) detail_zh: String,
+    /// Seconds until it may be tried again, for the header.
+    #[serde(skip)]
+    pub(super) retry_s: Option<i64>,
 }
 
 /// A kind of problem: status, word, titles.
@@ -55,6 +58,25 @@ pub(super) const BAD_CONTENT: Kind = Kind(
 /// A request from another web page.
 pub(super) const FOREIGN: Kind =
     Kind(StatusCode::FORBIDDEN, "urn:watchfire:problem:foreign-origin", "Not from this address", "来源不符");
+/// Nobody is logged in.
+pub(super) const UNKNOWN_PERSON: Kind =
+    Kind(StatusCode::UNAUTHORIZED, "urn:watchfire:problem:not-logged-in", "Not logged in", "未登录");
+/// Not with this person's roles.
+pub(super) const FORBIDDEN: Kind =
+    Kind(StatusCode::FORBIDDEN, "urn:watchfire:problem:forbidden", "Not allowed", "无权操作");
+/// A password of somebody else's making has to be replaced first.
+pub(super) const CHOOSE_PASSWORD: Kind = Kind(
+    StatusCode::FORBIDDEN,
+    "urn:watchfire:problem:choose-password",
+    "Choose a password first",
+    "请先设置密码",
+);
+/// It exists, or stands in the way.
+pub(super) const CONFLICT: Kind =
+    Kind(StatusCode::CONFLICT, "urn:watchfire:problem:conflict", "In the way of something else", "冲突");
+/// Too many failures.
+pub(super) const TOO_MANY: Kind =
+    Kind(StatusCode::TOO_MANY_REQUESTS, "urn:watchfire:problem:too-many-failures", "Too often", "尝试过多");
 /// Nothing there.
 pub(super) const NOT_FOUND: Kind =
     Kind(StatusCode::NOT_FOUND, "urn:watchfire:problem:not-found", "Not found", "不存在");
@@ -85,6 +107,9 @@ pub(super) const MEDIA_TYPE: Kind = Kind(
 /// Nothing of it could be taken.
 pub(super) const UNPROCESSABLE: Kind =
     Kind(StatusCode::UNPROCESSABLE_ENTITY, "urn:watchfire:problem:refused", "Refused", "拒收");
+/// The office says no.
+pub(super) const REFUSED_BY_OFFICE: Kind =
+    Kind(StatusCode::CONFLICT, "urn:watchfire:problem:not-granted", "It cannot be done", "不能办理");
 /// Our fault.
 pub(super) const INTERNAL: Kind = Kind(
     StatusCode::INTERNAL_SERVER_ERROR,
@@ -107,6 +132,7 @@ impl Problem {
             detail: detail.into(),
             title_zh,
             detail_zh: detail_zh.into(),
+            retry_s: (status == StatusCode::SERVICE_UNAVAILABLE).then_some(5),
         }
     }
 }
@@ -133,12 +159,13 @@ impl From<ViewError> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let retry_s = self.retry_s;
         let mut response = (status, Json(self)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        if let Some(seconds) = retry_s {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

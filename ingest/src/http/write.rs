@@ -1,10 +1,9 @@
 //! What comes in by HTTP: SenML packs, and the second chance of quarantined messages.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -12,17 +11,14 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use wire::GatewayId;
 
-use super::App;
-use super::problem::{BAD_CONTENT, MEDIA_TYPE, Problem, TIMEOUT, TOO_LARGE, UNAVAILABLE, UNPROCESSABLE};
+use super::problem::{MEDIA_TYPE, Problem, UNAVAILABLE, UNPROCESSABLE};
 use super::query::{Params, bad};
+use super::{App, body};
 use crate::clock::now_ms;
 use crate::engine::SenmlTaken;
 use crate::intake::cut;
 use crate::senml::{MAX_BODY, SenmlFormat};
 use crate::views::{self, ReplayView};
-
-/// How long a body may take to arrive.
-const BODY_TIME: Duration = Duration::from_secs(20);
 
 /// What became of a pack.
 #[derive(Debug, Serialize, ToSchema)]
@@ -72,7 +68,7 @@ pub(super) async fn senml(
     let source = GatewayId::new(source)
         .map_err(|error| bad("source", &error.to_string(), "应为 1 至 32 个小写字母、数字或 -"))?;
     let format = format_of(&headers)?;
-    let body = read_body(&headers, body).await?;
+    let body = body::whole(&headers, body, MAX_BODY).await?;
     let taken = app.engine.take_senml(&source, format, body.to_vec(), now_ms()).await;
     let list = |refused: Vec<(usize, String)>| {
         refused.into_iter().map(|(record, reason)| RefusedRecord { record, reason }).collect()
@@ -140,44 +136,6 @@ fn format_of(headers: &HeaderMap) -> Result<SenmlFormat, Problem> {
             MEDIA_TYPE,
             format!("Content-Type {shown:?} is not understood: application/senml+json or application/senml+cbor expected"),
             format!("不支持 Content-Type {shown:?}：应为 application/senml+json 或 application/senml+cbor"),
-        )
-    })
-}
-
-async fn read_body(headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
-    let too_large = || {
-        Problem::new(
-            TOO_LARGE,
-            format!("the body may have {MAX_BODY} bytes: split the pack"),
-            format!("内容最多 {MAX_BODY} 字节：请拆分"),
-        )
-    };
-    let announced =
-        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > MAX_BODY) {
-        return Err(too_large());
-    }
-    let whole = tokio::time::timeout(BODY_TIME, axum::body::to_bytes(body, MAX_BODY)).await;
-    let whole = whole.map_err(|_| {
-        let seconds = BODY_TIME.as_secs();
-        Problem::new(
-            TIMEOUT,
-            format!("the body did not arrive within {seconds} s"),
-            format!("内容未在 {seconds} 秒内到达"),
-        )
-    })?;
-    whole.map_err(|error| {
-        let mut cause: Option<&dyn std::error::Error> = Some(&error);
-        while let Some(inner) = cause {
-            if inner.to_string().contains("length limit") {
-                return too_large();
-            }
-            cause = inner.source();
-        }
-        Problem::new(
-            BAD_CONTENT,
-            format!("the body did not arrive whole: {error}"),
-            format!("内容未完整到达：{error}"),
         )
     })
 }

@@ -1,6 +1,6 @@
-//! Operational records in SQL: gateways, sensors, alarms, quarantine. The only folder that names sqlx.
+//! Operational records in SQL: gateways, sensors, alarms, quarantine.
 //!
-//! SQLite by default, PostgreSQL by URL, one set of statements. One thread owns one connection and works through a
+//! One thread owns one connection and works through a
 //! bounded queue. All writes are upserts that give the same row however often they are repeated, because the log
 //! is replayed after a crash. The keeper waits for a flush before a checkpoint, so that what is nowhere
 //! else is in SQL by then: gateways, alarms, quarantine, what seals have sent, the words of sensors. The rest of a sensor's row is a copy for
@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use wire::PicturePart;
 
 use crate::counters::{Counters, Part};
@@ -89,6 +89,8 @@ pub(crate) struct Registry {
     jobs: SyncSender<Job>,
     /// Jobs that are not done.
     waiting: Arc<AtomicUsize>,
+    /// Told when something that a seal has sent is in the database.
+    mail: Arc<Notify>,
 }
 
 /// The registry's thread has ended.
@@ -121,6 +123,8 @@ impl Registry {
         let (ready, opened) = sync_channel(1);
         let waiting = Arc::new(AtomicUsize::new(0));
         let undone = Arc::clone(&waiting);
+        let mail = Arc::new(Notify::new());
+        let told = Arc::clone(&mail);
         let url = url.to_owned();
         let handle = std::thread::Builder::new()
             .name("registry".into())
@@ -135,7 +139,8 @@ impl Registry {
                 match runtime.block_on(Database::open(&url, limit_bytes)) {
                     Ok(database) => {
                         let _ = ready.send(Ok(()));
-                        Worker { runtime, database, counters, broken: false }.run(&queue, &undone);
+                        Worker { runtime, database, counters, mail: told, broken: false }
+                            .run(&queue, &undone);
                     }
                     Err(error) => {
                         let _ = ready.send(Err(error.to_string()));
@@ -144,7 +149,12 @@ impl Registry {
             })
             .map_err(|error| error.to_string())?;
         opened.recv().map_err(|_| "its thread ended at once".to_owned())??;
-        Ok((Self { jobs, waiting }, handle))
+        Ok((Self { jobs, waiting, mail }, handle))
+    }
+
+    /// Tells when something that a seal has sent is in the database.
+    pub(crate) fn mail(&self) -> Arc<Notify> {
+        Arc::clone(&self.mail)
     }
 
     /// Queues writes; waits when the queue is full.
@@ -223,6 +233,7 @@ struct Worker {
     runtime: tokio::runtime::Runtime,
     database: Database,
     counters: Arc<Counters>,
+    mail: Arc<Notify>,
     broken: bool,
 }
 
@@ -265,6 +276,9 @@ impl Worker {
                     if self.broken {
                         self.broken = false;
                         self.counters.set_trouble(Part::Registry, None);
+                    }
+                    if writes.iter().any(|write| matches!(write, Write::Envelope(_) | Write::Picture(_))) {
+                        self.mail.notify_one();
                     }
                     return;
                 }

@@ -1,8 +1,8 @@
 //! One record ↔ one row.
 
-use sqlx::AnyConnection;
-use sqlx::any::AnyRow;
-use sqlx::{AssertSqlSafe, Error, Row};
+use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::query::Query;
+use sqlx::{Any, AnyConnection, AssertSqlSafe, Error, Row};
 use wire::PicturePart;
 
 use super::{GatewayRow, SensorRow};
@@ -13,8 +13,17 @@ use crate::pool::sensors::Words;
 use crate::quarantine::{Held, HeldKind};
 use crate::views::QuarantineView;
 
+/// A double, or the null that becomes one: sqlx 0.9 mixes up the nulls of f32 and f64, and PostgreSQL refuses what a
+/// statement is given after the wrong one.
+fn bind_double<'q>(query: Query<'q, Any, AnyArguments>, value: Option<f64>) -> Query<'q, Any, AnyArguments> {
+    match value {
+        Some(value) => query.bind(value),
+        None => query.bind(None::<f32>),
+    }
+}
+
 pub(super) async fn gateway(connection: &mut AnyConnection, row: &GatewayRow) -> Result<(), Error> {
-    sqlx::query(
+    let query = sqlx::query(
         "INSERT INTO gateways (id, area, board, version, lat, lon, first_heard_ms, last_heard_ms) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
          ON CONFLICT (id) DO UPDATE SET area = excluded.area, board = excluded.board, version = excluded.version, \
@@ -23,13 +32,10 @@ pub(super) async fn gateway(connection: &mut AnyConnection, row: &GatewayRow) ->
     .bind(row.id.as_str())
     .bind(row.area.as_str())
     .bind(row.board.as_deref())
-    .bind(row.version.as_deref())
-    .bind(row.place.map(|place| place.0))
-    .bind(row.place.map(|place| place.1))
-    .bind(row.first_heard_ms)
-    .bind(row.last_heard_ms)
-    .execute(connection)
-    .await?;
+    .bind(row.version.as_deref());
+    let query = bind_double(query, row.place.map(|place| place.0));
+    let query = bind_double(query, row.place.map(|place| place.1));
+    query.bind(row.first_heard_ms).bind(row.last_heard_ms).execute(connection).await?;
     Ok(())
 }
 
@@ -74,7 +80,7 @@ pub(super) async fn sensors(connection: &mut AnyConnection, rows: &[&SensorRow])
 }
 
 pub(super) async fn alarm(connection: &mut AnyConnection, alarm: &Alarm) -> Result<(), Error> {
-    sqlx::query(
+    let query = sqlx::query(
         "INSERT INTO alarms (gateway, episode, rule, level, state, sensor, quantity, raised_ms, last_ms, cleared_ms, \
          value, threshold, lat, lon, area, rule_version, measure, worst, repeated_ms, inputs) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20) \
@@ -93,19 +99,16 @@ pub(super) async fn alarm(connection: &mut AnyConnection, alarm: &Alarm) -> Resu
     .bind(i64::from(alarm.quantity.0))
     .bind(alarm.raised_ms)
     .bind(alarm.last_ms)
-    .bind(alarm.cleared_ms)
-    .bind(alarm.value)
-    .bind(alarm.threshold)
-    .bind(f64::from(alarm.lat_e7) / 1e7)
-    .bind(f64::from(alarm.lon_e7) / 1e7)
-    .bind(alarm.area.as_str())
-    .bind(format!("{:08x}", alarm.rule_version))
-    .bind(measure_word(alarm.measure))
-    .bind(alarm.worst)
-    .bind(alarm.repeated_ms)
-    .bind(inputs_json(alarm))
-    .execute(connection)
-    .await?;
+    .bind(alarm.cleared_ms);
+    let query = bind_double(query, alarm.value)
+        .bind(alarm.threshold)
+        .bind(f64::from(alarm.lat_e7) / 1e7)
+        .bind(f64::from(alarm.lon_e7) / 1e7)
+        .bind(alarm.area.as_str())
+        .bind(format!("{:08x}", alarm.rule_version))
+        .bind(measure_word(alarm.measure));
+    let query = bind_double(query, alarm.worst);
+    query.bind(alarm.repeated_ms).bind(inputs_json(alarm)).execute(connection).await?;
     Ok(())
 }
 

@@ -4,15 +4,14 @@ use std::collections::HashMap;
 
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
-use sqlx::{Connection, Executor, Row};
+use sqlx::{Connection, Row};
 
 use super::rows;
 use super::{SensorRow, Write};
+use crate::database;
 use crate::pool::sensors::Words;
 use crate::quarantine::Held;
 use crate::views::{Page, QuarantineView};
-
-static TABLES: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
 /// What an entry of the quarantine costs beside its body, in bytes: bounds entries with empty bodies too.
 const OVERHEAD: i64 = 512;
@@ -28,23 +27,9 @@ pub(super) struct Database {
     held_bytes: i64,
 }
 
-async fn connect(url: &str) -> Result<AnyConnection, sqlx::Error> {
-    let mut connection = AnyConnection::connect(url).await?;
-    if url.starts_with("sqlite:") {
-        // FULL: a checkpoint relies on what was committed before it.
-        for pragma in ["PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA busy_timeout = 5000"]
-        {
-            connection.execute(pragma).await?;
-        }
-    }
-    Ok(connection)
-}
-
 impl Database {
     pub(super) async fn open(url: &str, limit_bytes: u64) -> Result<Self, sqlx::Error> {
-        sqlx::any::install_default_drivers();
-        let mut connection = connect(url).await?;
-        TABLES.run(&mut connection).await?;
+        let mut connection = database::open(url).await?;
         let held_bytes = held_bytes(&mut connection).await?;
         let limit_bytes = i64::try_from(limit_bytes).unwrap_or(i64::MAX);
         Ok(Self { url: url.to_owned(), connection, limit_bytes, held_bytes })
@@ -55,7 +40,7 @@ impl Database {
         let written = self.try_write(writes).await;
         if written.is_err() {
             // A server may have gone away: the next try gets a fresh connection.
-            if let Ok(connection) = connect(&self.url).await {
+            if let Ok(connection) = database::connect(&self.url).await {
                 self.connection = connection;
                 self.held_bytes = held_bytes(&mut self.connection).await.unwrap_or(self.held_bytes);
             }

@@ -38,6 +38,10 @@ async fn every_documented_path_answers_as_documented() {
     for (path, operations) in document["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {
             let what = format!("{method} {path}");
+            if operation["tags"][0] == "people" {
+                // They want somebody who is logged in: people.rs asks them all.
+                continue;
+            }
             if path == "/api/v1/events" {
                 // A stream has no end: its own tests read it.
                 asked += 1;
@@ -101,7 +105,11 @@ async fn every_documented_path_answers_as_documented() {
 }
 
 /// The answer has a documented content type, and its body fits the schema of that type.
-fn holds(document: &Value, documented: &Value, answer: &Answer, what: &str) {
+pub fn holds(document: &Value, documented: &Value, answer: &Answer, what: &str) {
+    if documented["content"].is_null() {
+        assert!(answer.body.is_empty(), "{what}: a body is not documented: {}", answer.text());
+        return;
+    }
     let given = answer.header("content-type").unwrap_or_default();
     let kind = given.split(';').next().unwrap();
     let content = &documented["content"][kind];

@@ -198,7 +198,7 @@ fn who_has_forgotten_goes_on_where_the_authority_is() {
         memory.add(&crate::memory::Entry::Contact(contact.clone()));
         (memory.receipts, memory.last_receipt[0])
     };
-    assert_eq!((heard(0), heard(12), heard(13)), ((12, 5), (12, 1), (13, 1)));
+    assert_eq!((heard(0), heard(12), heard(13)), ((12, 5), (12, 5), (13, 1)));
 }
 
 #[test]

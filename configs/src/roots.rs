@@ -1,4 +1,5 @@
-//! Who decides about the rules of the seal: a file that is put into the device when it is commissioned.
+//! Who decides about the rules of a seal: a file that is put into the device when it is commissioned, and that whoever checks
+//! receipts goes by. `ingest seal roots` writes it.
 //!
 //! ```toml
 //! seal = "gongli-07"
@@ -17,13 +18,13 @@
 use std::fs;
 use std::path::Path;
 
-use ::seal::grant::MAX_TEXT;
-use ::seal::keys::{Algorithm, PublicKey};
-use ::seal::note::NoteKey;
-use ::seal::policy::{MAX_WITNESSES, Roots};
-use ::seal::proof::LogTrust;
-use base64ct::{Base64, Encoding as _};
-use configs::{Document, Section};
+use crate::{Document, Section};
+use base64ct::{Base64UrlUnpadded, Encoding as _};
+use seal::grant::MAX_TEXT;
+use seal::keys::{Algorithm, PublicKey};
+use seal::note::NoteKey;
+use seal::policy::{MAX_WITNESSES, Roots};
+use seal::proof::LogTrust;
 
 /// Most roots: a county's bodies.
 const MAX_ROOTS: usize = 8;
@@ -104,12 +105,40 @@ fn name(text: &str) -> Result<String, String> {
 }
 
 fn key(text: &str) -> Result<PublicKey, String> {
-    let mut bytes = [0; 32];
-    let length = Base64::decode(text, &mut bytes).map(<[u8]>::len);
-    if length != Ok(32) {
-        return Err(format!("{text:?} is not a public key: 32 bytes in base64 (44 characters) expected"));
+    read_key(text).ok_or_else(|| {
+        format!(
+            "{text:?} is not a public key: 32 bytes in base64url without padding (43 characters) expected"
+        )
+    })
+}
+
+/// A public key as people read and type it: base64url without padding.
+pub fn key_text(key: &PublicKey) -> String {
+    Base64UrlUnpadded::encode_string(key.bytes.as_slice())
+}
+
+/// Reads the text of a public key; `None` when it is none.
+pub fn read_key(text: &str) -> Option<PublicKey> {
+    let bytes: [u8; 32] = Base64UrlUnpadded::decode_vec(text).ok()?.try_into().ok()?;
+    Some(PublicKey { algorithm: Algorithm::Ed25519, bytes: bytes.into() })
+}
+
+/// The file that says this.
+pub fn text(roots: &Roots) -> String {
+    use std::fmt::Write as _;
+    let list: Vec<String> = roots.keys.iter().map(|key| format!("{:?}", key_text(key))).collect();
+    let LogTrust { log, witnesses, needed } = &roots.log;
+    let (list, log_key) = (list.join(", "), key_text(&log.key));
+    let mut text = format!(
+        "seal = {:?}\nroots = [{list}]\nneeded = {}\n\n[log]\nname = {:?}\nkey = {log_key:?}\n",
+        roots.seal, roots.needed, log.name
+    );
+    for witness in witnesses {
+        // Writing into memory has no way to fail.
+        let _ =
+            write!(text, "\n[[witness]]\nname = {:?}\nkey = {:?}\n", witness.name, key_text(&witness.key));
     }
-    Ok(PublicKey { algorithm: Algorithm::Ed25519, bytes: bytes.into() })
+    text + &format!("\n[witnesses]\nneeded = {needed}\n")
 }
 
 #[cfg(test)]
@@ -117,7 +146,7 @@ mod tests {
     use super::*;
 
     fn base64(byte: u8) -> String {
-        Base64::encode_string(&[byte; 32])
+        key_text(&PublicKey { algorithm: Algorithm::Ed25519, bytes: [byte; 32].into() })
     }
 
     fn file() -> String {
@@ -138,6 +167,7 @@ mod tests {
         assert_eq!(roots.keys[1].bytes, [2; 32].into());
         assert_eq!((roots.log.log.name.as_str(), roots.log.needed), ("log.example", 1));
         assert_eq!(roots.log.witnesses[0].key.bytes, [4; 32].into());
+        assert_eq!(parse("roots.toml", &text(&roots)), Ok(roots));
     }
 
     #[test]

@@ -1,0 +1,393 @@
+//! What people do at the office. Who may do what is asked before, see `people`.
+
+use std::io;
+
+use seal::envelope::{Envelope, Kind, to_be_signed};
+use seal::grant::{Grant, Id};
+use seal::keys::PublicKey;
+use seal::notice::Deed;
+use seal::policy::{Policy, Roots};
+use wire::{Area, GatewayId};
+
+use super::book::Book;
+use super::draft::{self, No, Wish, approval, draft};
+use super::sql::{self, Case};
+use super::{Office, OfficeError, hex, leaf_of, seconds};
+
+/// Longest title of an application in bytes, and longest reason.
+pub const MAX_WORDS: usize = 400;
+/// Most open applications of one person: more are for somebody to look at first.
+const MAX_OPEN_CASES: usize = 50;
+
+/// A seal as it is brought into service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enrolment {
+    /// Its name.
+    pub seal: String,
+    /// Where it belongs.
+    pub area: Area,
+    /// The gateway that it is part of.
+    pub gateway: GatewayId,
+    /// The key of its device.
+    pub key: PublicKey,
+}
+
+fn not_there(what: &'static str, name: impl Into<String>) -> OfficeError {
+    OfficeError::NotThere { what, name: name.into() }
+}
+
+fn words(text: &str, what_en: &str, what_zh: &str) -> Result<String, No> {
+    let text = text.trim();
+    if text.is_empty() || text.len() > MAX_WORDS || text.chars().any(|c| c.is_control() && c != '\n') {
+        let bytes = text.len();
+        return Err(No::new(
+            format!("{what_en} has {bytes} bytes: 1 to {MAX_WORDS} without control characters expected"),
+            format!("{what_zh}有 {bytes} 字节：应为 1 至 {MAX_WORDS} 字节，且不含控制字符"),
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+impl Office {
+    /// Brings a seal into service, or gives it another key after its device was replaced: then all its grants are over.
+    ///
+    /// # Errors
+    /// [`OfficeError`].
+    pub async fn enrol(&self, enrolment: Enrolment, by: &str, now_ms: i64) -> Result<(), OfficeError> {
+        let Enrolment { seal, area, gateway, key } = enrolment;
+        let is_name = (1..=seal::grant::MAX_TEXT).contains(&seal.len())
+            && seal.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c));
+        if !is_name {
+            return Err(No::new(
+                format!("{seal:?} names no seal: 1 to 64 lower-case letters, digits, - and . expected"),
+                format!("{seal:?} 不能作为印章名称：应为 1 至 64 个小写字母、数字、- 或 ."),
+            )
+            .into());
+        }
+        let mut desk = self.shared.desk.lock().await;
+        let mut transaction = sql::begin(&mut desk.connection).await?;
+        let before = sql::book(&mut transaction, &seal).await?;
+        let is_other = before.as_ref().is_some_and(|book| book.key != key);
+        let mut book = before.unwrap_or_else(|| Book {
+            seal: seal.clone(),
+            area: area.clone(),
+            gateway: gateway.clone(),
+            key,
+            policy: 0,
+            epoch: 0,
+            next_sequence: 1,
+            min_sequence: 0,
+            cleared: 0,
+            is_locked: false,
+            receipts: 0,
+            last_receipt: [0; 32].into(),
+            counter: 0,
+            tampered: 0,
+            heard_ms: 0,
+        });
+        if is_other {
+            book.min_sequence = book.next_sequence;
+            book.counter = 0;
+        }
+        (book.area, book.gateway, book.key) = (area, gateway, key);
+        sql::put_book(&mut transaction, &book).await?;
+        let notice = self.notice(&seal, by, Deed::Enrolled { seal: seal.clone(), key }, now_ms)?;
+        sql::add_leaf(&mut transaction, &notice).await?;
+        transaction.commit().await?;
+        self.shared.work.notify_one();
+        Ok(())
+    }
+
+    /// Takes rules for a seal that the roots have signed.
+    ///
+    /// # Errors
+    /// [`OfficeError`].
+    pub async fn put_policy(&self, bytes: Vec<u8>, now_ms: i64) -> Result<Policy, OfficeError> {
+        let envelope = Envelope::read(Kind::Policy, &bytes);
+        let read = envelope.as_ref().ok().and_then(|envelope| Policy::read(envelope.payload));
+        let (Ok(envelope), Some(policy)) = (&envelope, read) else {
+            return Err(No::new(
+                "these are no signed rules, or rules that cannot be: a file made by `ingest seal policy` expected",
+                "不是有效的已签名规则：应为 `ingest seal policy` 生成的文件",
+            )
+            .into());
+        };
+        let Roots { keys, needed, .. } = self.roots(&policy.seal);
+        let signed = keys.iter().filter(|key| envelope.is_signed_by(key)).count();
+        if signed < needed.max(1) {
+            return Err(No::new(
+                format!("{signed} of the roots have signed these rules, {needed} are needed"),
+                format!("仅 {signed} 个根密钥签名，需要 {needed} 个"),
+            )
+            .into());
+        }
+        let trusted = self.log_trust();
+        let is_log = policy.log.key == trusted.log.key && policy.log.name == trusted.log.name;
+        if !policy.issuers.contains(&self.issuer()) || !is_log {
+            return Err(No::new(
+                "these rules name another issuer or another log than this office has: the seal would take nothing from here",
+                "规则中的签发机关或日志与本机构不符，印章将不接受本机构的授权",
+            )
+            .into());
+        }
+        let mut desk = self.shared.desk.lock().await;
+        let mut transaction = sql::begin(&mut desk.connection).await?;
+        let Some(mut book) = sql::book(&mut transaction, &policy.seal).await? else {
+            return Err(not_there("seal", policy.seal));
+        };
+        if policy.number <= book.policy {
+            let (given, known) = (policy.number, book.policy);
+            return Err(No::new(
+                format!("these are rules number {given}, and number {known} are in force: a higher number expected"),
+                format!("规则编号 {given} 不高于现行的 {known}"),
+            )
+            .into());
+        }
+        let leaf = leaf_of("policy", &policy.seal, bytes.clone(), now_ms);
+        sql::add_leaf(&mut transaction, &leaf).await?;
+        sql::put_policy(&mut transaction, &policy.seal, policy.number, &leaf.digest).await?;
+        book.policy = policy.number;
+        sql::put_book(&mut transaction, &book).await?;
+        transaction.commit().await?;
+        self.shared.work.notify_one();
+        Ok(policy)
+    }
+
+    /// Applies for stamps; the id of the grant that would be given.
+    ///
+    /// # Errors
+    /// [`OfficeError`].
+    pub async fn apply(
+        &self,
+        seal: &str,
+        title: &str,
+        wish: Wish,
+        applicant: &str,
+        now_ms: i64,
+    ) -> Result<Id, OfficeError> {
+        let title = words(title, "the title", "标题")?;
+        let mut id = [0; 16];
+        getrandom::fill(&mut id).map_err(|error| OfficeError::File(io::Error::other(error.to_string())))?;
+        let mut desk = self.shared.desk.lock().await;
+        let mut transaction = sql::begin(&mut desk.connection).await?;
+        let mut book = sql::book(&mut transaction, seal).await?.ok_or_else(|| not_there("seal", seal))?;
+        let Some(policy) = Self::policy(&mut transaction, seal).await? else {
+            return Err(No::new(
+                format!("seal {seal:?} has no rules yet: nothing can be stamped with it"),
+                format!("印章 {seal:?} 尚无规则，不能用印"),
+            )
+            .into());
+        };
+        let open = sql::cases(&mut transaction, Some("open"), None).await?;
+        if open.iter().filter(|case| case.applicant == applicant).count() >= MAX_OPEN_CASES {
+            return Err(No::new(
+                format!("{applicant} has {MAX_OPEN_CASES} open applications: cancel some, or let them be decided first"),
+                format!("{applicant} 已有 {MAX_OPEN_CASES} 份未决申请，请先取消或等待审批"),
+            )
+            .into());
+        }
+        let grant = draft(wish, applicant, id.into(), &book, &policy, seconds(now_ms))?;
+        let needed = draft::matter(&policy, &grant.matter).map_or(1, |rule| usize::from(rule.needed));
+        book.next_sequence += 1;
+        sql::put_book(&mut transaction, &book).await?;
+        let case = Case {
+            grant: grant.id,
+            seal: seal.into(),
+            state: "open".into(),
+            applicant: applicant.into(),
+            title,
+            payload: grant.to_bytes(),
+            needed,
+            max_uses: grant.max_uses,
+            expires_s: grant.expires_s,
+            created_ms: now_ms,
+            decided_ms: None,
+            decided_by: None,
+            why: None,
+            leaf: None,
+            used: 0,
+            revoked_s: None,
+        };
+        sql::add_case(&mut transaction, &case).await?;
+        transaction.commit().await?;
+        self.tell_case(&case, "open", now_ms);
+        Ok(grant.id)
+    }
+
+    /// What the owner of a key signs to approve a grant.
+    ///
+    /// # Errors
+    /// [`OfficeError`].
+    pub async fn to_sign(&self, grant: &Id, key: &PublicKey) -> Result<Vec<u8>, OfficeError> {
+        let mut desk = self.shared.desk.lock().await;
+        let case = sql::case(&mut desk.connection, grant)
+            .await?
+            .ok_or_else(|| not_there("application", hex(&grant[..])))?;
+        Ok(to_be_signed(Kind::Grant, key, &case.payload))
+    }
+
+    /// Takes an approval. When it is enough the grant is given; whether it was.
+    ///
+    /// # Errors
+    /// [`OfficeError`].
+    pub async fn approve(
+        &self,
+        grant: &Id,
+        person: &str,
+        key: &PublicKey,
+        signature: &[u8],
+        now_ms: i64,
+    ) -> Result<bool, OfficeError> {
+        let mut desk = self.shared.desk.lock().await;
+        let mut transaction = sql::begin(&mut desk.connection).await?;
+        let case = open_case(&mut transaction, grant, now_ms).await?;
+        let Some(policy) = Self::policy(&mut transaction, &case.seal).await? else {
+            return Err(not_there("rules of seal", case.seal));
+        };
+        let approval = approval(&case.payload, &policy, person, key, signature)?;
+        sql::add_approval(&mut transaction, grant, &approval, now_ms).await?;
+        let all: Vec<_> = sql::approvals(&mut transaction, grant)
+            .await?
+            .into_iter()
+            .map(|(approval, _)| approval)
+            .collect();
+        let given = draft::issue(&case.payload, &all, case.needed, &self.shared.issuer);
+        if let Some(bytes) = &given {
+            let leaf = leaf_of("grant", &case.seal, bytes.clone(), now_ms);
+            sql::add_leaf(&mut transaction, &leaf).await?;
+            sql::decide(&mut transaction, &case, "granted", person, None, Some(&leaf.digest), now_ms).await?;
+        }
+        transaction.commit().await?;
+        self.tell_case(&case, if given.is_some() { "granted" } else { "approved" }, now_ms);
+        self.shared.work.notify_one();
+        Ok(given.is_some())
+    }
+
+    /// Ends an application without a grant: `state` is `rejected` or `cancelled`.
+    ///
+    /// # Errors
+    /// [`OfficeError`].
+    pub async fn end_case(
+        &self,
+        grant: &Id,
+        state: &'static str,
+        by: &str,
+        why: &str,
+        now_ms: i64,
+    ) -> Result<(), OfficeError> {
+        let why = words(why, "the reason", "理由")?;
+        let mut desk = self.shared.desk.lock().await;
+        let mut transaction = sql::begin(&mut desk.connection).await?;
+        let case = open_case(&mut transaction, grant, now_ms).await?;
+        sql::decide(&mut transaction, &case, state, by, Some(&why), None, now_ms).await?;
+        transaction.commit().await?;
+        self.tell_case(&case, state, now_ms);
+        Ok(())
+    }
+
+    /// Takes a grant back. A seal that is not connected hears of it when it is, or stops when its lease ends.
+    ///
+    /// # Errors
+    /// [`OfficeError`].
+    pub async fn revoke(&self, grant: &Id, by: &str, why: &str, now_ms: i64) -> Result<(), OfficeError> {
+        let why = words(why, "the reason", "理由")?;
+        let mut desk = self.shared.desk.lock().await;
+        let mut transaction = sql::begin(&mut desk.connection).await?;
+        let case =
+            sql::case(&mut transaction, grant).await?.ok_or_else(|| not_there("grant", hex(&grant[..])))?;
+        let book = sql::book(&mut transaction, &case.seal).await?;
+        let mut book = book.ok_or_else(|| not_there("seal", case.seal.clone()))?;
+        book.epoch += 1;
+        if !sql::revoke(&mut transaction, grant, seconds(now_ms), book.epoch, by, &why).await? {
+            let state = &case.state;
+            return Err(No::new(
+                format!("the application is {state}: only what is granted can be taken back"),
+                format!("申请状态为 {state}：只有已授权的才能撤销"),
+            )
+            .into());
+        }
+        sql::put_book(&mut transaction, &book).await?;
+        let (seal, expires_s, epoch) = (case.seal.clone(), case.expires_s, book.epoch);
+        let deed = Deed::Revoked { seal, grant: *grant, expires_s, epoch };
+        let notice = self.notice(&case.seal, by, deed, now_ms)?;
+        sql::add_leaf(&mut transaction, &notice).await?;
+        transaction.commit().await?;
+        self.tell_case(&case, "revoked", now_ms);
+        self.shared.work.notify_one();
+        Ok(())
+    }
+
+    /// Locks a seal from afar, or unlocks it.
+    ///
+    /// # Errors
+    /// [`OfficeError`].
+    pub async fn lock(&self, seal: &str, is_locked: bool, by: &str, now_ms: i64) -> Result<(), OfficeError> {
+        let deed = Deed::Locked { seal: seal.into(), is_locked };
+        self.change(seal, by, now_ms, |book| book.is_locked = is_locked, |_| deed).await
+    }
+
+    /// Says that somebody has looked into all tampering that a seal has told of.
+    ///
+    /// # Errors
+    /// [`OfficeError`].
+    pub async fn clear(&self, seal: &str, by: &str, now_ms: i64) -> Result<(), OfficeError> {
+        let deed = |book: &Book| Deed::Cleared { seal: seal.into(), cleared: book.cleared };
+        self.change(seal, by, now_ms, |book| book.cleared = book.tampered, deed).await
+    }
+
+    async fn change(
+        &self,
+        seal: &str,
+        by: &str,
+        now_ms: i64,
+        change: impl FnOnce(&mut Book),
+        deed: impl FnOnce(&Book) -> Deed,
+    ) -> Result<(), OfficeError> {
+        let mut desk = self.shared.desk.lock().await;
+        let mut transaction = sql::begin(&mut desk.connection).await?;
+        let mut book = sql::book(&mut transaction, seal).await?.ok_or_else(|| not_there("seal", seal))?;
+        change(&mut book);
+        sql::put_book(&mut transaction, &book).await?;
+        let notice = self.notice(seal, by, deed(&book), now_ms)?;
+        sql::add_leaf(&mut transaction, &notice).await?;
+        transaction.commit().await?;
+        // It need not wait for witnesses to be safer.
+        (self.shared.downlink)(&book.gateway, Vec::new());
+        self.shared.work.notify_one();
+        Ok(())
+    }
+
+    fn tell_case(&self, case: &Case, state: &str, now_ms: i64) {
+        let grant = hex(&case.grant[..]);
+        tracing::info!(seal = case.seal, grant, state, "用印申请 application");
+        self.publish(&serde_json::json!({
+            "seal": case.seal, "what": "application", "at_ms": now_ms,
+        }));
+    }
+}
+
+async fn open_case(
+    connection: &mut sqlx::AnyConnection,
+    grant: &Id,
+    now_ms: i64,
+) -> Result<Case, OfficeError> {
+    let case =
+        sql::case(connection, grant).await?.ok_or_else(|| not_there("application", hex(&grant[..])))?;
+    if case.state != "open" {
+        let state = &case.state;
+        return Err(No::new(
+            format!("the application is {state} already"),
+            format!("申请已处理，状态为 {state}"),
+        )
+        .into());
+    }
+    let is_over = Grant::read(&case.payload).map_or(true, |grant| grant.expires_s <= seconds(now_ms));
+    if is_over {
+        return Err(No::new(
+            "the time that was applied for is over: it has to be applied for again",
+            "申请的用印时间已过，请重新申请",
+        )
+        .into());
+    }
+    Ok(case)
+}

@@ -1,0 +1,228 @@
+//! Going through a whole log as a stranger: every leaf is read, every signature looked at, every receipt compared with the
+//! grants and with the receipts before it. What the office finds, anybody finds (pure).
+
+use std::collections::{BTreeMap, HashMap};
+
+use seal::decision::is_approved;
+use seal::envelope::{Envelope, Kind};
+use seal::grant::{Grant, Id};
+use seal::keys::{Digest, digest};
+use seal::notice::{Deed, Notice};
+use seal::policy::{Policy, Roots};
+use seal::receipt::Receipt;
+use wire::{Area, GatewayId};
+
+use super::book::{Book, Granted};
+
+/// What was found at a leaf.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remark {
+    /// Number of the leaf.
+    pub index: u64,
+    /// The seal, as far as it is known.
+    pub seal: String,
+    /// What is wrong.
+    pub en: String,
+    /// The same in Chinese.
+    pub zh: String,
+}
+
+/// An audit in progress.
+#[derive(Debug)]
+pub struct Audit {
+    roots: Roots,
+    books: HashMap<String, Book>,
+    policies: HashMap<String, Vec<Policy>>,
+    grants: HashMap<Id, Granted>,
+    receipts: HashMap<(String, u64), Digest>,
+    /// Leaves by kind.
+    pub counts: BTreeMap<&'static str, u64>,
+    /// Everything that was found.
+    pub remarks: Vec<Remark>,
+    next: u64,
+}
+
+type Said = Result<(), (String, String, String)>;
+
+fn wrong(seal: &str, en: impl Into<String>, zh: impl Into<String>) -> Said {
+    Err((seal.into(), en.into(), zh.into()))
+}
+
+impl Audit {
+    /// Begins with nothing but the roots.
+    pub fn new(roots: Roots) -> Self {
+        Self {
+            roots,
+            books: HashMap::new(),
+            policies: HashMap::new(),
+            grants: HashMap::new(),
+            receipts: HashMap::new(),
+            counts: BTreeMap::new(),
+            remarks: Vec::new(),
+            next: 0,
+        }
+    }
+
+    /// Looks at the next leaf.
+    pub fn take(&mut self, leaf: &[u8]) {
+        let index = self.next;
+        self.next += 1;
+        let (name, said) = match Envelope::kind_of(leaf) {
+            Some(Kind::Policy) => ("policy", self.policy(leaf)),
+            Some(Kind::Notice) => ("notice", self.notice(leaf)),
+            Some(Kind::Grant) => ("grant", self.grant(leaf)),
+            Some(Kind::Receipt) => ("receipt", self.receipt(leaf, index)),
+            _ => (
+                "other",
+                wrong("", "the leaf is nothing that a log of seals holds", "叶子不是印章日志应有的内容"),
+            ),
+        };
+        *self.counts.entry(name).or_default() += 1;
+        if let Err((seal, en, zh)) = said {
+            self.remarks.push(Remark { index, seal, en, zh });
+        }
+    }
+
+    fn policy(&mut self, leaf: &[u8]) -> Said {
+        let envelope = Envelope::read(Kind::Policy, leaf).ok();
+        let read = envelope.as_ref().and_then(|envelope| Policy::read(envelope.payload));
+        let (Some(envelope), Some(policy)) = (envelope, read) else {
+            return wrong("", "rules that cannot be read", "规则无法读取");
+        };
+        let signed = self.roots.keys.iter().filter(|key| envelope.is_signed_by(key)).count();
+        if signed < self.roots.needed.max(1) {
+            return wrong(&policy.seal, "rules that too few roots have signed", "规则的根签名不足");
+        }
+        let all = self.policies.entry(policy.seal.clone()).or_default();
+        if all.last().is_some_and(|last| last.number >= policy.number) {
+            return wrong(
+                &policy.seal,
+                "rules with a number that is not higher than the last",
+                "规则编号未递增",
+            );
+        }
+        all.push(policy);
+        Ok(())
+    }
+
+    /// Whether an issuer that any rules of a seal name has signed; enrolments stand before the first rules.
+    fn is_issued(&self, seal: &str, envelope: &Envelope<'_>) -> bool {
+        let all = self.policies.get(seal).map_or(&[][..], Vec::as_slice);
+        all.is_empty() || all.iter().flat_map(|policy| &policy.issuers).any(|key| envelope.is_signed_by(key))
+    }
+
+    fn notice(&mut self, leaf: &[u8]) -> Said {
+        let envelope = Envelope::read(Kind::Notice, leaf).ok();
+        let read = envelope.as_ref().and_then(|envelope| Notice::read(envelope.payload));
+        let (Some(envelope), Some(notice)) = (envelope, read) else {
+            return wrong("", "a notice that cannot be read", "公告无法读取");
+        };
+        let seal = match &notice.deed {
+            Deed::Enrolled { seal, .. }
+            | Deed::Revoked { seal, .. }
+            | Deed::Locked { seal, .. }
+            | Deed::Cleared { seal, .. }
+            | Deed::Voided { seal, .. } => seal.clone(),
+            Deed::Key { .. } => return Ok(()),
+        };
+        if !self.is_issued(&seal, &envelope) {
+            return wrong(&seal, "a notice that no issuer has signed", "公告没有签发机关签名");
+        }
+        match notice.deed {
+            Deed::Enrolled { key, .. } => {
+                let (Ok(area), Ok(gateway)) = (Area::new("0"), GatewayId::new("0")) else { return Ok(()) };
+                let fresh = Book {
+                    seal: seal.clone(),
+                    area,
+                    gateway,
+                    key,
+                    policy: 0,
+                    epoch: 0,
+                    next_sequence: 1,
+                    min_sequence: 0,
+                    cleared: 0,
+                    is_locked: false,
+                    receipts: 0,
+                    last_receipt: [0; 32].into(),
+                    counter: 0,
+                    tampered: 0,
+                    heard_ms: 0,
+                };
+                let book = self.books.entry(seal).or_insert(fresh);
+                if book.key != key {
+                    book.counter = 0;
+                }
+                book.key = key;
+            }
+            Deed::Revoked { grant, .. } => {
+                if let Some(granted) = self.grants.get_mut(&grant) {
+                    granted.revoked_s = Some(notice.at_s);
+                } else {
+                    return wrong(
+                        &seal,
+                        "a grant was taken back that was never given",
+                        "撤销了从未签发的授权",
+                    );
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn grant(&mut self, leaf: &[u8]) -> Said {
+        let envelope = Envelope::read(Kind::Grant, leaf).ok();
+        let read = envelope.as_ref().and_then(|envelope| Grant::read(envelope.payload).ok());
+        let (Some(envelope), Some(grant)) = (envelope, read) else {
+            return wrong("", "a grant that cannot be read", "授权无法读取");
+        };
+        let seal = grant.seal.clone();
+        let all = self.policies.get(&seal).map_or(&[][..], Vec::as_slice);
+        let Some(policy) = all.iter().find(|policy| policy.number == grant.policy) else {
+            return wrong(&seal, "a grant by rules that were never made known", "授权所依据的规则从未公布");
+        };
+        if !policy.issuers.iter().any(|key| envelope.is_signed_by(key)) {
+            return wrong(&seal, "a grant that the issuer has not signed", "授权没有签发机关签名");
+        }
+        if let Err(why) = is_approved(&policy.trust(), &grant, &envelope) {
+            let (zh, en) = why.sentences();
+            return wrong(&seal, format!("a grant against the rules: {en}"), format!("授权违反规则：{zh}"));
+        }
+        let granted = Granted {
+            digest: digest(&[envelope.payload]),
+            sequence: grant.sequence,
+            max_uses: grant.max_uses,
+            used: 0,
+            revoked_s: None,
+        };
+        if self.grants.insert(grant.id, granted).is_some() {
+            return wrong(&seal, "a second grant with the same id", "授权编号重复");
+        }
+        Ok(())
+    }
+
+    fn receipt(&mut self, leaf: &[u8], index: u64) -> Said {
+        let envelope = Envelope::read(Kind::Receipt, leaf).ok();
+        let read = envelope.as_ref().and_then(|envelope| Receipt::read(envelope.payload));
+        let (Some(envelope), Some(receipt)) = (envelope, read) else {
+            return wrong("", "a receipt that cannot be read", "回执无法读取");
+        };
+        let Some(book) = self.books.get_mut(&receipt.seal).filter(|book| envelope.is_signed_by(&book.key))
+        else {
+            return wrong(
+                &receipt.seal,
+                "a receipt that no enrolled seal has signed",
+                "回执不是已登记印章签名的",
+            );
+        };
+        let name = digest(&[leaf]);
+        let at = (receipt.seal.clone(), receipt.number);
+        let twin = self.receipts.insert(at, name).is_some_and(|before| before != name);
+        let granted = receipt.used.and_then(|used| self.grants.get_mut(&used.grant));
+        for finding in book.take(&receipt, name, granted, twin) {
+            let (seal, en, zh) = (receipt.seal.clone(), finding.to_string(), finding.zh());
+            self.remarks.push(Remark { index, seal, en, zh });
+        }
+        Ok(())
+    }
+}

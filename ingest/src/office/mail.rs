@@ -1,0 +1,271 @@
+//! What seals have sent: receipts and hellos, in the order of the engine's log, and photographs.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use seal::envelope::{Envelope, Kind};
+use seal::keys::digest;
+use seal::notice::Deed;
+use seal::receipt::{Outcome, Receipt};
+use seal::talk::Hello;
+
+use super::answer::{FRESH_S, Heard, Reply, reply};
+use super::book::{Book, Finding};
+use super::sql::{self, ReceiptRow, Sent};
+use super::{HANDED, Office, OfficeError, leaf_of, picture_name, policy_of, seconds};
+use crate::clock::now_ms;
+
+/// Most that is taken out of the inbox at once.
+const BATCH: i64 = 64;
+
+/// The word for an outcome.
+pub(super) fn outcome_word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Stamped => "stamped",
+        Outcome::PressedAgain => "pressed_again",
+        Outcome::NotPressed => "not_pressed",
+        Outcome::Tampered => "tampered",
+        Outcome::Unknown => "unknown",
+        Outcome::Refused => "refused",
+        Outcome::NotClosed => "not_closed",
+    }
+}
+
+impl Office {
+    /// Takes what lies in the inbox; how much it was.
+    pub(super) async fn sort_mail(&self) -> Result<usize, OfficeError> {
+        let mut desk = self.shared.desk.lock().await;
+        let sent = sql::inbox(&mut desk.connection, BATCH).await?;
+        drop(desk);
+        for sent in &sent {
+            match Envelope::kind_of(&sent.envelope) {
+                Some(Kind::Receipt) => self.take_receipt(sent).await?,
+                Some(Kind::Hello) => self.take_hello(sent).await?,
+                _ => self.take_strange(sent, "").await?,
+            }
+        }
+        let pictures = self.keep_pictures().await?;
+        Ok(sent.len() + pictures)
+    }
+
+    async fn take_receipt(&self, sent: &Sent) -> Result<(), OfficeError> {
+        let envelope = Envelope::read(Kind::Receipt, &sent.envelope).ok();
+        let read = envelope.as_ref().and_then(|envelope| Receipt::read(envelope.payload));
+        let (Some(envelope), Some(receipt)) = (envelope, read) else {
+            return self.take_strange(sent, "").await;
+        };
+        let mut desk = self.shared.desk.lock().await;
+        let mut transaction = sql::begin(&mut desk.connection).await?;
+        let book = sql::book(&mut transaction, &receipt.seal).await?;
+        let Some(mut book) = book.filter(|book| envelope.is_signed_by(&book.key)) else {
+            drop(transaction);
+            drop(desk);
+            return self.take_strange(sent, &receipt.seal).await;
+        };
+        let leaf = leaf_of("receipt", &receipt.seal, sent.envelope.clone(), sent.received_ms);
+        let mut found = Vec::new();
+        // A frame that came twice changes nothing.
+        if sql::add_leaf(&mut transaction, &leaf).await? {
+            let used = receipt.used;
+            let mut granted = match used.filter(|used| used.number > 0) {
+                Some(used) => sql::granted(&mut transaction, &used.grant).await?,
+                None => None,
+            };
+            let twin = sql::has_twin(&mut transaction, &receipt.seal, receipt.number, &leaf.digest).await?;
+            found = book.take(&receipt, leaf.digest, granted.as_mut(), twin);
+            book.heard_ms = book.heard_ms.max(sent.received_ms);
+            sql::put_book(&mut transaction, &book).await?;
+            if let (Some(used), Some(granted)) = (used, granted) {
+                sql::used(&mut transaction, &used.grant, granted.used).await?;
+            }
+            let row = ReceiptRow {
+                digest: leaf.digest,
+                seal: receipt.seal.clone(),
+                number: receipt.number,
+                grant: used.map(|used| used.grant),
+                use_number: used.map_or(0, |used| used.number),
+                outcome: outcome_word(receipt.outcome).into(),
+                refusal: receipt.refusal.map(|why| why.as_str().to_owned()),
+                at_s: receipt.scene.at_s,
+                received_ms: sent.received_ms,
+                before: receipt.before,
+                after: receipt.after,
+            };
+            sql::add_receipt(&mut transaction, &row).await?;
+            for finding in &found {
+                sql::add_finding(&mut transaction, &receipt.seal, finding, &leaf.digest, sent.received_ms)
+                    .await?;
+            }
+        }
+        sql::done(&mut transaction, sent.number).await?;
+        transaction.commit().await?;
+        drop(desk);
+        self.publish(&serde_json::json!({
+            "seal": receipt.seal, "what": "receipt", "at_ms": sent.received_ms,
+        }));
+        self.tell_findings(&receipt.seal, &found, sent.received_ms);
+        Ok(())
+    }
+
+    async fn take_hello(&self, sent: &Sent) -> Result<(), OfficeError> {
+        let envelope = Envelope::read(Kind::Hello, &sent.envelope).ok();
+        let named = envelope.and_then(|envelope| Hello::read(envelope.payload)).map(|hello| hello.seal);
+        let Some(name) = named else { return self.take_strange(sent, "").await };
+        let mut desk = self.shared.desk.lock().await;
+        let mut transaction = sql::begin(&mut desk.connection).await?;
+        let book = sql::book(&mut transaction, &name).await?;
+        let opened = book.and_then(|book| Some((Hello::open(&sent.envelope, &book.key)?, book)));
+        let Some((hello, mut book)) = opened else {
+            drop(transaction);
+            drop(desk);
+            return self.take_strange(sent, &name).await;
+        };
+        let now_s = seconds(now_ms());
+        let revoked = sql::revoked(&mut transaction, &name, hello.epoch, now_s).await?;
+        let evidence = digest(&[&sent.envelope]);
+        // Twice what is fresh: what is forgotten here is stale by then.
+        let forget_ms = sent.received_ms - 2 * 1000 * FRESH_S as i64;
+        let is_new = sql::add_hello(&mut transaction, &evidence, sent.received_ms, forget_ms).await?;
+        let heard = reply(&hello, &book, &revoked, seconds(sent.received_ms), now_s);
+        let reply = match heard {
+            Heard::Answered(reply) if is_new => reply,
+            Heard::Answered(_) | Heard::Stale => {
+                tracing::debug!(seal = name, "a hello that counts no more");
+                sql::done(&mut transaction, sent.number).await?;
+                return Ok(transaction.commit().await?);
+            }
+            Heard::Doubted(found) => {
+                sql::done(&mut transaction, sent.number).await?;
+                transaction.commit().await?;
+                drop(desk);
+                self.tell_findings(&name, &found, sent.received_ms);
+                return Ok(());
+            }
+        };
+        let Reply { answer, found, voids } = reply;
+        for finding in &found {
+            sql::add_finding(&mut transaction, &name, finding, &evidence, sent.received_ms).await?;
+        }
+        if voids {
+            book.min_sequence = answer.contact.min_sequence;
+            let deed = Deed::Voided { seal: name.clone(), min_sequence: book.min_sequence };
+            let notice = self.notice(&name, "office", deed, sent.received_ms)?;
+            sql::add_leaf(&mut transaction, &notice).await?;
+        }
+        book.heard_ms = book.heard_ms.max(sent.received_ms);
+        book.tampered = book.tampered.max(hello.tampered);
+        // It may have been moved into another box.
+        if let Ok(gateway) = wire::GatewayId::new(&sent.gateway) {
+            book.gateway = gateway;
+        }
+        sql::put_book(&mut transaction, &book).await?;
+        sql::done(&mut transaction, sent.number).await?;
+        transaction.commit().await?;
+        let handed = self.to_hand(&mut desk.connection, &hello, &book, now_s).await?;
+        drop(desk);
+        let payload = answer.to_bytes();
+        let signed =
+            Envelope::sign(Kind::Answer, &payload, &[&self.shared.issuer]).ok_or(OfficeError::Key)?;
+        // Rules first: they may name another issuer than the seal knows.
+        let [rules, grants] = handed;
+        for bytes in rules.into_iter().chain([signed.to_bytes()]).chain(grants) {
+            if !(self.shared.downlink)(&book.gateway, bytes) {
+                tracing::debug!(seal = name, "the seal is not connected: it asks again");
+                break;
+            }
+        }
+        self.tell_findings(&name, &found, sent.received_ms);
+        Ok(())
+    }
+
+    /// Rules and grants that a seal does not have.
+    async fn to_hand(
+        &self,
+        connection: &mut sqlx::AnyConnection,
+        hello: &Hello,
+        book: &Book,
+        now_s: u64,
+    ) -> Result<[Vec<Vec<u8>>; 2], OfficeError> {
+        let mut handed = [Vec::new(), Vec::new()];
+        if hello.policy < book.policy
+            && let Some(leaf) = sql::policy(connection, &book.seal).await?
+        {
+            handed[0].extend(self.presented(&leaf)?);
+        }
+        let limit = HANDED + hello.held.len() as i64;
+        for (grant, leaf) in sql::usable(connection, &book.seal, now_s, limit).await? {
+            if !hello.held.contains(&grant) && handed[1].len() < HANDED as usize {
+                handed[1].extend(self.presented(&leaf)?);
+            }
+        }
+        Ok(handed)
+    }
+
+    /// Keeps what nobody has signed whom it names: as a finding.
+    async fn take_strange(&self, sent: &Sent, seal: &str) -> Result<(), OfficeError> {
+        let mut desk = self.shared.desk.lock().await;
+        let mut transaction = sql::begin(&mut desk.connection).await?;
+        let evidence = digest(&[&sent.envelope]);
+        tracing::warn!(
+            gateway = sent.gateway,
+            seal,
+            evidence = super::hex(&evidence[..]),
+            "收到无法验证的印章消息 something that no seal has signed"
+        );
+        let seal = if seal.is_empty() { &sent.gateway } else { seal };
+        sql::add_finding(&mut transaction, seal, &Finding::Forged, &evidence, sent.received_ms).await?;
+        sql::done(&mut transaction, sent.number).await?;
+        transaction.commit().await?;
+        drop(desk);
+        self.tell_findings(seal, &[Finding::Forged], sent.received_ms);
+        Ok(())
+    }
+
+    fn tell_findings(&self, seal: &str, found: &[Finding], at_ms: i64) {
+        for finding in found {
+            tracing::warn!(seal, finding = %finding, "{}", finding.zh());
+            // Anybody may listen to the stream: what it is, they have to ask for.
+            self.publish(&serde_json::json!({ "seal": seal, "what": "finding", "at_ms": at_ms }));
+        }
+    }
+
+    /// Writes photographs of which all parts are there; how many.
+    async fn keep_pictures(&self) -> Result<usize, OfficeError> {
+        let mut desk = self.shared.desk.lock().await;
+        let whole = sql::whole_pictures(&mut desk.connection).await?;
+        for name in &whole {
+            let bytes = sql::picture(&mut desk.connection, name).await?;
+            if digest(&[&bytes]) == *name {
+                let folder = self.shared.settings.folder.join("pictures");
+                tokio::task::block_in_place(|| keep_picture(&folder, &picture_name(name), &bytes))?;
+            } else {
+                tracing::warn!(
+                    picture = super::hex(&name[..]),
+                    "a photograph is not what it is named: it is dropped"
+                );
+            }
+            sql::forget_picture(&mut desk.connection, name).await?;
+        }
+        Ok(whole.len())
+    }
+
+    /// The rules of a seal as they are now.
+    pub(super) async fn policy(
+        connection: &mut sqlx::AnyConnection,
+        seal: &str,
+    ) -> Result<Option<seal::policy::Policy>, OfficeError> {
+        Ok(sql::policy(connection, seal).await?.as_ref().and_then(policy_of))
+    }
+}
+
+/// Writes a photograph so that it is on stable storage, whole, before its parts are forgotten.
+fn keep_picture(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let aside = folder.join(format!("{name}.new"));
+    let mut file = File::create(&aside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(aside, folder.join(name))?;
+    crate::log::sync_folder(folder)
+}

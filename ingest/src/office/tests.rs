@@ -1,0 +1,590 @@
+//! A village's seal and its office, with a real log and a real witness on a socket. The device is played by the pure parts
+//! of the crate `seal`, as a gateway drives them.
+
+use std::sync::Mutex as StdMutex;
+use std::time::Duration;
+
+use seal::decision::{Moment, decide};
+use seal::grant::{Evidence, Grant, Id};
+use seal::keys::Signer;
+use seal::memory::{Entry, Memory};
+use seal::policy::{Matter, Named};
+use seal::receipt::{Method, Outcome, Person, Receipt, Scene, TimeQuality, UseOf};
+use seal::refusal::Refusal;
+use seal::talk::{Answer, Hello, Said, VERSION};
+use seal::trust::{Lease, Trust};
+use wire::Area;
+
+use super::acts::Enrolment;
+use super::ask::TimelineView;
+use super::audit::Audit;
+use super::draft::Wish;
+use super::*;
+use crate::clock::now_ms;
+use crate::http::serve_witness;
+use crate::tlog::WitnessUrl;
+use crate::witness::Witness;
+
+const SEAL: &str = "gongli-07";
+/// How long something may take that takes some milliseconds.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn key(number: u8) -> MemoryKey {
+    MemoryKey::from_secret(&[number; 32])
+}
+
+const ROOTS: [u8; 2] = [41, 42];
+const SECRETARY: u8 = 2;
+const CLERK: u8 = 3;
+const DEVICE: u8 = 9;
+
+/// An office in a folder, what it has sent down, and its witness.
+struct Village {
+    _files: (tempfile::TempDir, database::testing::Fresh),
+    office: Office,
+    task: Option<OfficeTask>,
+    said: Arc<StdMutex<Vec<Vec<u8>>>>,
+    mail: Arc<Notify>,
+    sent: i64,
+    witness: JoinHandle<()>,
+}
+
+impl Village {
+    /// A village on each database there is.
+    async fn each() -> Vec<(Self, Device)> {
+        let mut all = Vec::new();
+        for fresh in database::testing::each().await {
+            all.push(Self::with_seal(fresh).await);
+        }
+        all
+    }
+
+    async fn new(fresh: database::testing::Fresh) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        keyfile::make(&path("log.key"), "seals.example/log", KeyRole::Log).unwrap();
+        keyfile::make(&path("issuer.key"), "issuer", KeyRole::Log).unwrap();
+        keyfile::make(&path("witness.key"), "notary.example/w1", KeyRole::Witness).unwrap();
+        let log = keyfile::load(&path("log.key"), KeyRole::Log).unwrap().public;
+        let witness_key = keyfile::load(&path("witness.key"), KeyRole::Witness).unwrap();
+        let at = witness_key.public.clone();
+        let storage = Folder::open(&path("witness")).unwrap();
+        let witness = Witness::open(storage, witness_key, vec![log]).unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = WitnessUrl::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        let witness = tokio::spawn(async move {
+            serve_witness(listener, witness, std::future::pending()).await.unwrap();
+        });
+        let settings = Settings {
+            database: fresh.url.clone(),
+            folder: path("seals"),
+            log_key: path("log.key"),
+            issuer_key: path("issuer.key"),
+            witnesses: vec![WitnessAt { url, key: at }],
+            witnesses_needed: 1,
+            roots: ROOTS.map(|number| key(number).public()).into(),
+            roots_needed: 2,
+        };
+        let (office, task, said, mail) = open(&settings).await;
+        Self { _files: (folder, fresh), office, task: Some(task), said, mail, sent: 0, witness }
+    }
+
+    async fn with_seal(fresh: database::testing::Fresh) -> (Self, Device) {
+        let village = Self::new(fresh).await;
+        let enrolment = Enrolment {
+            seal: SEAL.into(),
+            area: Area::new("370124/gongli").unwrap(),
+            gateway: GatewayId::new("gongli-07").unwrap(),
+            key: key(DEVICE).public(),
+        };
+        village.office.enrol(enrolment, "installer", now_ms()).await.unwrap();
+        village.office.put_policy(village.rules(1, &ROOTS), now_ms()).await.unwrap();
+        let device = Device::new(village.office.roots(SEAL));
+        (village, device)
+    }
+
+    fn policy(&self, number: u32) -> Policy {
+        let named = |key: &NoteKey| Named { name: key.name.clone(), key: key.key };
+        let trust = self.office.log_trust();
+        let approver = |name: &str, number| Named { name: name.into(), key: key(number).public() };
+        Policy {
+            version: seal::policy::VERSION,
+            seal: SEAL.into(),
+            number,
+            is_test: false,
+            issuers: vec![self.office.issuer()],
+            log: named(&trust.log),
+            witnesses: trust.witnesses.iter().map(named).collect(),
+            witnesses_needed: 1,
+            approvers: vec![approver("secretary", SECRETARY), approver("clerk", CLERK)],
+            matters: vec![Matter {
+                matter: "certificate".into(),
+                approvers: vec![0, 1],
+                needed: 2,
+                evidence: Evidence { before: false, after: true, person: true },
+                most_uses: 3,
+            }],
+            lease: Lease { most_s: 86_400, most_stamps: 20, answer_s: 600 },
+        }
+    }
+
+    fn rules(&self, number: u32, signers: &[u8]) -> Vec<u8> {
+        let keys: Vec<MemoryKey> = signers.iter().map(|&number| key(number)).collect();
+        let keys: Vec<&dyn Signer> = keys.iter().map(|key| key as &dyn Signer).collect();
+        Envelope::sign(Kind::Policy, &self.policy(number).to_bytes(), &keys).unwrap().to_bytes()
+    }
+
+    async fn apply(&self) -> Id {
+        let wish = Wish {
+            matter: "certificate".into(),
+            document: digest(&[b"a certificate of residence"]),
+            pages: 1,
+            copies: 2,
+            not_before_s: None,
+            expires_s: None,
+            fence: None,
+            operators: Vec::new(),
+            evidence: Evidence::default(),
+        };
+        self.office.apply(SEAL, "certificate for Li", wish, "bookkeeper", now_ms()).await.unwrap()
+    }
+
+    async fn approve(&self, grant: &Id, person: &str, number: u8) -> Result<bool, OfficeError> {
+        let key = key(number);
+        let message = self.office.to_sign(grant, &key.public()).await?;
+        self.office.approve(grant, person, &key.public(), &key.sign(&message).unwrap(), now_ms()).await
+    }
+
+    async fn granted(&self) -> Id {
+        let grant = self.apply().await;
+        assert!(!self.approve(&grant, "secretary", SECRETARY).await.unwrap());
+        assert!(self.approve(&grant, "clerk", CLERK).await.unwrap());
+        grant
+    }
+
+    /// Puts something into the inbox, as the engine does.
+    async fn send(&mut self, envelope: &[u8]) {
+        self.sent += 1;
+        let mut connection = database::connect(&self.office.shared.settings.database).await.unwrap();
+        sqlx::query("INSERT INTO seal_inbox (number, gateway, received_ms, envelope) VALUES ($1, 'gongli-07', $2, $3)")
+            .bind(self.sent)
+            .bind(now_ms())
+            .bind(envelope)
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        self.mail.notify_one();
+    }
+
+    /// Waits until everything is looked at, logged, and seen by the witness.
+    async fn settled(&self) {
+        let settled = async {
+            loop {
+                let mut desk = self.office.shared.desk.lock().await;
+                let waits = !sql::inbox(&mut desk.connection, 1).await.unwrap().is_empty()
+                    || !sql::unlogged(&mut desk.connection, 1).await.unwrap().is_empty();
+                let size = desk.log.tiles().size();
+                drop(desk);
+                if !waits && self.office.shared.cosigned.borrow().size == size {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, settled).await.expect("the office does not come to rest");
+    }
+
+    /// The seal says hello and hears what it is told.
+    async fn contact(&mut self, device: &mut Device) {
+        self.settled().await;
+        self.said.lock().unwrap().clear();
+        let hello = device.hello();
+        self.send(&hello).await;
+        self.settled().await;
+        for _ in 0..400 {
+            let said = std::mem::take(&mut *self.said.lock().unwrap());
+            said.iter().for_each(|bytes| device.hear(bytes));
+            if device.asked.is_none() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn timeline(&self) -> TimelineView {
+        self.settled().await;
+        self.office.timeline(SEAL).await.unwrap()
+    }
+
+    async fn words(&self) -> Vec<String> {
+        self.timeline().await.findings.into_iter().map(|finding| finding.word).collect()
+    }
+
+    /// Goes through the log as a stranger.
+    fn audit(&self) -> Audit {
+        let mut audit = Audit::new(self.office.roots(SEAL));
+        let tiles = self.office.tiles();
+        (0..tiles.size()).for_each(|index| audit.take(&tiles.leaf(index).unwrap()));
+        audit
+    }
+}
+
+impl Drop for Village {
+    fn drop(&mut self) {
+        self.witness.abort();
+        if let Some(task) = self.task.take() {
+            task.stop();
+        }
+    }
+}
+
+async fn open(settings: &Settings) -> (Office, OfficeTask, Arc<StdMutex<Vec<Vec<u8>>>>, Arc<Notify>) {
+    let said = Arc::new(StdMutex::new(Vec::new()));
+    let (way, mail) = (said.clone(), Arc::new(Notify::new()));
+    let downlink: Downlink = Arc::new(move |_, bytes| {
+        way.lock().unwrap().push(bytes);
+        true
+    });
+    let (office, task) =
+        Office::start(settings.clone(), mail.clone(), downlink, Arc::new(Feed::new(1))).await.unwrap();
+    (office, task, said, mail)
+}
+
+/// The seal, as a gateway drives it.
+struct Device {
+    roots: Roots,
+    trust: Option<Trust>,
+    memory: Memory,
+    counter: u64,
+    held: Vec<(Id, Vec<u8>)>,
+    asked: Option<Id>,
+    is_heard: bool,
+    hellos: u8,
+}
+
+impl Device {
+    fn new(roots: Roots) -> Self {
+        Self {
+            roots,
+            trust: None,
+            memory: Memory::default(),
+            counter: 0,
+            held: Vec::new(),
+            asked: None,
+            is_heard: false,
+            hellos: 0,
+        }
+    }
+
+    fn hello(&mut self) -> Vec<u8> {
+        self.hellos += 1;
+        let nonce = Id::from([self.hellos; 16]);
+        self.asked = Some(nonce);
+        let hello = Hello {
+            version: VERSION,
+            seal: SEAL.into(),
+            nonce,
+            boot: [1; 16].into(),
+            at_s: seconds(now_ms()),
+            time: TimeQuality::Synced,
+            receipts: self.memory.receipts,
+            last_receipt: self.memory.last_receipt,
+            epoch: self.memory.epoch,
+            policy: self.trust.as_ref().map_or(0, |trust| trust.policy),
+            counter: self.counter,
+            remembered: self.memory.counter,
+            tampered: self.memory.tampered,
+            is_locked: self.memory.is_locked,
+            held: self.held.iter().map(|(id, _)| *id).collect(),
+        };
+        Envelope::sign(Kind::Hello, &hello.to_bytes(), &[&key(DEVICE)]).unwrap().to_bytes()
+    }
+
+    fn hear(&mut self, bytes: &[u8]) {
+        match Said::of(bytes).expect("something that a seal listens to") {
+            Said::Ask => {}
+            Said::Policy(bytes) => {
+                let log = self.trust.as_ref().map_or(&self.roots.log, |trust| &trust.log);
+                self.trust = Some(Policy::open(bytes, &self.roots, log).unwrap().trust());
+            }
+            Said::Answer(bytes) => {
+                let asked = self.asked.map(|nonce| (nonce, 1));
+                if let Ok(answer) = Answer::open(bytes, self.trust.as_ref().unwrap(), asked.as_ref()) {
+                    self.memory.add(&Entry::Contact(answer.contact));
+                    self.asked = None;
+                    self.is_heard = true;
+                }
+            }
+            Said::Grant(bytes) => {
+                let grant = Presented::read(bytes).unwrap().grant;
+                let id = Grant::read(Envelope::read(Kind::Grant, grant).unwrap().payload).unwrap().id;
+                self.held.push((id, bytes.into()));
+            }
+        }
+    }
+
+    fn scene() -> Scene {
+        let person = Person { name: "bookkeeper".into(), method: Method::Pin, is_duress: false };
+        Scene { at_s: seconds(now_ms()), time: TimeQuality::Synced, position: None, person: Some(person) }
+    }
+
+    /// Uses a grant that it holds; the receipt, and why not.
+    fn stamp(&mut self, grant: &Id) -> (Vec<u8>, Option<Refusal>) {
+        let bytes = self.held.iter().find(|(id, _)| id == grant).expect("it has the grant").1.clone();
+        self.present(&bytes)
+    }
+
+    fn present(&mut self, bytes: &[u8]) -> (Vec<u8>, Option<Refusal>) {
+        let moment = Moment {
+            scene: Self::scene(),
+            alone_s: self.is_heard.then_some(1),
+            asked: None,
+            counter: self.counter,
+        };
+        match decide(self.trust.as_ref().unwrap(), &self.memory, bytes, &moment) {
+            Ok(leave) => {
+                self.counter += 1;
+                let (used, scene) = (leave.used, leave.scene);
+                self.memory.add(&Entry::Consumed {
+                    used,
+                    expires_s: leave.expires_s,
+                    scene: scene.clone(),
+                    before: None,
+                    counter: self.counter,
+                });
+                let after = Some(digest(&[b"the impression", &[used.number as u8]]));
+                self.memory.add(&Entry::Done { outcome: Outcome::Stamped, presses: 1, after });
+                (self.receipt(Some(used), scene, Outcome::Stamped, None, after), None)
+            }
+            Err(refused) => {
+                let used = refused.grant.map(|grant| UseOf {
+                    grant: grant.id,
+                    digest: digest(&[&grant.to_bytes()]),
+                    sequence: grant.sequence,
+                    number: 0,
+                    of: grant.max_uses,
+                });
+                (
+                    self.receipt(used, moment.scene, Outcome::Refused, Some(refused.why), None),
+                    Some(refused.why),
+                )
+            }
+        }
+    }
+
+    fn receipt(
+        &mut self,
+        used: Option<UseOf>,
+        scene: Scene,
+        outcome: Outcome,
+        refusal: Option<Refusal>,
+        after: Option<Digest>,
+    ) -> Vec<u8> {
+        let receipt = Receipt {
+            version: seal::receipt::VERSION,
+            seal: SEAL.into(),
+            number: self.memory.receipts + 1,
+            previous: self.memory.last_receipt,
+            counter: self.counter,
+            boot: [1; 16].into(),
+            scene,
+            policy: 1,
+            epoch: self.memory.epoch,
+            used,
+            outcome,
+            refusal,
+            presses: u8::from(outcome == Outcome::Stamped),
+            before: None,
+            after,
+            is_test: false,
+        };
+        let bytes = Envelope::sign(Kind::Receipt, &receipt.to_bytes(), &[&key(DEVICE)]).unwrap().to_bytes();
+        let settles = outcome != Outcome::Refused;
+        self.memory.add(&Entry::Receipt { number: receipt.number, digest: digest(&[&bytes]), settles });
+        bytes
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn from_application_to_verification() {
+    for (mut village, mut seal) in Village::each().await {
+        let grant = village.granted().await;
+        village.contact(&mut seal).await;
+        let (first, no) = seal.stamp(&grant);
+        assert_eq!(no, None);
+        let (second, no) = seal.stamp(&grant);
+        assert_eq!(no, None);
+        let (third, no) = seal.stamp(&grant);
+        assert_eq!(no, Some(Refusal::Replayed), "used up, so it is over");
+        for receipt in [&first, &second, &third, &second] {
+            village.send(receipt).await;
+        }
+        let timeline = village.timeline().await;
+        let outcomes: Vec<&str> = timeline.receipts.iter().map(|receipt| receipt.outcome.as_str()).collect();
+        assert_eq!(outcomes, ["refused", "stamped", "stamped"], "newest first, and once");
+        assert_eq!((timeline.findings.len(), timeline.applications[0].used), (0, 2));
+        assert!(timeline.applications[0].is_logged);
+        // Anybody, by the receipt or by the photograph.
+        for asked in [digest(&[&second]), digest(&[b"the impression", &[2]])] {
+            let found = village.office.impressions(&asked).await.unwrap();
+            assert_eq!(found.len(), 1);
+            assert!(found[0].is_covered && found[0].matter.as_deref() == Some("certificate"));
+            let checked = found[0].bundle.check(&asked, &village.office.roots(SEAL));
+            assert!(checked.holds() && checked.grant.is_some(), "{:?}", checked.steps);
+            let strangers = Roots { keys: vec![key(77).public()], ..village.office.roots(SEAL) };
+            assert!(!found[0].bundle.check(&asked, &strangers).holds(), "by other roots it does not hold");
+        }
+        let refused = village.office.impressions(&digest(&[&third])).await.unwrap();
+        assert!(!refused[0].is_covered, "a refusal is no impression");
+        assert!(village.office.impressions(&digest(&[b"rubber"])).await.unwrap().is_empty());
+        let audit = village.audit();
+        assert_eq!(audit.remarks, []);
+        let counts: Vec<(&str, u64)> = audit.counts.into_iter().collect();
+        assert_eq!(counts, [("grant", 1), ("notice", 1), ("policy", 1), ("receipt", 3)]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revocation_reaches_the_seal_with_the_next_contact() {
+    for (mut village, mut seal) in Village::each().await {
+        let grant = village.granted().await;
+        village.contact(&mut seal).await;
+        village.office.revoke(&grant, "clerk", "asked for twice", now_ms()).await.unwrap();
+        village.settled().await;
+        // It has not heard yet: what the lease allows, and it is told.
+        let (late, no) = seal.stamp(&grant);
+        assert_eq!(no, None);
+        village.send(&late).await;
+        village.contact(&mut seal).await;
+        assert_eq!(seal.stamp(&grant).1, Some(Refusal::Revoked));
+        assert_eq!(village.words().await, ["after_revocation"]);
+        let again = village.office.revoke(&grant, "clerk", "again", now_ms()).await;
+        assert!(matches!(again, Err(OfficeError::No(_))));
+        village.office.lock(SEAL, true, "operator", now_ms()).await.unwrap();
+        village.contact(&mut seal).await;
+        let other = village.granted().await;
+        village.contact(&mut seal).await;
+        assert_eq!(seal.stamp(&other).1, Some(Refusal::Locked));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_insider_at_the_server_stamps_nothing() {
+    for (mut village, mut seal) in Village::each().await {
+        let grant = village.granted().await;
+        village.contact(&mut seal).await;
+        let office = &village.office;
+        // They have the issuer's key, and rewrite the database as they like: they lack an approver's key…
+        let mut desk = office.shared.desk.lock().await;
+        let case = sql::case(&mut desk.connection, &grant).await.unwrap().unwrap();
+        let mut more = Grant::read(&case.payload).unwrap();
+        (more.id, more.sequence, more.max_uses) = ([66; 16].into(), 40, 3);
+        let payload = more.to_bytes();
+        let alone = Envelope::sign(Kind::Grant, &payload, &[&office.shared.issuer]).unwrap().to_bytes();
+        let leaf = leaf_of("grant", SEAL, alone, now_ms());
+        sql::add_leaf(&mut desk.connection, &leaf).await.unwrap();
+        drop(desk);
+        office.shared.work.notify_one();
+        village.settled().await;
+        let mut desk = village.office.shared.desk.lock().await;
+        let leaf = sql::leaf(&mut desk.connection, &leaf.digest).await.unwrap().unwrap();
+        drop(desk);
+        let presented = village.office.presented(&leaf).unwrap().unwrap();
+        assert_eq!(seal.present(&presented).1, Some(Refusal::Approvals));
+        // …and everybody sees that they tried.
+        assert!(village.audit().remarks.iter().any(|remark| remark.en.contains("Too few approvers")));
+        // …and with approvers who were made to sign, they lack the witness for a grant that is not shown.
+        let signers = [key(SECRETARY), key(CLERK)];
+        let keys: Vec<&dyn Signer> = [&village.office.shared.issuer as &dyn Signer]
+            .into_iter()
+            .chain(signers.iter().map(|key| key as &dyn Signer))
+            .collect();
+        let hidden = Envelope::sign(Kind::Grant, &payload, &keys).unwrap().to_bytes();
+        let proof = village.office.proof(&leaf).unwrap().unwrap();
+        let hidden = Presented { grant: &hidden, proof: proof.as_bytes() }.to_bytes();
+        assert_eq!(seal.present(&hidden).1, Some(Refusal::Proof));
+        // Rules of their own want the roots.
+        let own = village.office.put_policy(village.rules(2, &ROOTS[..1]), now_ms()).await;
+        assert!(matches!(own, Err(OfficeError::No(_))));
+        let own = village.office.put_policy(village.rules(1, &ROOTS), now_ms()).await;
+        assert!(matches!(own, Err(OfficeError::No(_))), "the same number");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_does_not_agree_is_found() {
+    for (mut village, mut seal) in Village::each().await {
+        let grant = village.granted().await;
+        village.contact(&mut seal).await;
+        // Two cards of one device: the old one is put in after a use.
+        let old = seal.memory.clone();
+        let (first, _) = seal.stamp(&grant);
+        village.send(&first).await;
+        village.settled().await;
+        seal.memory = old;
+        let (refused, no) = seal.stamp(&grant);
+        assert_eq!(no, Some(Refusal::RolledBack), "the counter shows more than it remembers");
+        drop(refused);
+        village.contact(&mut seal).await;
+        let words = village.words().await;
+        assert!(words.contains(&"old_state".to_owned()) && words.contains(&"twin".to_owned()), "{words:?}");
+        // Healed, with all grants over; a fresh one works.
+        assert_eq!(seal.stamp(&grant).1, Some(Refusal::Replayed));
+        let fresh = village.granted().await;
+        village.contact(&mut seal).await;
+        let (receipt, no) = seal.stamp(&fresh);
+        assert_eq!(no, None);
+        village.send(&receipt).await;
+        // A stranger signs as the seal.
+        let forged = Envelope::sign(
+            Kind::Receipt,
+            Envelope::read(Kind::Receipt, &receipt).unwrap().payload,
+            &[&key(8)],
+        );
+        village.send(&forged.unwrap().to_bytes()).await;
+        village.send(b"nothing").await;
+        let words = village.words().await;
+        assert_eq!(words.iter().filter(|word| *word == "forged").count(), 2, "{words:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_finds_again_what_the_log_has() {
+    for (mut village, mut seal) in Village::each().await {
+        let grant = village.granted().await;
+        village.settled().await;
+        let size = village.office.tiles().size();
+        // The last start ended between log and database.
+        let mut desk = village.office.shared.desk.lock().await;
+        let forget =
+            "UPDATE leaves SET log_index = NULL WHERE log_index = (SELECT MAX(log_index) FROM leaves)";
+        sqlx::query(forget).execute(&mut desk.connection).await.unwrap();
+        desk.is_ahead = true;
+        drop(desk);
+        assert_eq!(village.office.log_leaves().await.unwrap(), 0);
+        assert_eq!(village.office.tiles().size(), size, "not logged twice");
+        village.contact(&mut seal).await;
+        assert_eq!(seal.stamp(&grant).1, None);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_application_is_decided_once() {
+    for (village, _) in Village::each().await {
+        let grant = village.apply().await;
+        let mine = village.approve(&grant, "clerk", SECRETARY).await;
+        assert!(matches!(mine, Err(OfficeError::No(_))), "somebody else's key");
+        assert!(!village.approve(&grant, "clerk", CLERK).await.unwrap());
+        assert!(!village.approve(&grant, "clerk", CLERK).await.unwrap(), "twice is once");
+        village.office.end_case(&grant, "rejected", "secretary", "not this paper", now_ms()).await.unwrap();
+        let late = village.approve(&grant, "secretary", SECRETARY).await;
+        assert!(matches!(late, Err(OfficeError::No(_))));
+        let case = village.office.case(&grant).await.unwrap();
+        assert_eq!(
+            (case.state.as_str(), case.why.as_deref(), case.approvals.len()),
+            ("rejected", Some("not this paper"), 1)
+        );
+        assert!(village.office.to_carry(&grant).await.unwrap().is_none());
+        assert!(matches!(village.office.case(&[0; 16].into()).await, Err(OfficeError::NotThere { .. })));
+    }
+}
