@@ -333,8 +333,9 @@ fn a_reboot_comes_after_restarts_and_neither_unasked() {
 fn sealed() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let key = |byte: u8| {
-        use base64ct::{Base64, Encoding as _};
-        Base64::encode_string(&[byte; 32])
+        use ::seal::keys::{Algorithm, PublicKey};
+        let algorithm = Algorithm::Ed25519;
+        configs::roots::key_text(&PublicKey { algorithm, bytes: [byte; 32].into() })
     };
     let roots = format!(
         "seal = 'gongli-07'\nroots = ['{}']\nneeded = 1\n[log]\nname = 'l'\nkey = '{}'\n[[witness]]\nname = 'w'\n\

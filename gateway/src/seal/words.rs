@@ -5,7 +5,7 @@ use ::seal::memory::Memory;
 use ::seal::policy::Policy;
 use ::seal::receipt::{Outcome, TimeQuality, UseOf};
 use ::seal::refusal::Refusal;
-use base64ct::{Base64, Encoding as _};
+use base64ct::{Base64, Base64UrlUnpadded, Encoding as _};
 use serde_json::{Value, json};
 
 use super::driver::Now;
@@ -111,7 +111,8 @@ pub fn bytes_of(text: &str) -> Option<Vec<u8>> {
         let pair = |at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
         return (0..text.len()).step_by(2).map(pair).collect();
     }
-    Base64::decode_vec(text).ok().filter(|bytes| !bytes.is_empty())
+    let decoded = Base64::decode_vec(text).or_else(|_| Base64UrlUnpadded::decode_vec(text));
+    decoded.ok().filter(|bytes| !bytes.is_empty())
 }
 
 /// How the seal is.
@@ -143,7 +144,7 @@ impl Status<'_> {
         json!({
             "ok": true,
             "seal": self.seal,
-            "key": Base64::encode_string(&self.key.bytes[..]),
+            "key": configs::roots::key_text(&self.key),
             "fingerprint": key::fingerprint(&self.key),
             "policy": self.policy.map(|policy| policy.number),
             "test": self.policy.map(|policy| policy.is_test),
@@ -278,9 +279,10 @@ mod tests {
             ("82410a", Some(vec![0x82, 0x41, 0x0a])),
             (" 82410A\n", Some(vec![0x82, 0x41, 0x0a])),
             ("gkEK", Some(vec![0x82, 0x41, 0x0a])),
-            ("gkE", None),
+            ("gkE", Some(vec![0x82, 0x41])),
+            ("gk=", None),
             ("", None),
-            ("824", None),
+            ("8", None),
             ("这不是", None),
         ] {
             assert_eq!(bytes_of(text), bytes, "{text:?}");

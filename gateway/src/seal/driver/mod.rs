@@ -139,6 +139,8 @@ pub struct Driver {
     /// The latest time that was told: it never goes back.
     latest_s: u64,
     is_online: bool,
+    /// The keypad cannot be read, and that was told.
+    is_deaf: bool,
     felt: Vec<Feeling>,
 }
 
@@ -167,6 +169,7 @@ impl Driver {
             settled_ms: None,
             latest_s: 0,
             is_online: false,
+            is_deaf: false,
             felt: Vec::new(),
         }
     }

@@ -150,9 +150,18 @@ impl Driver {
     pub(super) fn hear_the_keypad(&mut self) {
         let Some(reader) = &mut self.tools.reader else { return };
         match reader.shown() {
-            Ok(Some(shown)) => self.show(shown),
-            Ok(None) => {}
-            Err(error) => tracing::warn!(error, "the keypad cannot be read"),
+            Ok(shown) => {
+                self.is_deaf = false;
+                if let Some(shown) = shown {
+                    self.show(shown);
+                }
+            }
+            // Told once: it is looked at many times a second.
+            Err(error) if !self.is_deaf => {
+                tracing::error!(error, "键盘不可读 the keypad cannot be read");
+                self.is_deaf = true;
+            }
+            Err(_) => {}
         }
     }
 
