@@ -182,6 +182,8 @@ fn a_village_stamps_what_was_granted_and_no_more() {
     let evidence = Evidence { before: true, after: true, person: true };
     let grant = Grant { evidence, ..village.authority.plain(1) };
     village.authority.issue(&grant);
+    // Nothing but: ask.
+    village.broker.send("wf/1/gw-1/down/seal", b"");
     village.until("a grant", |village| {
         let status = village.json(&["seal", "status"]);
         status["policy"] == 1 && status["time_known"] == true && status["grants"][0]["left"] == 2
