@@ -240,3 +240,52 @@ fn mode(path: &Path) -> u32 {
     use std::os::unix::fs::PermissionsExt;
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
+
+#[test]
+fn a_kill_at_any_moment_adds_no_stamp() {
+    const KILLS: u64 = 8;
+    let mut village = Village::new();
+    let (_, said) = village.says(&["seal", "init"]);
+    let key = said.lines().find_map(|line| line.strip_prefix("公钥 public key")).unwrap();
+    village.authority.device = configs::roots::read_key(key.trim()).unwrap();
+    let evidence = Evidence { before: true, after: true, person: false };
+    let grant = Grant { evidence, max_uses: 10, ..village.authority.plain(1) };
+    village.authority.issue(&grant);
+    let is_ready = |village: &mut Village| {
+        let status = village.json(&["seal", "status"]);
+        status["time_known"] == true && !status["grants"][0].is_null() || status["remembered"] == 10
+    };
+    for kill in 0..KILLS {
+        village.start();
+        village.until("a desk", |village| village.says(&["seal", "status"]).0 == 0);
+        village.until("ready", is_ready);
+        let mut stamping = village.stamp();
+        match kill % 4 {
+            0 => std::thread::sleep(Duration::from_millis(kill * 30)),
+            1 => village.until("open", |village| village.world.is_open().unwrap()),
+            2 => village.until("pressed", |village| village.world.press(1).unwrap()),
+            _ => {
+                village.until("pressed", |village| village.world.press(1).unwrap());
+                stamping.wait().unwrap();
+            }
+        }
+        village.gateway = None;
+        // Nobody holds the lock any more: that takes a limit in the electronics.
+        village.world.power_off().unwrap();
+        assert!(!village.world.press(1).unwrap());
+        stamping.wait().unwrap();
+    }
+    village.start();
+    village.until("all is told", |village| {
+        let status = village.says(&["seal", "status", "--json"]);
+        let status: Value = serde_json::from_str(&status.1).unwrap_or_default();
+        status["receipt_owed"] == false && status["receipts"] == village.receipts.len()
+    });
+    let spent = village.receipts.iter().filter(|receipt| receipt.outcome != Outcome::Refused).count();
+    let stamped = village.receipts.iter().filter(|receipt| receipt.outcome == Outcome::Stamped).count();
+    let strokes = usize::try_from(village.world.strokes().unwrap()).unwrap();
+    let status = village.json(&["seal", "status"]);
+    assert_eq!(status["counter"], spent, "each use has its receipt: {:?}", village.receipts);
+    assert!((6..=8).contains(&spent) && spent >= strokes, "{strokes} strokes, {spent} spent");
+    assert!((2..=strokes).contains(&stamped) && strokes >= 4, "{strokes} strokes, {stamped} told");
+}

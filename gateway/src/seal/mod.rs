@@ -24,6 +24,7 @@
 //! - [`key`]: the key of the device; who decides about its rules: [`configs::roots`]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -129,14 +130,18 @@ pub struct Running {
     pub link: Link,
     thread: JoinHandle<()>,
     desk: tokio::task::JoinHandle<()>,
+    socket: PathBuf,
 }
 
 impl Running {
     /// Ready once its thread has ended, which it does after the stop.
     pub async fn ended(self) {
         // A thread that panicked has said so.
-        let _ = tokio::task::spawn_blocking(move || self.thread.join()).await;
+        let thread = self.thread;
+        let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         self.desk.abort();
+        // It is only a name: the next start takes it away as well.
+        let _ = std::fs::remove_file(self.socket);
     }
 }
 
@@ -195,7 +200,7 @@ pub async fn start(
     let link = Link { wishes, is_online };
     let desk = tokio::spawn(desk::serve(desk::open(&config.data)?, link.clone()));
     tracing::info!(seal = seal.roots.seal, "印章服务已启动 the seal is watched");
-    Ok(Running { link, thread, desk })
+    Ok(Running { link, thread, desk, socket: desk::socket(&config.data) })
 }
 
 /// Reads the file of people.

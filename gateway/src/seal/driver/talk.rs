@@ -68,8 +68,8 @@ impl Driver {
         let at_s = contact.at_s;
         if self.journal(Some(&Entry::Contact(contact)), Vec::new(), Vec::new()) {
             self.contact.hear(at_s, now_ms);
-            // What was taken back is over.
-            self.tidied_ms = 0;
+            // What was taken back is over, and receipts know their numbers.
+            (self.tidied_ms, self.settled_ms) = (None, None);
         }
     }
 
