@@ -476,12 +476,12 @@ fn who_has_forgotten_everything_waits_for_the_authority() {
     );
     bench.live(5_000);
     assert_eq!((bench.driver.memory.counter, bench.driver.memory.receipts), (1, 1), "told by the answer");
-    assert_eq!(bench.stamp(), "replayed", "what was granted before is over");
+    assert_eq!(bench.stamp(), "unknown_grant", "what was granted before is over");
     bench.issue(300);
-    bench.live(70_000);
+    bench.live(5_000);
     assert_eq!(bench.stamp(), "stamped");
     bench.live(1_000);
-    assert_eq!(bench.outcomes(), [Outcome::Stamped, Outcome::Refused, Outcome::Stamped]);
+    assert_eq!(bench.outcomes(), [Outcome::Stamped, Outcome::Stamped]);
 }
 
 #[test]
