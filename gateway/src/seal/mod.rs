@@ -13,6 +13,14 @@
 //! A grant needs a clock that is known to be right. Where no time service reaches a village, the authority does: its
 //! signed answer to a fresh question says what time it is, and if it came at once that is as good ([`contact`]).
 //!
+//! # What it cannot do
+//! - A program that is killed leaves the lock as it is until the next start: the electronics need a limit of their own.
+//! - Memory, counter and key lie on the box's card. Whoever takes the card can copy all of it and go back in time as a
+//!   whole; the authority then hears numbers that it has heard before. A chip that counts and signs ends that.
+//! - The place is the one in the configuration: a box that is carried away says that it is still there. Its tamper contacts
+//!   must say that it was moved.
+//! - The desk believes whoever can open its socket, and those people alone: the user that the gateway runs as.
+//!
 //! # Layout
 //! - [`driver`]: the thread that does one thing after the other; `driver/steps`: the steps of a use; `driver/talk`: what
 //!   authority and desk want
