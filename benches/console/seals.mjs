@@ -125,7 +125,7 @@ async function apply(office, document) {
   await page.waitForSelector('.chip[data-state=open]');
   await shot(page, 'application-own');
   ok('the document is digested in the browser, and the application waits');
-  return page.url().split('#')[1];
+  return page.url().split('#/')[1];
 }
 
 /** The server shows one thing and asks for a signature of another. */
@@ -137,7 +137,7 @@ async function lies(office, address) {
     await route.fulfill({ response, json: { ...(await response.json()), ...change } });
   });
   await serve({ copies: 1 });
-  await go(page, office, address.slice(2));
+  await go(page, office, address);
   await page.waitForSelector('.box.bad:has-text("What the server shows is not what would be signed: Impressions")');
   must(!(await button(page, 'Sign and approve').count()), 'what differs can be signed');
   await shot(page, 'differs');
