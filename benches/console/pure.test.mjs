@@ -133,9 +133,12 @@ test('what the console would sign is what the golden signatures are of', async (
   for (const [at, number] of [[0, 1], [1, 2]]) {
     const id = await cose.keyId(rawKey(number));
     assert.deepEqual(id, signatures[at].keyId, 'the name of the key');
+    assert.ok(await cose.isSignedBy(rawKey(number), 'grant', { payload, signatures }), `signature ${at}, as a browser verifies it`);
     assert.ok(verify(null, cose.toBeSigned('grant', id, payload), publicKey(number), signatures[at].signature), `signature ${at}`);
     assert.ok(!verify(null, cose.toBeSigned('policy', id, payload), publicKey(number), signatures[at].signature), 'a grant never passes for rules');
   }
+  assert.equal(await cose.isSignedBy(rawKey(3), 'grant', { payload, signatures }), false, 'who has not signed');
+  assert.equal(await cose.isSignedBy(rawKey(1), 'grant', { payload: payload.with(-1, 0), signatures }), false, 'other bytes');
   assert.throws(() => cose.open('policy', golden), { constructor: cbor.NotPlain });
 });
 

@@ -179,6 +179,8 @@ async function approve(office, who, document, last) {
 async function outcome(office) {
   await pages.bookkeeper.waitForSelector('.chip[data-state=granted]');
   await pages.bookkeeper.waitForSelector('.state-line + p:has-text("0 of 2 used")');
+  const [download] = await Promise.all([pages.bookkeeper.waitForEvent('download'), button(pages.bookkeeper, 'Download the grant').click()]);
+  must(download.suggestedFilename().startsWith('grant-'), 'the grant is no file');
   await shot(pages.bookkeeper, 'granted');
   ok('the applicant sees it granted, and seen by the witness, without touching the page');
   const page = pages.auditor;
@@ -196,6 +198,77 @@ async function outcome(office) {
   await button(operator, 'Unlock').click();
   await operator.waitForSelector('.chip:has-text("Not locked")');
   ok('the operator locks and unlocks');
+}
+
+/** What is not granted, and what is taken back; each with its reason. */
+async function refusing(office, document) {
+  const [applicant, approver, operator] = [pages.bookkeeper, pages.secretary, pages.operator];
+  for (const [page, deed, why, state] of [[approver, 'Reject', 'the paper is unreadable', 'rejected'], [applicant, 'Cancel it', 'not needed any more', 'cancelled']]) {
+    const address = await apply(office, document);
+    await go(page, office, address);
+    await page.locator('summary', { hasText: deed }).click();
+    await page.getByLabel('Why').fill(why);
+    await button(page, deed).click();
+    await applicant.waitForSelector(`.chip[data-state=${state}]`);
+    await applicant.waitForSelector(`.course li.bad:has-text("${why}")`);
+  }
+  await go(operator, office, 'applications');
+  await operator.locator('.card:has(.chip[data-state=granted])').click();
+  await operator.locator('summary').click();
+  await operator.getByLabel('Why').fill('the wrong family');
+  await button(operator, 'Revoke it').click();
+  await operator.waitForSelector('.course li.bad:has-text("operator revoked it: the wrong family")');
+  ok('one is rejected, one cancelled, and the grant revoked, each with its reason');
+}
+
+/** A second key, and its end. */
+async function retire(office) {
+  const page = pages.secretary;
+  await go(page, office, 'keys');
+  await page.getByLabel('What you call it').fill('spare');
+  await page.getByLabel('Password', { exact: true }).fill(secret('secretary'));
+  await button(page, 'Make and register a key').click();
+  await page.locator('.card:has-text("spare") button').click();
+  await page.waitForSelector('.card:has-text("spare") .chip:has-text("Retired")');
+  ok('a key is retired');
+}
+
+/** What only a seal can say is put into the server's mouth here; the real one speaks in the village of benches/seal. */
+async function spoken(office, document) {
+  const receipt = {
+    digest: 'cd'.repeat(32), seal: SEAL, number: 3, grant: null, use_number: 1, outcome: 'stamped', refusal: null, refusal_zh: null, refusal_en: null,
+    at_ms: Date.now(), received_ms: Date.now(), before: null, after: 'ef'.repeat(32),
+  };
+  const refused = { ...receipt, digest: 'ce'.repeat(32), number: 4, use_number: 0, outcome: 'refused', refusal: 'used-up', refusal_zh: '次数已用完', refusal_en: 'all uses are used', after: null };
+  const finding = { seal: SEAL, word: 'gap', en: 'receipts 1 and 2 are missing', zh: '缺少回执 1、2', evidence: 'aa'.repeat(32), at_ms: Date.now() };
+  const page = pages.auditor;
+  await page.route(`**/api/v1/seals/${SEAL}`, async (route) => {
+    const response = await route.fetch();
+    const timeline = await response.json();
+    const { grant } = timeline.applications.at(-1);
+    await route.fulfill({ response, json: { ...timeline, receipts: [{ ...refused, grant }, { ...receipt, grant }], findings: [finding] } });
+  });
+  await page.route('**/api/v1/pictures/*', (route) => route.fulfill({ contentType: 'image/svg+xml', body: '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 4 3"><circle cx="2" cy="1.500" r="1" fill="#c00"/></svg>' }));
+  await go(page, office, `seal/${SEAL}`);
+  await page.waitForSelector('.finding:has-text("receipts 1 and 2 are missing")');
+  await page.waitForSelector('.course li.bad:has-text("all uses are used")');
+  await page.waitForSelector('.course li.good:has-text("Use 1 of 2") img');
+  await shot(page, 'timeline-full');
+  await page.route('**/api/v1/impressions/*', (route) => route.fulfill({ json: [{
+    receipt, is_covered: true, matter: 'certificate of residence', document: document.digest, pages: 1, copies: 2, revoked_ms: null,
+    bundle: { receipt: { envelope: 'AA==', proof: 'AA==' }, enrolment: null, grant: { envelope: 'AA==', proof: null }, policy: null },
+  }] }));
+  await page.locator('.course a', { hasText: 'Proof' }).first().click();
+  await page.waitForSelector('.box.good:has-text("Covered by a grant")');
+  const shown = await page.locator('.seals').innerText();
+  for (const part of [SEAL, 'certificate of residence', document.digest, 'Use 1 of 2', 'No witness has seen yet: the grant', 'ingest seal verify']) must(shown.includes(part), `an impression is shown without ${part}`);
+  must(!shown.includes('bookkeeper'), 'verification shows who applied');
+  await page.locator('input[type=file]').nth(1).setInputFiles(document.file);
+  await page.waitForSelector('.box.good:has-text("This is the document of the grant")');
+  const [download] = await Promise.all([page.waitForEvent('download'), button(page, 'Download the proof (JSON)').click()]);
+  must(download.suggestedFilename().endsWith('.json'), 'the proof is no file');
+  await shot(page, 'verify-covered');
+  ok('uses, refusals, photographs, findings and an impression that is covered are shown');
 }
 
 async function verifying(browser, office) {
@@ -265,6 +338,9 @@ async function main() {
     await approve(office, 'secretary', document, false);
     await approve(office, 'clerk', document, true);
     await outcome(office);
+    await spoken(office, document);
+    await refusing(office, document);
+    await retire(office);
     await verifying(browser, office);
     await everywhere(office);
     await goodbye(office);

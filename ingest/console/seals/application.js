@@ -2,7 +2,7 @@
 import { notify } from '../announce.js';
 import { el, fact, fill } from '../dom.js';
 import { t } from '../i18n.js';
-import { dateTimeText } from '../time.js';
+import { datedText } from '../time.js';
 import { progress, stateChip, waitsForMe } from './applications.js';
 import { base64, hex, same, unbase64, unbase64url } from './bytes.js';
 import { keyId, toBeSigned } from './cose.js';
@@ -16,8 +16,8 @@ import { may, person } from './person.js';
 export function view(root, { id }) {
   const body = frame(root, 'applications', t('case.title'), { sub: id, back: '#/applications' });
   const { again, page } = watch(body, async () => {
-    const [one, seals, keys] = await Promise.all([office.application(id), office.seals(), office.keys()]);
-    return { one, area: seals.find((seal) => seal.seal === one.seal)?.area, keys: keys.filter((key) => key.retired_ms === null).map((key) => key.key) };
+    const [one, seals, keys, kept] = await Promise.all([office.application(id), office.seals(), office.keys(), keystore.kept()]);
+    return { one, area: seals.find((seal) => seal.seal === one.seal)?.area, keys: keys.filter((key) => key.retired_ms === null && kept.includes(key.key)) };
   }, ({ one, area, keys }) => fill(body, ...draw(one, area, keys, again)));
   return page;
 }
@@ -49,7 +49,7 @@ export function grantFacts(grant) {
   const wanted = Object.entries(evidence).filter(([, is]) => is).map(([name]) => t(`grant.${name}`));
   const rows = {
     seal: grant.seal, matter: grant.matter, document: code(grant.document), pages: String(grant.pages), uses: String(grant.uses), applicant: grant.applicant,
-    operators: grant.operators.join(', ') || t('grant.nobodyElse'), from: dateTimeText(grant.notBeforeS * 1000), until: dateTimeText(grant.expiresS * 1000),
+    operators: grant.operators.join(', ') || t('grant.nobodyElse'), from: datedText(grant.notBeforeS * 1000), until: datedText(grant.expiresS * 1000),
     fence: fence ? `${fence.lat.toFixed(5)}, ${fence.lon.toFixed(5)} (${fence.datum}) · ${fence.radiusM} m` : t('grant.anywhere'), evidence: wanted.join(', ') || t('none'),
     isTest: t(grant.isTest ? 'grant.test' : 'grant.real'), id: code(grant.id), sequence: String(grant.sequence), policy: String(grant.policy), minEpoch: String(grant.minEpoch),
     nonce: grant.nonce ? code(grant.nonce) : t('none'), version: `${grant.version} · SHA-256`,
@@ -59,7 +59,7 @@ export function grantFacts(grant) {
 
 /** What happened to an application, oldest first. */
 export function course(one) {
-  const step = (text, ms, cls = '') => el('li', { class: cls }, el('span', { text }), el('time', { class: 'dim push', text: dateTimeText(ms) }));
+  const step = (text, ms, cls = '') => el('li', { class: cls }, el('span', { text }), el('time', { class: 'dim push', text: datedText(ms) }));
   return el('ol', { class: 'course' },
     step(t('case.step.applied', { person: one.applicant }), one.created_ms),
     one.approvals.map((approval) => step(t('case.step.approved', { person: approval.person }), approval.at_ms, 'good')),
@@ -72,19 +72,17 @@ function deciding(one, read, keys, again) {
     const digest = await fileDigest(file);
     fill(found, digest === read.grant.document ? box('good', t('case.isDocument')) : box('bad', t('case.isOther'), el('p', {}, code(digest))));
   });
+  const key = el('select', {}, keys.map((mine) => el('option', { value: mine.key, text: `${mine.label} · ${mine.key}` })));
   return el('section', {}, el('h2', { text: t('case.decide') }), el('p', { class: 'lead', text: t('case.decideHint') }), drop, found,
-    form(t('case.sign'), async () => {
-      const { granted } = await sign(one, read.bytes, keys);
+    keys.length ? form(t('case.sign'), async () => {
+      const { granted } = await sign(one, read.bytes, key.value);
       notify(t(granted ? 'case.granted' : 'case.counted'), 'good');
       await again();
-    }, []));
+    }, keys.length > 1 ? [field(t('case.key'), key)] : []) : box('warn', t('case.noKey'), el('p', {}, el('a', { href: '#/keys', text: t('seals.tab.keys') }))));
 }
 
 // Signs what was shown, and nothing else: the bytes are built here, and the server's must be the same.
-async function sign(one, payload, keys) {
-  const kept = await keystore.kept();
-  const mine = keys.find((key) => kept.includes(key));
-  if (!mine) throw new Refused(t('case.noKey'));
+async function sign(one, payload, mine) {
   const bytes = toBeSigned('grant', await keyId(unbase64url(mine)), payload);
   const theirs = unbase64((await office.toSign(one.grant, mine)).to_be_signed);
   if (!theirs || !same(bytes, theirs)) throw new Refused(t('case.otherBytes', { mine: hex(bytes).slice(0, 24), theirs: theirs ? hex(theirs).slice(0, 24) : '—' }));

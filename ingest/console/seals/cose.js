@@ -27,6 +27,17 @@ export function open(kind, bytes) {
   return { payload, signatures: signed.map(signature) };
 }
 
+/** Whether the owner of an Ed25519 key has signed what was opened; false too in a browser without Ed25519. */
+export async function isSignedBy(publicKey, kind, { payload, signatures }) {
+  const id = await keyId(publicKey);
+  const signed = signatures.find((one) => same(one.keyId, id));
+  if (!signed) return false;
+  try {
+    const key = await crypto.subtle.importKey('raw', publicKey, { name: 'Ed25519' }, false, ['verify']);
+    return await crypto.subtle.verify({ name: 'Ed25519' }, key, signed.signature, toBeSigned(kind, id, payload));
+  } catch { return false; }
+}
+
 function signature(parts) {
   const [header, unprotected, bytes] = Array.isArray(parts) && parts.length === 3 ? parts : [];
   const id = header instanceof Uint8Array ? read(header) : null;

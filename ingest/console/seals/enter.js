@@ -2,7 +2,7 @@
 import { notify } from '../announce.js';
 import { el, fact, fill } from '../dom.js';
 import { t } from '../i18n.js';
-import { dateTimeText } from '../time.js';
+import { datedText } from '../time.js';
 import * as office from './office.js';
 import { Refused, action, field, form, frame, still, text } from './parts.js';
 import { enter, leave, learn, mustChoose, person } from './person.js';
@@ -53,7 +53,7 @@ export const me = {
   view(root) {
     const { name, shown, roles, created_ms } = person();
     const body = frame(root, 'me', shown, { sub: name, tools: [action(t('me.leave'), leave)] });
-    fill(body, el('h2', { text: t('me.roles') }), roleList(roles), el('dl', { class: 'facts' }, fact(t('me.since'), dateTimeText(created_ms))),
+    fill(body, el('h2', { text: t('me.roles') }), roleList(roles), el('dl', { class: 'facts' }, fact(t('me.since'), datedText(created_ms))),
       el('h2', { text: t('me.change') }), passwordForm(password({ autocomplete: 'current-password' }), fresh()));
     return still;
   },

@@ -3,7 +3,7 @@ import { notify } from '../announce.js';
 import { el, fill } from '../dom.js';
 import { t } from '../i18n.js';
 import { message } from '../panel.js';
-import { dateTimeText } from '../time.js';
+import { datedText } from '../time.js';
 import { base64url } from './bytes.js';
 import * as keystore from './keystore.js';
 import * as office from './office.js';
@@ -50,7 +50,7 @@ function card(key, isHere, again) {
   return el('article', { class: 'card', role: 'listitem' },
     el('div', { class: 'card-head' }, el('strong', { text: key.label }),
       el('span', { class: `chip ${isRetired ? '' : isHere ? 'replayed' : 'held'}`, text: t(isRetired ? 'keys.retired' : isHere ? 'keys.isHere' : 'keys.elsewhere') }),
-      el('time', { class: 'dim push', text: dateTimeText(isRetired ? key.retired_ms : key.added_ms) })),
+      el('time', { class: 'dim push', text: datedText(isRetired ? key.retired_ms : key.added_ms) })),
     code(key.key),
     isRetired ? null : action(t('keys.retire'), async () => {
       if (!confirm(t('keys.sure', { label: key.label }))) return;

@@ -3,7 +3,7 @@ import { notify } from '../announce.js';
 import { el, fact, fill } from '../dom.js';
 import { t, word } from '../i18n.js';
 import { href } from '../panel.js';
-import { dateTimeText } from '../time.js';
+import { datedText } from '../time.js';
 import * as office from './office.js';
 import { action, box, code, field, form, frame, text, watch } from './parts.js';
 import { person } from './person.js';
@@ -25,7 +25,7 @@ export const list = {
       [name.value, full.value] = ['', ''];
       await again();
     }, [field(t('login.name'), name, t('people.nameHint')), field(t('people.shown'), full), roles.node]);
-    fill(body, shown, el('details', { class: 'fold' }, el('summary', { text: t('people.new') }), create), made);
+    fill(body, shown, made, el('details', { class: 'fold' }, el('summary', { text: t('people.new') }), create));
     const { again, page } = watch(shown, () => all(office.accounts), (items) => fill(shown, el('div', { class: 'cards', role: 'list' }, items.map(card))));
     return page;
   },
@@ -59,7 +59,7 @@ export const one = {
       const isMe = account.name === person()?.name;
       const [shown, roles, made] = [text({ value: account.shown, required: true }), roleEditor(account.roles), el('div')];
       const isActive = account.state === 'active';
-      fill(body, el('dl', { class: 'facts' }, fact(t('login.name'), account.name), fact(t('gateways.health'), word('people.state.', account.state)), fact(t('me.since'), dateTimeText(account.created_ms)),
+      fill(body, el('dl', { class: 'facts' }, fact(t('login.name'), account.name), fact(t('gateways.health'), word('people.state.', account.state)), fact(t('me.since'), datedText(account.created_ms)),
         fact(t('people.keys'), String(account.keys.filter((key) => key.retired_ms === null).length))),
       isMe ? [box('warn', t('people.oneself')), el('h2', { text: t('me.roles') }), roleList(account.roles)] : [
         form(t('settings.save'), () => change({ shown: shown.value.trim(), roles: roles.value() }), [field(t('people.shown'), shown), roles.node]),

@@ -1,7 +1,7 @@
 // The rules of a seal, read from the bytes that the roots have signed. The form is the one of firmware/seal/src/policy.rs.
 import { base64url } from './bytes.js';
 import { NotPlain, read } from './cbor.js';
-import { keyId, open } from './cose.js';
+import { isSignedBy, open } from './cose.js';
 
 const VERSION = 1;
 const ED25519 = -19;
@@ -15,20 +15,19 @@ function key(value) {
 
 const named = ([name, of]) => ({ name, key: base64url(key(of)) });
 
-/** Reads signed rules: what they say, and of which of the `roots` (base64url) they seem to bear the signature. */
+/** Reads signed rules: what they say, and which of the `roots` (`{text, bytes}`) have signed them. */
 export async function readPolicy(bytes, roots) {
-  const { payload, signatures } = open('policy', bytes);
-  const map = read(payload);
+  const signed = open('policy', bytes);
+  const map = read(signed.payload);
   const isRules = map instanceof Map && map.size === FIELDS && [...map.keys()].every((at) => at < FIELDS) && map.get(0) === VERSION;
   if (!isRules) throw new NotPlain('they are no rules of a version that is known here');
   const [, seal, number, isTest, issuers, log, witnesses, witnessesNeeded, people, matters, lease] = map.values();
   const approvers = people.map(named);
-  const ids = signatures.map((signed) => String(signed.keyId));
   const signedBy = [];
-  for (const root of roots) if (ids.includes(String(await keyId(root.bytes)))) signedBy.push(root.text);
+  for (const root of roots) if (await isSignedBy(root.bytes, 'policy', signed)) signedBy.push(root.text);
   return {
     seal, number, isTest, issuers: issuers.map((issuer) => base64url(key(issuer))), log: named(log), witnesses: witnesses.map(named), witnessesNeeded, approvers,
     matters: matters.map(([matter, who, needed, [before, after, person], uses]) => ({ matter, approvers: [...new Set(who.map((at) => approvers[at]?.name ?? '?'))], needed, before, after, person, uses })),
-    alone: { seconds: lease[0], stamps: lease[1], answerS: lease[2] }, signatures: signatures.length, signedBy,
+    alone: { seconds: lease[0], stamps: lease[1], answerS: lease[2] }, signatures: signed.signatures.length, signedBy,
   };
 }

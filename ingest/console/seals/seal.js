@@ -2,7 +2,7 @@
 import { el, fact, fill } from '../dom.js';
 import { named, t, word } from '../i18n.js';
 import { href, message } from '../panel.js';
-import { dateTimeText } from '../time.js';
+import { datedText } from '../time.js';
 import { course } from './application.js';
 import { progress, stateChip } from './applications.js';
 import * as office from './office.js';
@@ -38,7 +38,7 @@ function receiptStep(receipt, one) {
       isRefused || receipt.refusal ? el('div', { text: named({ zh: receipt.refusal_zh, en: receipt.refusal_en, name: receipt.refusal }) }) : null,
       el('div', { class: 'pictures' }, ['before', 'after'].filter((when) => receipt[when]).map((when) => picture(receipt[when], t(`grant.${when}`)))),
       el('a', { href: href('verify', receipt.digest), text: t('seal.proof') })),
-    el('time', { class: 'dim push', text: dateTimeText(receipt.at_ms) }));
+    el('time', { class: 'dim push', text: datedText(receipt.at_ms) }));
 }
 
 function picture(digest, label) {

@@ -61,7 +61,7 @@ export const SEALS = {
   'case.decide': ['审批', 'Decide'], 'case.decideHint': ['请核对上面的全文。拖入申请人交来的文件，可确认它就是要盖章的文件。', 'Read all of the above. Drop the file that the applicant has given you to see that it is the one to be stamped.'],
   'case.drop': ['选择或拖入文件以核对摘要', 'Choose or drop the document to check it'], 'case.isDocument': ['这正是授权中的文件', 'This is the document of the grant'], 'case.isOther': ['这不是授权中的文件', 'This is another document'],
   'case.sign': ['签名同意', 'Sign and approve'], 'case.counted': ['已签名，等待其他审批人', 'Signed; others have to approve'], 'case.granted': ['已签名，授权成立', 'Signed; it is granted'],
-  'case.noKey': ['这个浏览器里没有您登记的密钥：见“我的密钥”', 'No key of yours is in this browser: see My keys'],
+  'case.key': ['用哪个密钥签名', 'Sign with'], 'case.noKey': ['这个浏览器里没有您登记的密钥，无法签名', 'No key of yours is in this browser, so you cannot sign here'],
   'case.otherBytes': ['服务器要求签署的字节与此处得出的不同，未签名（此处 {mine}…，服务器 {theirs}…）', 'Not signed: the server asks to sign other bytes than were shown here (here {mine}…, server {theirs}…)'],
   'case.why': ['理由', 'Why'], 'case.rejection': ['驳回', 'Reject'], 'case.rejectionHint': ['申请人会看到', 'The applicant will see it'], 'case.cancellation': ['取消申请', 'Cancel it'], 'case.cancellationHint': ['记录在案', 'It is kept'],
   'case.revocation': ['撤销授权', 'Revoke it'], 'case.revocationHint': ['印章联网后立即生效，否则在离线期限后生效', 'The seal hears of it when it is connected, or stops when its time alone is over'],
@@ -92,7 +92,7 @@ export const SEALS = {
   'rules.hint': ['规则由根密钥机构离线签名（ingest seal policy）。起作用的是签名，不是上传的人。', 'The roots sign rules off the server (ingest seal policy). Their signatures count, not who uploads.'],
   'rules.drop': ['选择或拖入已签名的规则文件', 'Choose or drop signed rules'], 'rules.unreadable': ['不是已签名的规则：{detail}', 'No signed rules: {detail}'], 'rules.send': ['提交规则', 'Take these rules'],
   'rules.taken': ['{seal} 的第 {n} 版规则已接受', 'Rules no. {n} of {seal} are taken'], 'rules.signed': ['{n} 个根密钥已签名（需 {needed} 个）', 'Signed by {n} of the roots ({needed} needed)'],
-  'rules.strangers': ['另有 {n} 个签名来自未知密钥', '{n} more signatures are of keys that are no roots'], 'rules.otherIssuer': ['本机的签发密钥不在规则中：据此将无法授权', 'The issuer here is not in these rules: nothing could be granted by them'],
+  'rules.strangers': ['另有 {n} 个签名不是根密钥的有效签名', '{n} more are no good signatures of a root'], 'rules.otherIssuer': ['本机的签发密钥不在规则中：据此将无法授权', 'The issuer here is not in these rules: nothing could be granted by them'],
   'rules.number': ['版本', 'Number'], 'rules.kind': ['用途', 'Purpose'], 'rules.alone': ['离线', 'Alone'], 'rules.aloneText': ['最长 {span}，最多 {n} 次；提问有效 {answer}', 'At most {span} and {n} stamps; a question counts for {answer}'],
   'rules.issuers': ['签发机关', 'Issuers'], 'rules.log': ['公开日志', 'Log'], 'rules.witnesses': ['见证机构（需 {n} 个）', 'Witnesses ({n} needed)'], 'rules.approvers': ['审批人', 'Approvers'], 'rules.matters': ['权力清单', 'List of powers'],
 };

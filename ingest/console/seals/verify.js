@@ -3,7 +3,7 @@
 import { el, fact, fill } from '../dom.js';
 import { named, t, word } from '../i18n.js';
 import { href, message } from '../panel.js';
-import { dateTimeText } from '../time.js';
+import { datedText } from '../time.js';
 import * as office from './office.js';
 import { Refused, action, box, code, digestIn, dropZone, failure, field, fileDigest, form, frame, save, still, text } from './parts.js';
 
@@ -39,9 +39,9 @@ function impression(one, digest) {
   const refusal = receipt.refusal ? named({ zh: receipt.refusal_zh, en: receipt.refusal_en, name: receipt.refusal }) : null;
   const missing = Object.entries(one.bundle).filter(([, proven]) => proven && !proven.proof).map(([name]) => t(`verify.part.${name}`));
   return el('article', {},
-    box(one.is_covered ? 'good' : 'bad', t(one.is_covered ? 'verify.covered' : 'verify.uncovered'), one.revoked_ms === null || one.revoked_ms === undefined ? null : el('p', { text: t('verify.revoked', { when: dateTimeText(one.revoked_ms) }) })),
+    box(one.is_covered ? 'good' : 'bad', t(one.is_covered ? 'verify.covered' : 'verify.uncovered'), one.revoked_ms === null || one.revoked_ms === undefined ? null : el('p', { text: t('verify.revoked', { when: datedText(one.revoked_ms) }) })),
     el('dl', { class: 'facts grant' },
-      fact(t('grant.seal'), receipt.seal), fact(t('verify.when'), dateTimeText(receipt.at_ms)), fact(t('verify.outcome'), word('outcome.', receipt.outcome)), refusal ? fact(t('verify.refusal'), refusal) : null,
+      fact(t('grant.seal'), receipt.seal), fact(t('verify.when'), datedText(receipt.at_ms)), fact(t('verify.outcome'), word('outcome.', receipt.outcome)), refusal ? fact(t('verify.refusal'), refusal) : null,
       fact(t('grant.matter'), one.matter), fact(t('verify.use'), receipt.use_number ? t('seal.use', { n: receipt.use_number, of: one.copies ?? '?' }) : null), fact(t('grant.pages'), one.pages === null ? null : String(one.pages)),
       fact(t('grant.document'), one.document ? code(one.document) : null), fact(t('verify.receipt'), code(receipt.digest))),
     one.document ? documentCheck(one.document) : null,
