@@ -194,9 +194,9 @@ def t7_cloned(village):
     shutil.move(clone, village.folder / "box")
     before = len(words(village))
     village.start_gateway()
-    found = until("the copy is found", lambda: words(village)[: len(words(village)) - before])
-    assert set(found) & {"set_back", "twin", "old_state"}, found
-    row("T7", "a copy of everything, run after the original", f"found at its first hello: {', '.join(sorted(set(found)))}; grants over")
+    found = until("the copy is found", lambda: (
+        set(words(village)[: len(words(village)) - before]) & {"set_back", "twin", "old_state"}))
+    row("T7", "a copy of everything, run after the original", f"found with its first hellos: {', '.join(sorted(found))}; grants over")
 
 
 def t9_rewritten(village):

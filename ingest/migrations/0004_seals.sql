@@ -33,7 +33,9 @@ CREATE TABLE seals (
     last_receipt BYTEA NOT NULL,
     counter BIGINT NOT NULL,
     tampered BIGINT NOT NULL,
-    heard_ms BIGINT NOT NULL
+    heard_ms BIGINT NOT NULL,
+    doubted BYTEA,
+    duress BIGINT NOT NULL
 );
 
 -- Everything that is signed and stands in the log, or is about to: grants, receipts, rules, notices. nth is the order in
@@ -57,7 +59,7 @@ CREATE TABLE policies (
 );
 
 -- What is applied for. payload is the grant as approvers sign it; leaf the signed grant when it was given.
--- state is open, granted, rejected, cancelled or revoked.
+-- state is open, granted, rejected, cancelled, revoked, or voided: over because the seal had forgotten what it had done.
 CREATE TABLE applications (
     grant_id BYTEA NOT NULL PRIMARY KEY,
     seal TEXT NOT NULL,
@@ -66,6 +68,7 @@ CREATE TABLE applications (
     title TEXT NOT NULL,
     payload BYTEA NOT NULL,
     needed BIGINT NOT NULL,
+    sequence BIGINT NOT NULL,
     max_uses BIGINT NOT NULL,
     expires_s BIGINT NOT NULL,
     created_ms BIGINT NOT NULL,
@@ -130,3 +133,11 @@ CREATE INDEX hellos_by_time ON hellos (at_ms);
 -- One row, which every transaction of the office writes first: see the office's statements.
 CREATE TABLE office_turns (nth BIGINT NOT NULL);
 INSERT INTO office_turns (nth) VALUES (0);
+
+-- What came as from a seal and was signed by none, as evidence, for as long as there is room.
+CREATE TABLE strange (
+    number BIGINT NOT NULL PRIMARY KEY,
+    gateway TEXT NOT NULL,
+    received_ms BIGINT NOT NULL,
+    envelope BYTEA NOT NULL
+);

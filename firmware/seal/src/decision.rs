@@ -112,7 +112,9 @@ pub fn is_approved(trust: &Trust, grant: &Grant, envelope: &Envelope<'_>) -> Res
     let rule = trust.rules.iter().find(|rule| rule.matter == grant.matter).ok_or(Refusal::Matter)?;
     let all = &rule.approvers;
     // The issuer approves nothing, and a person with two keys, or listed twice, is one.
-    let has_signed = |at: usize| !trust.issuers.contains(&all[at].key) && envelope.is_signed_by(&all[at].key);
+    // Nor does anybody approve what they have asked for themselves.
+    let may_sign = |at: usize| !trust.issuers.contains(&all[at].key) && all[at].person != grant.applicant;
+    let has_signed = |at: usize| may_sign(at) && envelope.is_signed_by(&all[at].key);
     let is_first = |at: usize| (0..at).all(|other| all[other].person != all[at].person || !has_signed(other));
     let people = (0..all.len()).filter(|&at| has_signed(at) && is_first(at)).count();
     check(people >= rule.needed.max(1), Refusal::Approvals)?;
@@ -142,6 +144,7 @@ fn answers(trust: &Trust, memory: &Memory, grant: &Grant, moment: &Moment) -> bo
 
 /// For this seal, and the authority has not taken it back as far as it can be known.
 fn free(trust: &Trust, memory: &Memory, grant: &Grant, moment: &Moment) -> Result<(), Refusal> {
+    check(trust.policy >= memory.policy, Refusal::Policy)?;
     check(grant.seal == trust.seal && grant.is_test == trust.is_test, Refusal::OtherSeal)?;
     memory.is_free(&grant.id)?;
     check(grant.min_epoch <= memory.epoch, Refusal::Epoch)?;

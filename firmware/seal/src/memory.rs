@@ -113,6 +113,12 @@ pub struct Contact {
     /// Digest of that; zeros when there is none.
     #[n(9)]
     pub last_receipt: Digest,
+    /// How many times of tampering the authority has heard of: one that has forgotten them goes on from there.
+    #[n(10)]
+    pub tampered: u32,
+    /// Version of the newest rules: with older ones nothing moves.
+    #[n(11)]
+    pub policy: u32,
 }
 
 /// A grant with uses left.
@@ -217,6 +223,12 @@ pub struct Memory {
     /// Digest of its envelope; zeros when there is none.
     #[n(16)]
     pub last_receipt: Digest,
+    /// The newest rules that it has heard of.
+    #[n(17)]
+    pub policy: u32,
+    /// Number of the last receipt of a use that somebody was made to do; 0 when there is none.
+    #[n(18)]
+    pub duress: u64,
 }
 
 impl Default for Memory {
@@ -239,6 +251,8 @@ impl Default for Memory {
             owed: None,
             receipts: 0,
             last_receipt: [0; 32].into(),
+            policy: 0,
+            duress: 0,
         }
     }
 }
@@ -270,8 +284,10 @@ impl Memory {
                 }
             }
             Entry::Receipt { number, digest, settles } => {
-                if *settles {
-                    self.owed = None;
+                let owed = if *settles { self.owed.take() } else { None };
+                let person = owed.and_then(|ended| ended.scene.person);
+                if person.is_some_and(|person| person.is_duress) {
+                    self.duress = *number;
                 }
                 self.receipts = *number;
                 self.last_receipt = *digest;
@@ -314,7 +330,9 @@ impl Memory {
         self.open.retain(|open| open.expires_s > contact.at_s && open.used.sequence >= contact.min_sequence);
         self.epoch = self.epoch.max(contact.epoch);
         self.min_sequence = self.min_sequence.max(contact.min_sequence);
-        self.cleared = self.cleared.max(contact.cleared);
+        self.tampered = self.tampered.max(contact.tampered);
+        self.cleared = self.cleared.max(contact.cleared).min(self.tampered);
+        self.policy = self.policy.max(contact.policy);
         self.counter = self.counter.max(contact.counter);
         if contact.receipts >= self.receipts {
             (self.receipts, self.last_receipt) = (contact.receipts, contact.last_receipt);

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use minicbor::{Decode, Encode};
 use wire::Datum;
 
-use crate::form::{bytes_of, one_form};
+use crate::form::{bytes_of, is_text, one_form};
 use crate::grant::Id;
 use crate::keys::Digest;
 use crate::refusal::Refusal;
@@ -188,6 +188,9 @@ pub struct Receipt {
     /// Only a rehearsal.
     #[n(15)]
     pub is_test: bool,
+    /// How many times it was tampered with, as far as it remembers.
+    #[n(16)]
+    pub tampered: u32,
 }
 
 impl Receipt {
@@ -211,6 +214,14 @@ impl Receipt {
             Outcome::Tampered => is_use || self.used.is_none(),
             Outcome::NotPressed | Outcome::Unknown | Outcome::NotClosed => is_use,
         };
-        fits && self.refusal.is_some() == (self.outcome == Outcome::Refused)
+        let person = self.scene.person.as_ref();
+        let numbers = [self.number, self.counter, self.scene.at_s, self.used.map_or(0, |used| used.sequence)];
+        // Anybody reads receipts, also the one who makes somebody stamp: see `Hello::duress`.
+        let is_told = person.is_none_or(|person| is_text(&person.name) && !person.is_duress);
+        is_text(&self.seal)
+            && is_told
+            && numbers.iter().all(|&number| number <= i64::MAX as u64)
+            && fits
+            && self.refusal.is_some() == (self.outcome == Outcome::Refused)
     }
 }

@@ -70,6 +70,13 @@ pub struct Hello {
     /// Grants that it holds already, at most [`MAX_OPEN`].
     #[n(14)]
     pub held: Vec<Id>,
+    /// The question before this one to which it has heard the answer, in this run: nobody else can know of that.
+    #[n(15)]
+    pub answered: Option<Id>,
+    /// Number of the last receipt of a use that somebody was made to do; 0 when there is none. It stands in no receipt:
+    /// anybody reads these.
+    #[n(16)]
+    pub duress: u64,
 }
 
 /// What the authority says to that.
@@ -88,9 +95,6 @@ pub struct Answer {
     /// What the seal has to know, at most [`MAX_REVOKED`] revocations.
     #[n(3)]
     pub contact: Contact,
-    /// Version of the newest rules for it.
-    #[n(4)]
-    pub policy: u32,
 }
 
 /// What the authority sends to a seal.
@@ -152,8 +156,13 @@ impl Hello {
 
     /// Reads what is signed; `None` when it is of another version, something else, or not in the one form.
     pub fn read(bytes: &[u8]) -> Option<Self> {
-        let is_possible =
-            |hello: &Self| hello.version == VERSION && is_text(&hello.seal) && hello.held.len() <= MAX_OPEN;
+        let is_possible = |hello: &Self| {
+            let numbers = [hello.at_s, hello.receipts, hello.counter, hello.remembered, hello.duress];
+            hello.version == VERSION
+                && is_text(&hello.seal)
+                && hello.held.len() <= MAX_OPEN
+                && numbers.iter().all(|&number| number <= i64::MAX as u64)
+        };
         one_form(bytes).filter(is_possible)
     }
 }

@@ -22,6 +22,7 @@ struct Asked {
 /// What was heard last.
 #[derive(Debug, Clone, Copy)]
 struct Heard {
+    nonce: Id,
     asked_ms: u64,
     heard_ms: u64,
     /// The authority's time then, in seconds since 1970 UTC.
@@ -80,7 +81,7 @@ impl Contact {
     /// What was asked last was answered. `at_s`: the authority's time.
     pub fn hear(&mut self, at_s: u64, now_ms: u64) {
         let Some(asked) = self.asked else { return };
-        self.heard = Some(Heard { asked_ms: asked.at_ms, heard_ms: now_ms, at_s });
+        self.heard = Some(Heard { nonce: asked.nonce, asked_ms: asked.at_ms, heard_ms: now_ms, at_s });
         self.unanswered = 0;
     }
 
@@ -92,6 +93,11 @@ impl Contact {
     /// What was asked last, and how many seconds ago.
     pub fn asked(&self, now_ms: u64) -> Option<(Id, u64)> {
         self.asked.map(|asked| (asked.nonce, now_ms.saturating_sub(asked.at_ms).div_ceil(1000)))
+    }
+
+    /// The question to which the last answer was heard.
+    pub fn answered(&self) -> Option<Id> {
+        self.heard.map(|heard| heard.nonce)
     }
 
     /// Seconds since what was last heard was asked; `None` when nothing was heard since the start.

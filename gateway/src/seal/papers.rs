@@ -66,7 +66,11 @@ impl Author<'_> {
         self.signed(&receipt, false)
     }
 
-    fn blank(&self, scene: Scene, memory: &Memory) -> Receipt {
+    fn blank(&self, mut scene: Scene, memory: &Memory) -> Receipt {
+        // Anybody reads receipts: that somebody makes them is said in the hello.
+        if let Some(person) = &mut scene.person {
+            person.is_duress = false;
+        }
         Receipt {
             version: receipt::VERSION,
             seal: self.seal.into(),
@@ -84,6 +88,7 @@ impl Author<'_> {
             before: None,
             after: None,
             is_test: self.is_test,
+            tampered: memory.tampered,
         }
     }
 
@@ -93,10 +98,12 @@ impl Author<'_> {
         Some(Signed { entry, payload: payload(envelope), number: receipt.number })
     }
 
-    /// A hello; `None` when the key does not sign. `counter`: what the counter shows.
+    /// A hello; `None` when the key does not sign. `counter`: what the counter shows. `answered`: the question to which the
+    /// last answer was heard.
     pub fn hello(
         &self,
         nonce: Id,
+        answered: Option<Id>,
         now: &Scene,
         counter: u64,
         memory: &Memory,
@@ -118,6 +125,8 @@ impl Author<'_> {
             tampered: memory.tampered,
             is_locked: memory.is_locked,
             held,
+            answered,
+            duress: memory.duress,
         };
         Some(payload(Envelope::sign(Kind::Hello, &hello.to_bytes(), &[self.key])?.to_bytes()))
     }

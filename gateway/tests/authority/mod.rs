@@ -70,6 +70,8 @@ impl Authority {
             at_s: 0,
             receipts: 0,
             last_receipt: [0; 32].into(),
+            tampered: 0,
+            policy: 0,
         };
         let lease = Lease { most_s: 86_400, most_stamps: 20, answer_s: 600 };
         Self { device, now_s, lease, contact, policy: 1, grants: Vec::new() }
@@ -152,9 +154,10 @@ impl Authority {
             self.contact.min_sequence = u64::from(u8::MAX);
             self.grants.clear();
         }
-        let contact = Contact { at_s: self.now_s, counter: hello.counter, ..self.contact.clone() };
+        let heard = (self.now_s, hello.counter, self.policy);
+        let contact = Contact { at_s: heard.0, counter: heard.1, policy: heard.2, ..self.contact.clone() };
         let (version, seal) = (talk::VERSION, SEAL.into());
-        let answer = Answer { version, seal, nonce: hello.nonce, contact, policy: self.policy };
+        let answer = Answer { version, seal, nonce: hello.nonce, contact };
         said.push(Envelope::sign(Kind::Answer, &answer.to_bytes(), &[&key(ISSUER)]).unwrap().to_bytes());
         let missing = self.grants.iter().filter(|(id, _)| !hello.held.contains(id));
         said.extend(missing.map(|(_, grant)| grant.clone()));

@@ -37,6 +37,7 @@ impl From<OfficeError> for Problem {
                 Self::new(NOT_FOUND, detail, format!("没有这个 {what}：{name:?}"))
             }
             OfficeError::SetBack { .. }
+            | OfficeError::Ahead { .. }
             | OfficeError::Database(_)
             | OfficeError::Log(_)
             | OfficeError::File(_)
@@ -193,9 +194,10 @@ pub(super) async fn enrol(
     let wrong = |what: &str, why: String| content(format!("{what}: {why}"), format!("{what} 有误：{why}"));
     let area = Area::new(&form.area).map_err(|error| wrong("area", error.to_string()))?;
     who.must(Action::EnrolSeal, &area)?;
-    // Who moves a seal must be allowed to at both ends.
+    // Who moves a seal must be allowed to at both ends; and nobody gives a seal another key with the roles of one.
     if let Ok(before) = office.area_of(&form.seal).await {
         who.must(Action::EnrolSeal, &before)?;
+        who.must(Action::ClearSeal, &before)?;
     }
     let gateway = GatewayId::new(&form.gateway).map_err(|error| wrong("gateway", error.to_string()))?;
     let enrolment = Enrolment { seal: form.seal, area, gateway, key: key(&form.key)? };

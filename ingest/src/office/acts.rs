@@ -3,13 +3,14 @@
 use std::io;
 
 use seal::envelope::{Envelope, Kind, to_be_signed};
-use seal::grant::{Grant, Id};
+use seal::grant::{Grant, Id, MAX_PRESENTED};
 use seal::keys::PublicKey;
+use seal::memory::WINDOW;
 use seal::notice::Deed;
-use seal::policy::{Policy, Roots};
+use seal::policy::{Named, Policy, Roots};
 use wire::{Area, GatewayId};
 
-use super::book::Book;
+use super::book::{Book, Finding};
 use super::draft::{self, No, Wish, approval, draft};
 use super::sql::{self, Case};
 use super::{Office, OfficeError, hex, leaf_of, seconds};
@@ -17,7 +18,26 @@ use super::{Office, OfficeError, hex, leaf_of, seconds};
 /// Longest title of an application in bytes, and longest reason.
 pub const MAX_WORDS: usize = 400;
 /// Most open applications of one person: more are for somebody to look at first.
-const MAX_OPEN_CASES: usize = 50;
+const MAX_OPEN_CASES: u64 = 50;
+
+/// Most bytes of a proof: of a log of four billion leaves with three witnesses.
+const PROOF_BYTES: usize = 2048;
+/// Bytes that a signature adds to an envelope, about.
+const SIGNED_BYTES: usize = 92;
+
+/// Refuses what no seal could be given: it would wait for it for ever.
+fn must_fit(bytes: usize) -> Result<(), No> {
+    let most = MAX_PRESENTED - PROOF_BYTES;
+    if bytes <= most {
+        return Ok(());
+    }
+    Err(No::new(
+        format!(
+            "it has {bytes} bytes signed, and a seal takes {most} at most: shorter names, fewer matters or approvers expected"
+        ),
+        format!("签名后为 {bytes} 字节，印章最多接收 {most} 字节：请缩短名称或减少事项、审批人"),
+    ))
+}
 
 /// A seal as it is brought into service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,15 +104,21 @@ impl Office {
             counter: 0,
             tampered: 0,
             heard_ms: 0,
+            doubted: None,
+            duress: 0,
         });
         if is_other {
             book.min_sequence = book.next_sequence;
             book.counter = 0;
+            sql::void(&mut transaction, &seal, book.min_sequence).await?;
         }
         (book.area, book.gateway, book.key) = (area, gateway, key);
         sql::put_book(&mut transaction, &book).await?;
         let notice = self.notice(&seal, by, Deed::Enrolled { seal: seal.clone(), key }, now_ms)?;
         sql::add_leaf(&mut transaction, &notice).await?;
+        if is_other {
+            sql::add_finding(&mut transaction, &seal, &Finding::Rekeyed, &notice.digest, now_ms).await?;
+        }
         transaction.commit().await?;
         self.shared.work.notify_one();
         Ok(())
@@ -127,6 +153,16 @@ impl Office {
             return Err(No::new(
                 "these rules name another issuer or another log than this office has: the seal would take nothing from here",
                 "规则中的签发机关或日志与本机构不符，印章将不接受本机构的授权",
+            )
+            .into());
+        }
+        must_fit(bytes.len())?;
+        let asked = |named: &&Named| trusted.witnesses.iter().any(|witness| witness.key == named.key);
+        let (asked, wanted) = (policy.witnesses.iter().filter(asked).count(), policy.witnesses_needed);
+        if asked < usize::from(wanted) {
+            return Err(No::new(
+                format!("{asked} of the witnesses in these rules are asked here, and they want {wanted}"),
+                format!("规则要求 {wanted} 个见证，而本机构只联系其中 {asked} 个"),
             )
             .into());
         }
@@ -178,15 +214,26 @@ impl Office {
             )
             .into());
         };
-        let open = sql::cases(&mut transaction, Some("open"), None).await?;
-        if open.iter().filter(|case| case.applicant == applicant).count() >= MAX_OPEN_CASES {
+        let now_s = seconds(now_ms);
+        if sql::open_of(&mut transaction, applicant, now_s).await? >= MAX_OPEN_CASES {
             return Err(No::new(
                 format!("{applicant} has {MAX_OPEN_CASES} open applications: cancel some, or let them be decided first"),
                 format!("{applicant} 已有 {MAX_OPEN_CASES} 份未决申请，请先取消或等待审批"),
             )
             .into());
         }
-        let grant = draft(wish, applicant, id.into(), &book, &policy, seconds(now_ms))?;
+        // A seal knows so many numbers behind its newest: what is older could not be told from what was used.
+        let oldest = sql::oldest(&mut transaction, seal, now_s).await?;
+        if oldest.is_some_and(|oldest| book.next_sequence - oldest >= WINDOW) {
+            return Err(No::new(
+                format!("{WINDOW} applications have come since the oldest that is not used: let that be used or cancelled first"),
+                format!("自最早一份未用完的申请以来已有 {WINDOW} 份申请，请先用完或取消较早的"),
+            )
+            .into());
+        }
+        let grant = draft(wish, applicant, id.into(), &book, &policy, now_s)?;
+        let signatures = 1 + draft::matter(&policy, &grant.matter).map_or(1, |rule| usize::from(rule.needed));
+        must_fit(grant.to_bytes().len() + signatures * SIGNED_BYTES)?;
         let needed = draft::matter(&policy, &grant.matter).map_or(1, |rule| usize::from(rule.needed));
         book.next_sequence += 1;
         sql::put_book(&mut transaction, &book).await?;
@@ -198,6 +245,7 @@ impl Office {
             title,
             payload: grant.to_bytes(),
             needed,
+            sequence: grant.sequence,
             max_uses: grant.max_uses,
             expires_s: grant.expires_s,
             created_ms: now_ms,
@@ -278,7 +326,7 @@ impl Office {
         let why = words(why, "the reason", "理由")?;
         let mut desk = self.shared.desk.lock().await;
         let mut transaction = sql::begin(&mut desk.connection).await?;
-        let case = open_case(&mut transaction, grant, now_ms).await?;
+        let case = undecided(&mut transaction, grant).await?;
         sql::decide(&mut transaction, &case, state, by, Some(&why), None, now_ms).await?;
         transaction.commit().await?;
         self.tell_case(&case, state, now_ms);
@@ -312,6 +360,8 @@ impl Office {
         let notice = self.notice(&case.seal, by, deed, now_ms)?;
         sql::add_leaf(&mut transaction, &notice).await?;
         transaction.commit().await?;
+        // It need not wait for witnesses to be safer.
+        (self.shared.downlink)(&book.gateway, Vec::new());
         self.tell_case(&case, "revoked", now_ms);
         self.shared.work.notify_one();
         Ok(())
@@ -366,11 +416,7 @@ impl Office {
     }
 }
 
-async fn open_case(
-    connection: &mut sqlx::AnyConnection,
-    grant: &Id,
-    now_ms: i64,
-) -> Result<Case, OfficeError> {
+async fn undecided(connection: &mut sqlx::AnyConnection, grant: &Id) -> Result<Case, OfficeError> {
     let case =
         sql::case(connection, grant).await?.ok_or_else(|| not_there("application", hex(&grant[..])))?;
     if case.state != "open" {
@@ -381,6 +427,15 @@ async fn open_case(
         )
         .into());
     }
+    Ok(case)
+}
+
+async fn open_case(
+    connection: &mut sqlx::AnyConnection,
+    grant: &Id,
+    now_ms: i64,
+) -> Result<Case, OfficeError> {
+    let case = undecided(connection, grant).await?;
     let is_over = Grant::read(&case.payload).map_or(true, |grant| grant.expires_s <= seconds(now_ms));
     if is_over {
         return Err(No::new(

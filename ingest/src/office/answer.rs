@@ -1,8 +1,8 @@
 //! What a seal is told when it says hello (pure).
 //!
-//! Who replays an old hello must not make the office believe that a seal has forgotten something. So a hello counts while it
-//! is fresh, and only once. When something does not agree and the seal does not know the time, it is told the time, stays
-//! locked, and is asked again: only the seal itself can answer that.
+//! Who replays an old hello must not make the office believe that a seal has forgotten something, and nothing that heals must
+//! be said to a device that is not there. So a hello counts while it is fresh, and only once. When something does not agree
+//! the seal is told the time, stays locked, and is asked again: only who has heard that answer can say so.
 
 use seal::grant::Id;
 use seal::memory::Contact;
@@ -50,25 +50,32 @@ pub struct Reply {
 /// Answers a hello that was received at `received_s`. `revoked` are the revocations behind the epoch that the seal has heard,
 /// in their order.
 pub fn reply(hello: &Hello, book: &Book, revoked: &[Revoked], received_s: u64, now_s: u64) -> Heard {
-    if hello.time == TimeQuality::Synced && hello.at_s.abs_diff(received_s) > FRESH_S {
+    let is_fresh = |at_s: u64| at_s.abs_diff(now_s) <= FRESH_S;
+    if !is_fresh(received_s) || hello.time == TimeQuality::Synced && !is_fresh(hello.at_s) {
         return Heard::Stale;
     }
     let mut found = Vec::new();
     // More counted than remembered: the state of an old card. What was used since then is not in it.
-    let is_old = hello.counter > hello.remembered;
-    if is_old {
+    if hello.counter > hello.remembered {
         found.push(Finding::OldState(hello.remembered, hello.counter));
     }
-    let is_set_back = hello.receipts < book.receipts;
-    if is_set_back {
+    if hello.receipts < book.receipts {
         found.push(Finding::SetBack(hello.receipts, book.receipts));
     }
     // The same number, and another receipt: it went on from an old state.
-    let is_twin = hello.receipts == book.receipts && hello.last_receipt != book.last_receipt;
-    if is_twin {
+    if hello.receipts == book.receipts && hello.last_receipt != book.last_receipt {
         found.push(Finding::Twin(book.receipts));
     }
-    let voids = is_old || is_set_back || is_twin;
+    let has_forgotten = !found.is_empty();
+    let again = has_forgotten && (hello.answered.is_none() || hello.answered != book.doubted);
+    // It was sent before this, and is not here.
+    if hello.receipts > book.receipts {
+        found.push(Finding::Gap(book.receipts + 1, hello.receipts));
+    }
+    if hello.duress > book.duress {
+        found.push(Finding::Duress(hello.duress));
+    }
+    let voids = has_forgotten && !again;
     let min_sequence = if voids { book.next_sequence } else { book.min_sequence };
     // What does not fit into one answer comes with the next: this one goes as far as it goes, by whole epochs.
     let fits = revoked.len() <= MAX_REVOKED;
@@ -77,37 +84,30 @@ pub fn reply(hello: &Hello, book: &Book, revoked: &[Revoked], received_s: u64, n
         None => book.epoch,
     };
     let told = revoked.iter().filter(|revoked| fits || revoked.epoch <= epoch);
+    let tampered = book.tampered.max(hello.tampered);
     let contact = Contact {
         since: hello.epoch,
         epoch: epoch.max(hello.epoch),
         revoked: told.map(|revoked| (revoked.grant, revoked.expires_s)).collect(),
-        lock: book.is_locked,
+        lock: book.is_locked || tampered > book.cleared,
         cleared: book.cleared,
         min_sequence,
         counter: hello.counter,
         at_s: now_s,
         receipts: book.receipts,
         last_receipt: book.last_receipt,
-    };
-    let again = voids && hello.time != TimeQuality::Synced;
-    let (contact, found, voids) = if again {
-        // The time, and nothing that heals.
-        let (counter, min_sequence, last_receipt) = (hello.remembered, book.min_sequence, hello.last_receipt);
-        (
-            Contact { lock: true, counter, min_sequence, receipts: 0, last_receipt, ..contact },
-            Vec::new(),
-            false,
-        )
-    } else {
-        (contact, found, voids)
-    };
-    let answer = Answer {
-        version: VERSION,
-        seal: book.seal.clone(),
-        nonce: hello.nonce,
-        contact,
+        tampered,
         policy: book.policy,
     };
+    let contact = if again {
+        found.retain(|finding| matches!(finding, Finding::Duress(_)));
+        // The time, and nothing that heals.
+        let (counter, last_receipt) = (hello.remembered, hello.last_receipt);
+        Contact { lock: true, counter, receipts: 0, last_receipt, ..contact }
+    } else {
+        contact
+    };
+    let answer = Answer { version: VERSION, seal: book.seal.clone(), nonce: hello.nonce, contact };
     Heard::Answered(Reply { answer, found, voids, again })
 }
 
@@ -133,10 +133,18 @@ mod tests {
             tampered: 0,
             is_locked: false,
             held: Vec::new(),
+            answered: None,
+            duress: 0,
         }
     }
 
+    /// The same, after it was told the time.
+    fn confirmed(hello: Hello) -> Hello {
+        Hello { answered: Some([6; 16].into()), ..hello }
+    }
+
     fn answered(hello: &Hello, book: &Book, revoked: &[Revoked]) -> Reply {
+        let book = &Book { doubted: Some([6; 16].into()), ..book.clone() };
         match reply(hello, book, revoked, 1000, 1000) {
             Heard::Answered(reply) => reply,
             other => panic!("{other:?}"),
@@ -174,29 +182,63 @@ mod tests {
 
     #[test]
     fn a_seal_that_has_forgotten_starts_afresh() {
-        let old = Hello { remembered: 28, ..hello() };
+        let old = confirmed(Hello { remembered: 28, ..hello() });
         let Reply { answer, found, voids, .. } = answered(&old, &Book { receipts: 5, ..book() }, &[]);
         assert_eq!(found, [Finding::OldState(28, 30)]);
         assert!(voids && answer.contact.min_sequence == 12 && answer.contact.counter == 30);
         let ahead = Book { receipts: 6, last_receipt: [6; 32].into(), ..book() };
-        let back = answered(&hello(), &ahead, &[]);
+        let back = answered(&confirmed(hello()), &ahead, &[]);
         assert_eq!((back.found, back.voids), (vec![Finding::SetBack(5, 6)], true));
-        let other = Hello { last_receipt: [5; 32].into(), receipts: 6, ..hello() };
+        let other = confirmed(Hello { last_receipt: [5; 32].into(), receipts: 6, ..hello() });
         assert_eq!(answered(&other, &ahead, &[]).found, [Finding::Twin(6)]);
         assert_eq!((back.answer.contact.receipts, back.answer.contact.last_receipt), (6, [6; 32].into()));
     }
 
     #[test]
     fn an_old_hello_does_no_harm() {
-        let (ahead, fresh) = (Book { receipts: 6, ..book() }, 1000 + FRESH_S);
-        assert!(matches!(reply(&hello(), &ahead, &[], fresh, fresh), Heard::Answered(_)));
-        assert_eq!(reply(&hello(), &ahead, &[], fresh + 1, fresh + 1), Heard::Stale);
-        let timeless = Hello { time: TimeQuality::Floor, ..hello() };
-        let Reply { answer, found, voids, again } = answered(&timeless, &ahead, &[]);
-        assert_eq!((found, voids, again), (vec![], false, true));
-        let Contact { lock, min_sequence, receipts, .. } = answer.contact;
-        assert_eq!((lock, min_sequence, receipts), (true, 0, 0), "it stays as it is, and closed");
-        let agrees = answered(&timeless, &Book { receipts: 5, ..book() }, &[]);
+        let ahead = Book { receipts: 6, ..book() };
+        for (hello, received_s, now_s, is_heard, why) in [
+            (hello(), 1000 + FRESH_S, 1000 + FRESH_S, true, "an hour old"),
+            (hello(), 1001 + FRESH_S, 1001 + FRESH_S, false, "older"),
+            (hello(), 1000, 1001 + FRESH_S, false, "held here for longer"),
+            (Hello { time: TimeQuality::Floor, ..hello() }, 9000, 9000, true, "it does not know the time"),
+        ] {
+            assert_eq!(reply(&hello, &ahead, &[], received_s, now_s) != Heard::Stale, is_heard, "{why}");
+        }
+        for (hello, why) in [
+            (hello(), "it has heard nothing"),
+            (Hello { answered: Some([5; 16].into()), ..hello() }, "it has heard something else"),
+        ] {
+            let Reply { answer, found, voids, again } = answered(&hello, &ahead, &[]);
+            assert_eq!((found, voids, again), (vec![], false, true), "{why}");
+            let Contact { lock, min_sequence, receipts, .. } = answer.contact;
+            assert_eq!((lock, min_sequence, receipts), (true, 0, 0), "it stays as it is, and closed");
+        }
+        let agrees = answered(&hello(), &Book { receipts: 5, ..book() }, &[]);
         assert!(!agrees.again && !agrees.answer.contact.lock);
+    }
+
+    #[test]
+    fn what_is_missing_and_what_is_hidden_is_found() {
+        let behind = Book { receipts: 3, duress: 4, ..book() };
+        let found = answered(&Hello { duress: 5, ..hello() }, &behind, &[]).found;
+        assert_eq!(found, [Finding::Gap(4, 5), Finding::Duress(5)]);
+        assert_eq!(answered(&Hello { duress: 4, ..hello() }, &Book { receipts: 5, ..behind }, &[]).found, []);
+    }
+
+    #[test]
+    fn tampering_is_forgotten_by_nobody() {
+        let here = Book { receipts: 5, ..book() };
+        for (said, known, cleared, lock) in
+            [(0, 0, 0, false), (1, 0, 0, true), (0, 1, 0, true), (0, 2, 2, false), (3, 2, 2, true)]
+        {
+            let contact = answered(
+                &Hello { tampered: said, ..hello() },
+                &Book { tampered: known, cleared, ..here.clone() },
+                &[],
+            );
+            let Contact { lock: found, tampered, .. } = contact.answer.contact;
+            assert_eq!((found, tampered), (lock, said.max(known)), "{said} {known} {cleared}");
+        }
     }
 }

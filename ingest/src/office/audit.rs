@@ -12,7 +12,7 @@ use seal::policy::{Policy, Roots};
 use seal::receipt::Receipt;
 use wire::{Area, GatewayId};
 
-use super::book::{Book, Granted};
+use super::book::{Book, Finding, Granted};
 
 /// What was found at a leaf.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,12 +147,19 @@ impl Audit {
                     counter: 0,
                     tampered: 0,
                     heard_ms: 0,
+                    doubted: None,
+                    duress: 0,
                 };
-                let book = self.books.entry(seal).or_insert(fresh);
+                let book = self.books.entry(seal.clone()).or_insert(fresh);
                 if book.key != key {
-                    book.counter = 0;
+                    (book.counter, book.key) = (0, key);
+                    return wrong(&seal, Finding::Rekeyed.to_string(), Finding::Rekeyed.zh());
                 }
-                book.key = key;
+            }
+            Deed::Voided { min_sequence, .. } => {
+                if let Some(book) = self.books.get_mut(&seal) {
+                    book.min_sequence = book.min_sequence.max(min_sequence);
+                }
             }
             Deed::Revoked { grant, .. } => {
                 if let Some(granted) = self.grants.get_mut(&grant) {
@@ -178,8 +185,8 @@ impl Audit {
         };
         let seal = grant.seal.clone();
         let all = self.policies.get(&seal).map_or(&[][..], Vec::as_slice);
-        let Some(policy) = all.iter().find(|policy| policy.number == grant.policy) else {
-            return wrong(&seal, "a grant by rules that were never made known", "授权所依据的规则从未公布");
+        let Some(policy) = all.last().filter(|policy| policy.number == grant.policy) else {
+            return wrong(&seal, "a grant by rules that are not the newest", "授权所依据的不是最新规则");
         };
         if !policy.issuers.iter().any(|key| envelope.is_signed_by(key)) {
             return wrong(&seal, "a grant that the issuer has not signed", "授权没有签发机关签名");
@@ -194,6 +201,7 @@ impl Audit {
             max_uses: grant.max_uses,
             used: 0,
             revoked_s: None,
+            evidence: grant.evidence,
         };
         if self.grants.insert(grant.id, granted).is_some() {
             return wrong(&seal, "a second grant with the same id", "授权编号重复");

@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use seal::grant::{Evidence, Id};
 use seal::keys::{Digest, PublicKey};
 use seal::receipt::{Outcome, Receipt};
 use wire::{Area, GatewayId};
@@ -43,6 +44,10 @@ pub struct Book {
     pub tampered: u32,
     /// When it was heard last, in milliseconds since 1970 UTC.
     pub heard_ms: i64,
+    /// The question of a hello that did not agree: it was told the time, and asked again.
+    pub doubted: Option<Id>,
+    /// The last receipt of a use that somebody was made to do.
+    pub duress: u64,
 }
 
 /// A grant as far as receipts are measured by it.
@@ -58,6 +63,8 @@ pub struct Granted {
     pub used: u16,
     /// When it was taken back, in seconds since 1970 UTC.
     pub revoked_s: Option<u64>,
+    /// What had to be photographed.
+    pub evidence: Evidence,
 }
 
 /// What does not agree, or what somebody has to look at.
@@ -93,8 +100,14 @@ pub enum Finding {
     Tampered,
     /// It did not close.
     NotClosed,
-    /// The person was made to do it.
-    Duress,
+    /// The person was made to do the use with this receipt.
+    Duress(u64),
+    /// A photograph that was asked for is missing.
+    NoPhotograph,
+    /// Used although its grant was over: the seal had forgotten what it had done.
+    Voided,
+    /// The key of the seal was changed.
+    Rekeyed,
     /// The device remembers an older state than its counter shows.
     OldState(u64, u64),
     /// The device has fewer receipts than it has sent.
@@ -122,7 +135,10 @@ impl Finding {
             Finding::Unknown => "unknown",
             Finding::Tampered => "tampered",
             Finding::NotClosed => "not_closed",
-            Finding::Duress => "duress",
+            Finding::Duress(_) => "duress",
+            Finding::NoPhotograph => "no_photograph",
+            Finding::Voided => "voided",
+            Finding::Rekeyed => "rekeyed",
             Finding::OldState(..) => "old_state",
             Finding::SetBack(..) => "set_back",
             Finding::Forged => "forged",
@@ -147,7 +163,10 @@ impl Finding {
             Finding::Unknown => "断电：不知是否已盖章".into(),
             Finding::Tampered => "设备被拆动".into(),
             Finding::NotClosed => "设备未能锁闭，请立即到现场".into(),
-            Finding::Duress => "使用人以胁迫方式验证身份".into(),
+            Finding::Duress(number) => format!("第 {number} 号回执：使用人以胁迫方式验证身份"),
+            Finding::NoPhotograph => "缺少规定的照片".into(),
+            Finding::Voided => "所用授权已作废".into(),
+            Finding::Rekeyed => "印章密钥已更换".into(),
             Finding::OldState(remembered, counter) => {
                 format!("设备只记得 {remembered} 次，计数器为 {counter}：存储卡可能被换回旧卡")
             }
@@ -186,7 +205,12 @@ impl fmt::Display for Finding {
             Finding::Unknown => f.write_str("the power went: nobody knows whether it was pressed"),
             Finding::Tampered => f.write_str("somebody has tampered with the device"),
             Finding::NotClosed => f.write_str("the device did not close: go there now"),
-            Finding::Duress => f.write_str("the person showed that somebody makes them"),
+            Finding::Duress(number) => {
+                write!(f, "at the use of receipt {number} the person showed that somebody makes them")
+            }
+            Finding::NoPhotograph => f.write_str("a photograph that has to be there is missing"),
+            Finding::Voided => f.write_str("the grant was over: the seal had forgotten what it had done"),
+            Finding::Rekeyed => f.write_str("the key of the seal was changed"),
             Finding::OldState(remembered, counter) => write!(
                 f,
                 "the device remembers {remembered} uses and has counted {counter}: its card may be an old copy"
@@ -210,29 +234,28 @@ impl Book {
         twin: bool,
     ) -> Vec<Finding> {
         let mut found = Vec::new();
+        // What fills a gap came late, and what it says of counter and uses is behind what is known.
+        let is_late = receipt.number <= self.receipts && !twin;
         self.look_at_chain(receipt, digest, twin, &mut found);
-        self.look_at_counter(receipt, &mut found);
+        if !is_late {
+            self.look_at_counter(receipt, &mut found);
+        }
         if let Some(used) = receipt.used.filter(|used| used.number > 0) {
             match granted {
-                Some(granted) => granted.look(&used, receipt.scene.at_s, &mut found),
+                Some(granted) => granted.look(&used, receipt, is_late, &mut found),
                 None => found.push(Finding::Unlogged),
             }
+            if used.sequence < self.min_sequence {
+                found.push(Finding::Voided);
+            }
         }
+        self.tampered = self.tampered.max(receipt.tampered);
         match receipt.outcome {
             Outcome::PressedAgain => found.push(Finding::PressedAgain(receipt.presses)),
             Outcome::Unknown => found.push(Finding::Unknown),
-            Outcome::Tampered => {
-                self.tampered = self.tampered.saturating_add(1);
-                found.push(Finding::Tampered);
-            }
-            Outcome::NotClosed => {
-                self.tampered = self.tampered.saturating_add(1);
-                found.push(Finding::NotClosed);
-            }
+            Outcome::Tampered => found.push(Finding::Tampered),
+            Outcome::NotClosed => found.push(Finding::NotClosed),
             Outcome::Stamped | Outcome::NotPressed | Outcome::Refused => {}
-        }
-        if receipt.scene.person.as_ref().is_some_and(|person| person.is_duress) {
-            found.push(Finding::Duress);
         }
         found
     }
@@ -271,20 +294,31 @@ impl Book {
 }
 
 impl Granted {
-    fn look(&mut self, used: &seal::receipt::UseOf, at_s: u64, found: &mut Vec<Finding>) {
+    fn look(
+        &mut self,
+        used: &seal::receipt::UseOf,
+        receipt: &Receipt,
+        is_late: bool,
+        found: &mut Vec<Finding>,
+    ) {
+        let is_stamped = matches!(receipt.outcome, Outcome::Stamped | Outcome::PressedAgain);
+        let Evidence { before, after, .. } = self.evidence;
+        if is_stamped && (before && receipt.before.is_none() || after && receipt.after.is_none()) {
+            found.push(Finding::NoPhotograph);
+        }
         if used.digest != self.digest || used.sequence != self.sequence || used.of != self.max_uses {
             found.push(Finding::Changed);
         }
         if used.number > self.max_uses {
             found.push(Finding::OverUsed(used.number, self.max_uses));
         }
-        if used.number <= self.used {
+        if used.number <= self.used && !is_late {
             found.push(Finding::UsedTwice(used.number));
         } else if used.number > self.used + 1 {
             found.push(Finding::Unreported(self.used + 1, used.number - 1));
         }
         self.used = self.used.max(used.number);
-        if let Some(late_s) = self.revoked_s.and_then(|revoked_s| at_s.checked_sub(revoked_s)) {
+        if let Some(late_s) = self.revoked_s.and_then(|revoked_s| receipt.scene.at_s.checked_sub(revoked_s)) {
             found.push(Finding::AfterRevocation(late_s));
         }
     }
@@ -293,7 +327,7 @@ impl Granted {
 #[cfg(test)]
 mod tests {
     use seal::keys::{MemoryKey, Signer, digest};
-    use seal::receipt::{Method, Person, Scene, TimeQuality, UseOf, VERSION};
+    use seal::receipt::{Scene, TimeQuality, UseOf, VERSION};
     use seal::refusal::Refusal;
 
     use super::*;
@@ -317,11 +351,14 @@ mod tests {
             counter: 20,
             tampered: 0,
             heard_ms: 0,
+            doubted: None,
+            duress: 0,
         }
     }
 
     fn granted() -> Granted {
-        Granted { digest: digest(&[b"grant"]), sequence: 4, max_uses: 2, used: 0, revoked_s: None }
+        let evidence = Evidence { before: false, after: true, person: true };
+        Granted { digest: digest(&[b"grant"]), sequence: 4, max_uses: 2, used: 0, revoked_s: None, evidence }
     }
 
     fn use_of(number: u16) -> UseOf {
@@ -344,8 +381,9 @@ mod tests {
             refusal: None,
             presses: 1,
             before: None,
-            after: None,
+            after: Some(digest(&[b"impression"])),
             is_test: false,
+            tampered: 0,
         }
     }
 
@@ -379,8 +417,6 @@ mod tests {
     #[test]
     fn what_does_not_agree_is_found() {
         let good = || stamped(11);
-        let made = Person { name: "p-1".into(), method: Method::Pin, is_duress: true };
-        let scene = good().scene;
         let old = |number: u16| UseOf { digest: digest(&[b"another"]), ..use_of(number) };
         let is = |outcome, presses| Receipt { outcome, presses, ..good() };
         let revoked = Granted { revoked_s: Some(900), ..granted() };
@@ -415,15 +451,24 @@ mod tests {
             (is(Outcome::Unknown, 0), Some(granted()), false, vec![Finding::Unknown]),
             (is(Outcome::Tampered, 0), Some(granted()), false, vec![Finding::Tampered]),
             (is(Outcome::NotClosed, 0), Some(granted()), false, vec![Finding::NotClosed]),
-            (
-                Receipt { scene: Scene { person: Some(made), ..scene }, ..good() },
-                Some(granted()),
-                false,
-                vec![Finding::Duress],
-            ),
+            (Receipt { after: None, ..good() }, Some(granted()), false, vec![Finding::NoPhotograph]),
         ] {
             assert_eq!(take(&receipt, granted, twin), expected);
         }
+    }
+
+    #[test]
+    fn what_was_missing_may_come_late() {
+        let (mut book, mut granted) = (book(), granted());
+        let second = Receipt { counter: 22, used: Some(use_of(2)), ..stamped(12) };
+        let found = book.take(&second, digest(&[b"twelve"]), Some(&mut granted), false);
+        assert_eq!(found, [Finding::Gap(11, 11), Finding::Unreported(1, 1)]);
+        assert_eq!(book.take(&stamped(11), digest(&[b"eleven"]), Some(&mut granted), false), []);
+        assert_eq!((book.receipts, book.counter, granted.used), (12, 22, 2));
+        book.min_sequence = 5;
+        let third = Receipt { counter: 23, previous: digest(&[b"twelve"]), tampered: 3, ..stamped(13) };
+        let found = book.take(&third, digest(&[b"13"]), Some(&mut Granted { used: 0, ..granted }), false);
+        assert_eq!((found, book.tampered), (vec![Finding::Voided], 3));
     }
 
     #[test]
@@ -444,7 +489,10 @@ mod tests {
             Finding::Unknown,
             Finding::Tampered,
             Finding::NotClosed,
-            Finding::Duress,
+            Finding::Duress(1),
+            Finding::NoPhotograph,
+            Finding::Voided,
+            Finding::Rekeyed,
             Finding::OldState(1, 2),
             Finding::SetBack(1, 2),
             Finding::Forged,

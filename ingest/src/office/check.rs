@@ -132,7 +132,7 @@ impl Bundle {
         let signed = Envelope::read(Kind::Policy, &rules).map_err(|error| format!("{error:?}"))?;
         let policy = Policy::read(signed.payload).ok_or("they cannot be read")?;
         let count = roots.keys.iter().filter(|key| signed.is_signed_by(key)).count();
-        if count < roots.needed.max(1) || policy.seal != receipt.seal {
+        if count < roots.needed.max(1) || policy.seal != receipt.seal || roots.seal != receipt.seal {
             return Err(format!("{count} of the roots have signed, for seal {:?}", policy.seal));
         }
         step("the seal's key is in the log, and signed the receipt", "印章密钥已入公开日志，并签名了回执");
@@ -158,7 +158,9 @@ impl Bundle {
         let grant = open(grant, &roots.log)?.bytes;
         let signed = Envelope::read(Kind::Grant, &grant).map_err(|error| format!("{error:?}"))?;
         let grant = Grant::read(signed.payload).map_err(|error| format!("{error:?}"))?;
-        if digest(&[signed.payload]) != used.digest || grant.id != used.grant || grant.seal != receipt.seal {
+        let is_other_place =
+            grant.seal != receipt.seal || [grant.is_test, policy.is_test] != [receipt.is_test; 2];
+        if digest(&[signed.payload]) != used.digest || grant.id != used.grant || is_other_place {
             return Err("it is another one".into());
         }
         step(
@@ -172,6 +174,16 @@ impl Bundle {
         is_approved(&trust, &grant, &signed).map_err(|why| why.sentences().1.to_owned())?;
         step("within its number and its time", "在授权次数与时间之内");
         let at_s = receipt.scene.at_s;
+        if receipt.is_test {
+            return Err("it was a rehearsal".into());
+        }
+        let has = |asked: bool, picture: Option<Digest>| !asked || picture.is_some();
+        if !has(grant.evidence.before, receipt.before) || !has(grant.evidence.after, receipt.after) {
+            return Err("a photograph that the grant asks for is missing".into());
+        }
+        if at_s < grant.not_before_s {
+            return Err(format!("used at {at_s} s, granted from {} s on", grant.not_before_s));
+        }
         if used.number > grant.max_uses || at_s >= grant.expires_s || receipt.presses > 1 {
             let (number, of, presses) = (used.number, grant.max_uses, receipt.presses);
             return Err(format!(
@@ -215,7 +227,9 @@ impl Office {
                 grant: granted.map(|leaf| self.proven(&leaf)).transpose()?,
                 policy: policy.map(|leaf| self.proven(&leaf)).transpose()?,
             };
-            let is_covered = bundle.check(asked, &self.roots(&row.seal)).holds();
+            let revoked_s = case.as_ref().and_then(|case| case.revoked_s);
+            let is_revoked = revoked_s.is_some_and(|at_s| at_s <= row.at_s);
+            let is_covered = !is_revoked && bundle.check(asked, &self.roots(&row.seal)).holds();
             let grant = grant.filter(|_| leaf_of_case.is_some());
             views.push(ImpressionView {
                 receipt: receipt_view(&row),

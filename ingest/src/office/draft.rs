@@ -272,6 +272,8 @@ pub(super) mod tests {
             counter: 0,
             tampered: 0,
             heard_ms: 0,
+            doubted: None,
+            duress: 0,
         }
     }
 

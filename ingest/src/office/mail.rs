@@ -18,6 +18,10 @@ use crate::clock::now_ms;
 
 /// Most that is taken out of the inbox at once.
 const BATCH: i64 = 64;
+/// How often a letter is tried: a database that is away for a moment comes back meanwhile.
+const TRIES: u32 = 5;
+/// What no seal has signed is told once in so many milliseconds for each gateway: a flood of it must hide nothing else.
+const QUIET_MS: i64 = 3_600_000;
 
 /// The word for an outcome.
 pub(super) fn outcome_word(outcome: Outcome) -> &'static str {
@@ -39,14 +43,28 @@ impl Office {
         let sent = sql::inbox(&mut desk.connection, BATCH).await?;
         drop(desk);
         for sent in &sent {
-            match Envelope::kind_of(&sent.envelope) {
-                Some(Kind::Receipt) => self.take_receipt(sent).await?,
-                Some(Kind::Hello) => self.take_hello(sent).await?,
-                _ => self.take_strange(sent, "").await?,
+            if let Err(error) = self.take(sent).await {
+                let mut desk = self.shared.desk.lock().await;
+                desk.stuck = (sent.number, if desk.stuck.0 == sent.number { desk.stuck.1 + 1 } else { 1 });
+                let is_hopeless = desk.stuck.1 >= TRIES;
+                drop(desk);
+                // One letter must not keep all others from being read.
+                if !is_hopeless {
+                    return Err(error);
+                }
+                tracing::error!(%error, number = sent.number, "来件无法处理，已另存 a letter cannot be taken: it is put aside");
+                self.take_strange(sent, "").await?;
             }
         }
-        let pictures = self.keep_pictures().await?;
-        Ok(sent.len() + pictures)
+        Ok(sent.len())
+    }
+
+    async fn take(&self, sent: &Sent) -> Result<(), OfficeError> {
+        match Envelope::kind_of(&sent.envelope) {
+            Some(Kind::Receipt) => self.take_receipt(sent).await,
+            Some(Kind::Hello) => self.take_hello(sent).await,
+            _ => self.take_strange(sent, "").await,
+        }
     }
 
     async fn take_receipt(&self, sent: &Sent) -> Result<(), OfficeError> {
@@ -104,7 +122,7 @@ impl Office {
         self.publish(&serde_json::json!({
             "seal": receipt.seal, "what": "receipt", "at_ms": sent.received_ms,
         }));
-        self.tell_findings(&receipt.seal, &found, sent.received_ms);
+        Self::tell_findings(&receipt.seal, &found, sent.received_ms);
         Ok(())
     }
 
@@ -140,18 +158,21 @@ impl Office {
         for finding in &found {
             sql::add_finding(&mut transaction, &name, finding, &evidence, sent.received_ms).await?;
         }
+        book.doubted = again.then_some(hello.nonce);
+        if hello.receipts > book.receipts {
+            (book.receipts, book.last_receipt) = (hello.receipts, hello.last_receipt);
+        }
+        book.epoch = book.epoch.max(hello.epoch);
+        book.duress = book.duress.max(hello.duress);
         if voids {
             book.min_sequence = answer.contact.min_sequence;
+            sql::void(&mut transaction, &name, book.min_sequence).await?;
             let deed = Deed::Voided { seal: name.clone(), min_sequence: book.min_sequence };
             let notice = self.notice(&name, "office", deed, sent.received_ms)?;
             sql::add_leaf(&mut transaction, &notice).await?;
         }
         book.heard_ms = book.heard_ms.max(sent.received_ms);
         book.tampered = book.tampered.max(hello.tampered);
-        // It may have been moved into another box.
-        if let Ok(gateway) = wire::GatewayId::new(&sent.gateway) {
-            book.gateway = gateway;
-        }
         sql::put_book(&mut transaction, &book).await?;
         sql::done(&mut transaction, sent.number).await?;
         transaction.commit().await?;
@@ -169,7 +190,7 @@ impl Office {
                 break;
             }
         }
-        self.tell_findings(&name, &found, sent.received_ms);
+        Self::tell_findings(&name, &found, sent.received_ms);
         Ok(())
     }
 
@@ -188,7 +209,7 @@ impl Office {
             handed[0].extend(self.presented(&leaf)?);
         }
         let limit = HANDED + hello.held.len() as i64;
-        for (grant, leaf) in sql::usable(connection, &book.seal, now_s, limit).await? {
+        for (grant, leaf) in sql::usable(connection, book, now_s, limit).await? {
             if !hello.held.contains(&grant) && handed[1].len() < HANDED as usize {
                 handed[1].extend(self.presented(&leaf)?);
             }
@@ -196,36 +217,36 @@ impl Office {
         Ok(handed)
     }
 
-    /// Keeps what nobody has signed whom it names: as a finding.
+    /// Keeps what nobody has signed whom it names, and tells of it.
     async fn take_strange(&self, sent: &Sent, seal: &str) -> Result<(), OfficeError> {
         let mut desk = self.shared.desk.lock().await;
         let mut transaction = sql::begin(&mut desk.connection).await?;
         let evidence = digest(&[&sent.envelope]);
-        tracing::warn!(
-            gateway = sent.gateway,
-            seal,
-            evidence = super::hex(&evidence[..]),
-            "收到无法验证的印章消息 something that no seal has signed"
-        );
+        let is_news = sql::add_strange(&mut transaction, sent, QUIET_MS).await?;
         let seal = if seal.is_empty() { &sent.gateway } else { seal };
-        sql::add_finding(&mut transaction, seal, &Finding::Forged, &evidence, sent.received_ms).await?;
+        if is_news {
+            let shown = super::hex(&evidence[..]);
+            tracing::warn!(
+                gateway = sent.gateway,
+                seal,
+                evidence = shown,
+                "收到无法验证的印章消息 something that no seal has signed"
+            );
+            sql::add_finding(&mut transaction, seal, &Finding::Forged, &evidence, sent.received_ms).await?;
+        }
         sql::done(&mut transaction, sent.number).await?;
-        transaction.commit().await?;
-        drop(desk);
-        self.tell_findings(seal, &[Finding::Forged], sent.received_ms);
-        Ok(())
+        Ok(transaction.commit().await?)
     }
 
-    fn tell_findings(&self, seal: &str, found: &[Finding], at_ms: i64) {
+    fn tell_findings(seal: &str, found: &[Finding], at_ms: i64) {
+        // Not on the stream: anybody may listen there, also who makes somebody stamp.
         for finding in found {
-            tracing::warn!(seal, finding = %finding, "{}", finding.zh());
-            // Anybody may listen to the stream: what it is, they have to ask for.
-            self.publish(&serde_json::json!({ "seal": seal, "what": "finding", "at_ms": at_ms }));
+            tracing::warn!(seal, at_ms, finding = %finding, "{}", finding.zh());
         }
     }
 
     /// Writes photographs of which all parts are there; how many.
-    async fn keep_pictures(&self) -> Result<usize, OfficeError> {
+    pub(super) async fn keep_pictures(&self) -> Result<usize, OfficeError> {
         let mut desk = self.shared.desk.lock().await;
         let whole = sql::whole_pictures(&mut desk.connection).await?;
         for name in &whole {

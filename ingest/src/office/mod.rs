@@ -117,6 +117,15 @@ pub enum OfficeError {
         /// Leaves that the database knows.
         known: u64,
     },
+    /// The log has what the database does not know.
+    #[error(
+        "数据库不认识日志第 {index} 片：数据库被回退，拒绝继续签发 the database does not know leaf {index} of the log: it was set back to an \
+         older copy, and nothing is signed over it. Bring back the newest one"
+    )]
+    Ahead {
+        /// The leaf.
+        index: u64,
+    },
     /// A file.
     #[error("a file cannot be written: {0}")]
     File(#[from] std::io::Error),
@@ -161,6 +170,8 @@ struct Desk {
     log: Tlog,
     /// Whether the log may have what SQL does not know: since a start, or since SQL failed after the log was written.
     is_ahead: bool,
+    /// A letter that could not be taken, and how often it was tried.
+    stuck: (i64, u32),
 }
 
 impl std::fmt::Debug for Office {
@@ -198,7 +209,7 @@ impl Office {
         let storage = Folder::open(&settings.folder.join("log"))?;
         let log = Tlog::open(storage, &public.name, Box::new(signer))?;
         let rounds = Rounds::start(&log, settings.witnesses.clone(), settings.witnesses_needed);
-        let desk = Desk { connection, log, is_ahead: true };
+        let desk = Desk { connection, log, is_ahead: true, stuck: (0, 0) };
         let shared = Shared {
             tiles: desk.log.tiles(),
             cosigned: rounds.cosigned(),
@@ -250,12 +261,17 @@ impl Office {
     /// Looks through the mail, then logs what is signed and not logged.
     async fn work(&self) -> Result<(), OfficeError> {
         loop {
-            let count = self.sort_mail().await?;
+            // What is signed goes into the log whatever lies in the mail.
             let logged = self.log_leaves().await?;
+            let count = self.sort_mail().await?;
             if count == 0 && logged == 0 {
-                return Ok(());
+                break;
             }
         }
+        if let Err(error) = self.keep_pictures().await {
+            tracing::error!(%error, "照片无法保存 photographs cannot be kept: trying again");
+        }
+        Ok(())
     }
 
     /// A server may have gone away: the next try gets a fresh connection.
@@ -271,7 +287,7 @@ impl Office {
     async fn log_leaves(&self) -> Result<usize, OfficeError> {
         let mut desk = self.shared.desk.lock().await;
         desk.find_again().await?;
-        let Desk { connection, log, is_ahead } = &mut *desk;
+        let Desk { connection, log, is_ahead, .. } = &mut *desk;
         let leaves = sql::unlogged(connection, MAX_GROUP as i64).await?;
         if leaves.is_empty() {
             return Ok(0);
@@ -386,7 +402,9 @@ impl Desk {
         let mut transaction = sql::begin(&mut self.connection).await?;
         for index in from..tiles.size() {
             let body = tokio::task::block_in_place(|| tiles.leaf(index))?;
-            sql::logged(&mut transaction, &digest(&[&body]), index).await?;
+            if !sql::logged(&mut transaction, &digest(&[&body]), index).await? {
+                return Err(OfficeError::Ahead { index });
+            }
         }
         transaction.commit().await?;
         self.is_ahead = false;

@@ -10,6 +10,10 @@ use super::answer::Revoked;
 use super::book::{Book, Finding, Granted};
 use super::draft::Approval;
 
+/// Most impressions that are told of one digest.
+const IMPRESSIONS: i64 = 8;
+/// Most letters that are kept although no seal has signed them: some 40 MB.
+const MAX_STRANGE: i64 = 10_000;
 /// Most rows that are listed at once.
 pub(super) const PAGE: i64 = 200;
 
@@ -49,6 +53,7 @@ pub(super) struct Case {
     pub(super) title: String,
     pub(super) payload: Vec<u8>,
     pub(super) needed: usize,
+    pub(super) sequence: u64,
     pub(super) max_uses: u16,
     pub(super) expires_s: u64,
     pub(super) created_ms: i64,
@@ -124,7 +129,7 @@ fn key_of(bytes: [u8; 32]) -> PublicKey {
 }
 
 const BOOK: &str = "name, area, gateway, device_key, policy, epoch, next_sequence, min_sequence, cleared, is_locked, \
-                    receipts, last_receipt, counter, tampered, heard_ms";
+                    receipts, last_receipt, counter, tampered, heard_ms, doubted, duress";
 
 fn book_from(row: &AnyRow) -> Result<Book, Error> {
     Ok(Book {
@@ -143,6 +148,8 @@ fn book_from(row: &AnyRow) -> Result<Book, Error> {
         counter: number(row, "counter")?,
         tampered: number(row, "tampered")?,
         heard_ms: row.try_get("heard_ms")?,
+        doubted: fixed_or_none(row, "doubted")?.map(Id::from),
+        duress: number(row, "duress")?,
     })
 }
 
@@ -160,12 +167,13 @@ pub(super) async fn books(connection: &mut AnyConnection) -> Result<Vec<Book>, E
 
 pub(super) async fn put_book(connection: &mut AnyConnection, book: &Book) -> Result<(), Error> {
     let sql = format!(
-        "INSERT INTO seals ({BOOK}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
+        "INSERT INTO seals ({BOOK}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) \
          ON CONFLICT (name) DO UPDATE SET area = excluded.area, gateway = excluded.gateway, \
          device_key = excluded.device_key, policy = excluded.policy, epoch = excluded.epoch, \
          next_sequence = excluded.next_sequence, min_sequence = excluded.min_sequence, cleared = excluded.cleared, \
          is_locked = excluded.is_locked, receipts = excluded.receipts, last_receipt = excluded.last_receipt, \
-         counter = excluded.counter, tampered = excluded.tampered, heard_ms = excluded.heard_ms"
+         counter = excluded.counter, tampered = excluded.tampered, heard_ms = excluded.heard_ms, \
+         doubted = excluded.doubted, duress = excluded.duress"
     );
     sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(book.seal.as_str())
@@ -183,6 +191,8 @@ pub(super) async fn put_book(connection: &mut AnyConnection, book: &Book) -> Res
         .bind(book.counter as i64)
         .bind(i64::from(book.tampered))
         .bind(book.heard_ms)
+        .bind(book.doubted.map(|nonce| nonce.to_vec()))
+        .bind(book.duress as i64)
         .execute(connection)
         .await?;
     Ok(())
@@ -270,13 +280,18 @@ pub(super) async fn unlogged(connection: &mut AnyConnection, limit: i64) -> Resu
     rows.iter().map(leaf_from).collect()
 }
 
-pub(super) async fn logged(connection: &mut AnyConnection, digest: &Digest, index: u64) -> Result<(), Error> {
-    sqlx::query("UPDATE leaves SET log_index = $1 WHERE digest = $2")
+/// Says where a leaf lies; false when there is no such leaf.
+pub(super) async fn logged(
+    connection: &mut AnyConnection,
+    digest: &Digest,
+    index: u64,
+) -> Result<bool, Error> {
+    let done = sqlx::query("UPDATE leaves SET log_index = $1 WHERE digest = $2")
         .bind(index as i64)
         .bind(&digest[..])
         .execute(connection)
         .await?;
-    Ok(())
+    Ok(done.rows_affected() > 0)
 }
 
 /// How many leaves have their place in the log.
@@ -361,7 +376,7 @@ pub(super) async fn enrolment(
     row.as_ref().map(leaf_from).transpose()
 }
 
-const CASE: &str = "grant_id, seal, state, applicant, title, payload, needed, max_uses, expires_s, created_ms, \
+const CASE: &str = "grant_id, seal, state, applicant, title, payload, needed, sequence, max_uses, expires_s, created_ms, \
                     decided_ms, decided_by, why, leaf, used, revoked_s";
 
 fn case_from(row: &AnyRow) -> Result<Case, Error> {
@@ -373,6 +388,7 @@ fn case_from(row: &AnyRow) -> Result<Case, Error> {
         title: row.try_get("title")?,
         payload: row.try_get("payload")?,
         needed: number(row, "needed")?,
+        sequence: number(row, "sequence")?,
         max_uses: number(row, "max_uses")?,
         expires_s: number(row, "expires_s")?,
         created_ms: row.try_get("created_ms")?,
@@ -387,8 +403,8 @@ fn case_from(row: &AnyRow) -> Result<Case, Error> {
 
 pub(super) async fn add_case(connection: &mut AnyConnection, case: &Case) -> Result<(), Error> {
     sqlx::query(
-        "INSERT INTO applications (grant_id, seal, state, applicant, title, payload, needed, max_uses, expires_s, \
-         created_ms, used) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0)",
+        "INSERT INTO applications (grant_id, seal, state, applicant, title, payload, needed, sequence, max_uses, expires_s, \
+         created_ms, used) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0)",
     )
     .bind(&case.grant[..])
     .bind(case.seal.as_str())
@@ -397,6 +413,7 @@ pub(super) async fn add_case(connection: &mut AnyConnection, case: &Case) -> Res
     .bind(case.title.as_str())
     .bind(case.payload.as_slice())
     .bind(case.needed as i64)
+    .bind(case.sequence as i64)
     .bind(i64::from(case.max_uses))
     .bind(case.expires_s as i64)
     .bind(case.created_ms)
@@ -427,6 +444,51 @@ pub(super) async fn cases(
         .fetch_all(connection)
         .await?;
     rows.iter().map(case_from).collect()
+}
+
+/// How many applications of a person are open.
+pub(super) async fn open_of(
+    connection: &mut AnyConnection,
+    applicant: &str,
+    now_s: u64,
+) -> Result<u64, Error> {
+    let row = sqlx::query(
+        "SELECT COUNT(*) AS open FROM applications WHERE applicant = $1 AND state = 'open' AND expires_s > $2",
+    )
+    .bind(applicant)
+    .bind(now_s as i64)
+    .fetch_one(connection)
+    .await?;
+    number(&row, "open")
+}
+
+/// The lowest sequence of a seal that may still be used.
+pub(super) async fn oldest(
+    connection: &mut AnyConnection,
+    seal: &str,
+    now_s: u64,
+) -> Result<Option<u64>, Error> {
+    let row = sqlx::query(
+        "SELECT MIN(sequence) AS oldest FROM applications WHERE seal = $1 AND state IN ('open', 'granted') \
+         AND expires_s > $2 AND used < max_uses",
+    )
+    .bind(seal)
+    .bind(now_s as i64)
+    .fetch_one(connection)
+    .await?;
+    number_or_none(&row, "oldest")
+}
+
+/// Ends what a seal must not use any more because it does not know what it has used.
+pub(super) async fn void(connection: &mut AnyConnection, seal: &str, min_sequence: u64) -> Result<(), Error> {
+    sqlx::query(
+        "UPDATE applications SET state = 'voided' WHERE seal = $1 AND state IN ('open', 'granted') AND sequence < $2",
+    )
+    .bind(seal)
+    .bind(min_sequence as i64)
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// Ends an open case: with a grant, or without.
@@ -506,19 +568,20 @@ pub(super) async fn revoked(
 /// Grants for a seal that can still be used, oldest first, with where their leaves lie.
 pub(super) async fn usable(
     connection: &mut AnyConnection,
-    seal: &str,
-    min_sequence_s: u64,
+    book: &Book,
+    now_s: u64,
     limit: i64,
 ) -> Result<Vec<(Id, Leaf)>, Error> {
     let sql = format!(
         "SELECT grant_id, leaves.{} FROM applications JOIN leaves ON leaves.digest = applications.leaf \
          WHERE applications.seal = $1 AND state = 'granted' AND expires_s > $2 AND used < max_uses \
-         AND log_index IS NOT NULL ORDER BY log_index LIMIT $3",
+         AND sequence >= $3 AND log_index IS NOT NULL ORDER BY log_index LIMIT $4",
         LEAF.replace(", ", ", leaves.")
     );
     let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
-        .bind(seal)
-        .bind(min_sequence_s as i64)
+        .bind(book.seal.as_str())
+        .bind(now_s as i64)
+        .bind(book.min_sequence as i64)
         .bind(limit)
         .fetch_all(connection)
         .await?;
@@ -538,6 +601,7 @@ pub(super) async fn granted(connection: &mut AnyConnection, grant: &Id) -> Resul
         max_uses: grant.max_uses,
         used: case.used,
         revoked_s: case.revoked_s,
+        evidence: grant.evidence,
     }))
 }
 
@@ -639,8 +703,10 @@ pub(super) enum By<'a> {
 }
 
 pub(super) async fn receipts(connection: &mut AnyConnection, by: By<'_>) -> Result<Vec<ReceiptRow>, Error> {
+    // A digest is of one, or of a photograph that somebody presents again.
+    let limit = if matches!(by, By::Digest(_)) { IMPRESSIONS } else { PAGE };
     let select = |condition: &str| {
-        sqlx::AssertSqlSafe(format!("SELECT {RECEIPT} FROM receipts WHERE {condition} LIMIT {PAGE}"))
+        sqlx::AssertSqlSafe(format!("SELECT {RECEIPT} FROM receipts WHERE {condition} LIMIT {limit}"))
     };
     let rows = match by {
         By::Digest(digest) => {
@@ -729,6 +795,35 @@ pub(super) async fn whole_pictures(connection: &mut AnyConnection) -> Result<Vec
     .fetch_all(connection)
     .await?;
     rows.iter().map(|row| Ok(fixed(row, "digest")?.into())).collect()
+}
+
+/// Keeps what no seal has signed, and forgets the oldest of what there is no room for; whether this gateway has sent none
+/// for a while, in which case it is told.
+pub(super) async fn add_strange(
+    connection: &mut AnyConnection,
+    sent: &Sent,
+    quiet_ms: i64,
+) -> Result<bool, Error> {
+    let row = sqlx::query("SELECT MAX(received_ms) AS last FROM strange WHERE gateway = $1")
+        .bind(sent.gateway.as_str())
+        .fetch_one(&mut *connection)
+        .await?;
+    let last: Option<i64> = row.try_get("last")?;
+    sqlx::query(
+        "INSERT INTO strange (number, gateway, received_ms, envelope) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (number) DO NOTHING",
+    )
+    .bind(sent.number)
+    .bind(sent.gateway.as_str())
+    .bind(sent.received_ms)
+    .bind(sent.envelope.as_slice())
+    .execute(&mut *connection)
+    .await?;
+    let sql = format!(
+        "DELETE FROM strange WHERE number < (SELECT number FROM strange ORDER BY number DESC LIMIT 1 OFFSET {MAX_STRANGE})"
+    );
+    sqlx::query(sqlx::AssertSqlSafe(sql)).execute(connection).await?;
+    Ok(last.is_none_or(|last| sent.received_ms - last > quiet_ms))
 }
 
 /// The parts of a photograph, put together.

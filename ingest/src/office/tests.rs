@@ -258,6 +258,7 @@ struct Device {
     counter: u64,
     held: Vec<(Id, Vec<u8>)>,
     asked: Option<Id>,
+    answered: Option<Id>,
     is_heard: bool,
     hellos: u8,
 }
@@ -271,6 +272,7 @@ impl Device {
             counter: 0,
             held: Vec::new(),
             asked: None,
+            answered: None,
             is_heard: false,
             hellos: 0,
         }
@@ -296,6 +298,8 @@ impl Device {
             tampered: self.memory.tampered,
             is_locked: self.memory.is_locked,
             held: self.held.iter().map(|(id, _)| *id).collect(),
+            answered: self.answered,
+            duress: self.memory.duress,
         };
         Envelope::sign(Kind::Hello, &hello.to_bytes(), &[&key(DEVICE)]).unwrap().to_bytes()
     }
@@ -311,7 +315,7 @@ impl Device {
                 let asked = self.asked.map(|nonce| (nonce, 1));
                 if let Ok(answer) = Answer::open(bytes, self.trust.as_ref().unwrap(), asked.as_ref()) {
                     self.memory.add(&Entry::Contact(answer.contact));
-                    self.asked = None;
+                    self.answered = self.asked.take();
                     self.is_heard = true;
                 }
             }
@@ -397,6 +401,7 @@ impl Device {
             before: None,
             after,
             is_test: false,
+            tampered: self.memory.tampered,
         };
         let bytes = Envelope::sign(Kind::Receipt, &receipt.to_bytes(), &[&key(DEVICE)]).unwrap().to_bytes();
         let settles = outcome != Outcome::Refused;
@@ -524,7 +529,13 @@ async fn what_does_not_agree_is_found() {
         seal.memory = old;
         let (refused, no) = seal.stamp(&grant);
         assert_eq!(no, Some(Refusal::RolledBack), "the counter shows more than it remembers");
-        drop(refused);
+        village.send(&refused).await;
+        // It is told the time first, and asked again.
+        village.contact(&mut seal).await;
+        assert_eq!(village.words().await, ["twin"], "two receipts with one number");
+        let (refused, no) = seal.stamp(&grant);
+        assert_eq!(no, Some(Refusal::Locked));
+        village.send(&refused).await;
         village.contact(&mut seal).await;
         let words = village.words().await;
         assert!(words.contains(&"old_state".to_owned()) && words.contains(&"twin".to_owned()), "{words:?}");
@@ -544,7 +555,7 @@ async fn what_does_not_agree_is_found() {
         village.send(&forged.unwrap().to_bytes()).await;
         village.send(b"nothing").await;
         let words = village.words().await;
-        assert_eq!(words.iter().filter(|word| *word == "forged").count(), 2, "{words:?}");
+        assert_eq!(words.iter().filter(|word| *word == "forged").count(), 1, "{words:?}");
     }
 }
 

@@ -69,6 +69,8 @@ fn contact() -> Contact {
         at_s: NOON_S,
         receipts: 0,
         last_receipt: [0; 32].into(),
+        tampered: 0,
+        policy: 0,
     }
 }
 

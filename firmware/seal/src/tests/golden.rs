@@ -37,6 +37,7 @@ fn receipt() -> Receipt {
         before: Some(digest(&[b"before"])),
         after: None,
         is_test: false,
+        tampered: 0,
     }
 }
 

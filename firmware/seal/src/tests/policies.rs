@@ -145,8 +145,10 @@ fn answer() -> Answer {
         at_s: NOON_S,
         receipts: 0,
         last_receipt: [0; 32].into(),
+        tampered: 0,
+        policy: 0,
     };
-    Answer { version: talk::VERSION, seal: trust().seal, nonce: id(7), contact, policy: 3 }
+    Answer { version: talk::VERSION, seal: trust().seal, nonce: id(7), contact }
 }
 
 fn answered(answer: &Answer, signer: u8) -> Vec<u8> {
@@ -219,6 +221,8 @@ fn a_hello_is_the_devices_own() {
         tampered: 0,
         is_locked: false,
         held: vec![id(1), id(2)],
+        answered: None,
+        duress: 0,
     };
     let bytes = Envelope::sign(Kind::Hello, &hello.to_bytes(), &[&key(9)]).unwrap().to_bytes();
     assert_eq!(Envelope::kind_of(&bytes), Some(Kind::Hello));

@@ -248,6 +248,8 @@ impl Device {
                 at_s: NOON_S,
                 receipts: 0,
                 last_receipt: [0; 32].into(),
+                tampered: 0,
+                policy: 0,
             };
             self.journal(Entry::Contact(contact))?;
         }

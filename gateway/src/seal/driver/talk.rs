@@ -137,7 +137,8 @@ impl Driver {
         // One that cannot be read is not told: the authority would take it for the truth.
         let counter = self.tools.counter.read().unwrap_or(self.memory.counter);
         let held = self.grants.all().iter().map(|held| held.grant.id).collect();
-        let Some(hello) = self.author().hello(nonce, &scene, counter, &self.memory, held) else {
+        let answered = self.contact.answered();
+        let Some(hello) = self.author().hello(nonce, answered, &scene, counter, &self.memory, held) else {
             tracing::error!("the key of the device does not sign: the authority is not asked");
             return;
         };

@@ -13,12 +13,14 @@ use super::{SealError, get, read, roots, say, sign};
 #[derive(Deserialize)]
 struct Impression {
     receipt: Named,
+    revoked_ms: Option<i64>,
     bundle: Bundle,
 }
 
 #[derive(Deserialize)]
 struct Named {
     seal: String,
+    at_ms: i64,
 }
 
 /// The digest of what was given: of a file, or written out.
@@ -60,7 +62,12 @@ pub(super) fn verify(http: SocketAddr, what: &str, file: Option<&Path>) -> Resul
             ));
             sign::lines(grant).iter().for_each(say);
         }
-        holds &= checked.holds();
+        // It is not in the bundle: a revocation that is kept back cannot be proven to be none.
+        let is_revoked = impression.revoked_ms.is_some_and(|at_ms| at_ms <= impression.receipt.at_ms);
+        if is_revoked {
+            say("  ✗ 用印前授权已被撤销 the grant was taken back before");
+        }
+        holds &= checked.holds() && !is_revoked;
     }
     if holds {
         say("有授权 covered by a grant");
