@@ -133,6 +133,8 @@ class Village:
         self.folder, self.programs = pathlib.Path(folder), pathlib.Path(programs)
         self.http, self.mqtt, self.witness_port = free_port(), free_port(), free_port()
         self.running, self.people, self.lease, self.most_uses = {}, {}, (alone, stamps, answer), most_uses
+        # More of its environment, by program.
+        self.environment = {}
         self.world, self.album = self.folder / "world", self.folder / "album"
         self.gateway_config = self.folder / "gateway.toml"
         self.line = Line(self.mqtt)
@@ -149,7 +151,8 @@ class Village:
     def start(self, name, program, *arguments):
         log = open(self.folder / f"{name}.log", "a")
         command = [self.programs / program, *map(str, arguments)]
-        self.running[name] = subprocess.Popen(command, stdout=log, stderr=log)
+        environment = {**os.environ, **self.environment.get(name, {})}
+        self.running[name] = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
 
     def stop(self, name, how=signal.SIGTERM):
         process = self.running.pop(name, None)
