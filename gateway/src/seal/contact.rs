@@ -73,6 +73,11 @@ impl Contact {
     /// This was asked: whatever was asked before counts no more.
     pub fn ask(&mut self, nonce: Id, now_ms: u64) {
         self.asked = Some(Asked { nonce, at_ms: now_ms });
+        self.postpone(now_ms);
+    }
+
+    /// It is asked again as if this had been a question that nobody answers.
+    pub fn postpone(&mut self, now_ms: u64) {
         self.last_ms = Some(now_ms);
         self.unanswered = self.unanswered.saturating_add(1);
         self.is_wanted = false;

@@ -87,8 +87,7 @@ impl Grants {
         &self.0
     }
 
-    /// Whether a grant that somebody brings is worth being held: for this seal, in order, and not over. The answer to
-    /// that is `None` when it is held already.
+    /// Whether a grant that somebody brings is worth being held: for this seal, in order, and not over.
     ///
     /// # Errors
     /// Why not.
@@ -98,7 +97,7 @@ impl Grants {
         trust: &Trust,
         memory: &Memory,
         moment: &Moment,
-    ) -> Result<Option<Held>, Refused> {
+    ) -> Result<Held, Refused> {
         match decide(trust, memory, &bytes, moment) {
             Err(refused) if !is_for_now(refused.why) => return Err(refused),
             _ => {}
@@ -109,13 +108,15 @@ impl Grants {
         if held.is_over(memory, moment.scene.at_s) {
             return Err(no(Refusal::Replayed, Some(Box::new(held.grant))));
         }
-        if self.0.iter().any(|other| other.grant.id == held.grant.id) {
-            return Ok(None);
-        }
-        if self.0.len() >= MAX_OPEN {
+        if self.0.len() >= MAX_OPEN && !self.holds(&held.grant.id) {
             return Err(no(Refusal::TooManyOpen, Some(Box::new(held.grant))));
         }
-        Ok(Some(held))
+        Ok(held)
+    }
+
+    /// Whether the grant of this name is held already.
+    pub fn holds(&self, id: &Id) -> bool {
+        self.0.iter().any(|held| held.grant.id == *id)
     }
 
     /// Holds a grant that was weighed.
@@ -204,10 +205,12 @@ mod tests {
         for sequence in 1..=MAX_OPEN as u16 {
             let plain = authority.plain(sequence);
             let bytes = authority.issue(&plain);
-            let held = grants.weigh(bytes.clone(), &trust, &memory, &moment).unwrap().unwrap();
+            let held = grants.weigh(bytes.clone(), &trust, &memory, &moment).unwrap();
             assert_eq!(held.left(&memory), 2);
             grants.hold(held);
-            assert_eq!(grants.weigh(bytes, &trust, &memory, &moment).unwrap(), None, "held already");
+            assert!(
+                grants.weigh(bytes, &trust, &memory, &moment).is_ok_and(|held| grants.holds(&held.grant.id))
+            );
         }
         let plain = authority.plain(99);
         let one_more = authority.issue(&plain);

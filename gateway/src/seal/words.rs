@@ -23,8 +23,7 @@ pub fn refused(why: Refusal, more: Option<&str>, receipt: Option<u64>) -> Value 
 }
 
 /// It has ended: how, and how often it was pressed; `receipt` is there once it is signed.
-pub fn ended(used: &UseOf, how: Option<(Outcome, u8)>, receipt: Option<u64>) -> Value {
-    let (outcome, presses) = how.unwrap_or((Outcome::Unknown, 0));
+pub fn ended(used: &UseOf, (outcome, presses): (Outcome, u8), receipt: Option<u64>) -> Value {
     let (word, zh, en) = match outcome {
         Outcome::Stamped => ("stamped", "已用印。", "Stamped."),
         Outcome::PressedAgain => (

@@ -8,12 +8,13 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use ::seal::decision::Moment;
-use ::seal::grant::Id;
+use ::seal::envelope::{Envelope, Kind};
+use ::seal::grant::{Id, Presented};
 use ::seal::keys::Signer;
 use ::seal::memory::{Entry, Memory};
 use ::seal::policy::{Policy, Roots};
 use ::seal::receipt::{Person, Position, Scene, TimeQuality, UseOf};
-use ::seal::stamping::{Action, Event, Stamping, after_a_start};
+use ::seal::stamping::{Action, Stamping, after_a_start};
 use ::seal::trust::Trust;
 use boards::seal::{Counter, FEEL_EVERY_MS, Feeling, Hands, Reader, Shown};
 use tokio::sync::oneshot;
@@ -265,11 +266,11 @@ impl Driver {
         }
     }
 
-    /// Whether receipts have their right numbers: one that has forgotten some hears from the authority first.
+    /// Whether receipts have their right numbers: one that was set back to an old copy hears from the authority first, and
+    /// no start knows whether it was. Nothing can be stamped before that anyway.
     fn knows_its_receipts(&mut self) -> bool {
         let now_ms = self.now().mono_ms;
-        let has_heard = self.contact.alone_s(now_ms).is_some();
-        (self.memory.receipts > 0 || has_heard) && self.counter() <= self.memory.counter
+        self.contact.alone_s(now_ms).is_some() && self.counter() <= self.memory.counter
     }
 
     /// Journals something; whether it is on stable storage. After a failure nothing is journaled before it was read again.
@@ -312,29 +313,19 @@ impl Driver {
         };
         self.memory = state.memory;
         self.grants = Grants::of(state.grants);
-        // They were proven when they came, by the log that was believed before. The roots' signatures are looked at again.
-        let own = |bytes: &[u8]| {
-            let presented = ::seal::grant::Presented::read(bytes)?;
-            let envelope =
-                ::seal::envelope::Envelope::read(::seal::envelope::Kind::Policy, presented.grant).ok()?;
-            let log = Policy::read(envelope.payload)?.log_trust();
-            Policy::open(bytes, &self.tools.roots, &log).ok()
-        };
-        let policy = state.policy.as_deref().and_then(own);
+        let policy = state.policy.as_deref().and_then(|bytes| proven_before(bytes, &self.tools.roots));
         self.rules = policy.map(|policy| (policy.clone(), policy.trust()));
         self.contact = Contact::new(self.tools.hello_ms);
         self.stamping = Stamping::default();
         self.read_ms = Some(now_ms);
         let counter = self.counter();
         for action in after_a_start(&self.memory, counter) {
-            let is_done = match action {
-                Action::Count(to) => self.count(to) == Event::Counted,
-                Action::Journal(entry) => self.journal(Some(&entry), Vec::new(), Vec::new()),
+            match action {
+                // What fails here is told, and refused for until the next start.
+                Action::Count(to) => drop(self.count(to)),
+                Action::Journal(entry) => drop(self.journal(Some(&entry), Vec::new(), Vec::new())),
                 // There are no others after a start.
-                _ => true,
-            };
-            if !is_done {
-                break;
+                _ => {}
             }
         }
     }
@@ -349,13 +340,18 @@ impl Driver {
         }
     }
 
-    /// Lets grants go that are over.
+    /// Looks for grants that are over, now and then.
     fn tidy(&mut self) {
         let Now { mono_ms, at_s, .. } = self.now();
         if self.tidied_ms.is_some_and(|at_ms| mono_ms.saturating_sub(at_ms) < TIDY_EVERY_MS) {
             return;
         }
         self.tidied_ms = Some(mono_ms);
+        self.let_go(at_s);
+    }
+
+    /// Forgets grants that are over.
+    fn let_go(&mut self, at_s: u64) {
         let over = self.grants.over(&self.memory, at_s);
         if !over.is_empty() && self.journal(None, forgotten(&over), Vec::new()) {
             self.grants.drop(&over);
@@ -366,4 +362,12 @@ impl Driver {
 /// The notes that forget grants.
 fn forgotten(ids: &[Id]) -> Vec<Note> {
     ids.iter().map(|id| grant_note(id, None)).collect()
+}
+
+/// Rules out of the journal. They were proven when they came, by the log that was believed then: of that, only what they say
+/// themselves is looked at again; the signatures of the roots are what counts.
+fn proven_before(bytes: &[u8], roots: &Roots) -> Option<Policy> {
+    let envelope = Envelope::read(Kind::Policy, Presented::read(bytes)?.grant).ok()?;
+    let log = Policy::read(envelope.payload)?.log_trust();
+    Policy::open(bytes, roots, &log).ok()
 }

@@ -126,7 +126,11 @@ impl Driver {
             Action::Settle => {
                 let ended = self.memory.owed.as_ref().map(|owed| (owed.outcome, owed.presses));
                 let number = self.settle();
-                self.end(|used| words::ended(used, ended, number));
+                self.end(|used| match ended {
+                    Some(ended) => words::ended(used, ended, number),
+                    // It is locked, and the journal could not take that yet.
+                    None => words::refused(Refusal::Tampered, None, None),
+                });
                 self.contact.want();
                 None
             }

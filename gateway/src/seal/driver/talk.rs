@@ -11,7 +11,8 @@ use tokio::sync::oneshot;
 use super::steps::unused;
 use super::{Driver, SHOWN_MS, Wish, grant_note, policy_note};
 use crate::seal::desk::Request;
-use crate::seal::words;
+use crate::seal::grants::Held;
+use crate::seal::{hex, words};
 
 impl Driver {
     /// Does what somebody wants.
@@ -100,26 +101,19 @@ impl Driver {
         if self.read_ms.is_none() {
             return Err(Refusal::Journal);
         }
+        self.let_go(moment.scene.at_s);
         let (_, trust) = self.rules.as_ref().ok_or(Refusal::Policy)?;
-        let over = self.grants.over(&self.memory, moment.scene.at_s);
-        self.grants.drop(&over);
-        let name = |grant: &::seal::grant::Grant| super::super::hex(&grant.id[..]);
-        let read = crate::seal::grants::Held::read(bytes.clone()).map(|held| name(&held.grant));
-        match self.grants.weigh(bytes, trust, &self.memory, &moment) {
-            Err(refused) => Err(refused.why),
-            Ok(None) => read.ok_or(Refusal::Malformed),
-            Ok(Some(held)) => {
-                let mut notes = super::forgotten(&over);
-                notes.push(grant_note(&held.grant.id, Some(held.bytes.clone())));
-                if !self.journal(None, notes, Vec::new()) {
-                    return Err(Refusal::Journal);
-                }
-                let name = name(&held.grant);
-                tracing::info!(grant = name, matter = held.grant.matter, "收到授权 a grant is held");
-                self.grants.hold(held);
-                Ok(name)
+        let held = self.grants.weigh(bytes, trust, &self.memory, &moment).map_err(|refused| refused.why)?;
+        let (id, name) = (held.grant.id, hex(&held.grant.id[..]));
+        if !self.grants.holds(&id) {
+            let note = grant_note(&id, Some(held.bytes.clone()));
+            if !self.journal(None, vec![note], Vec::new()) {
+                return Err(Refusal::Journal);
             }
+            tracing::info!(grant = name, matter = held.grant.matter, "收到授权 a grant is held");
+            self.grants.hold(held);
         }
+        Ok(name)
     }
 
     /// Says hello, if it is time. Nobody hears it before the connection stands, so nobody is asked before.
@@ -131,20 +125,20 @@ impl Driver {
         }
         let Some(nonce) = (self.tools.random)() else {
             tracing::error!("the system gives no random numbers: the authority is not asked");
+            self.contact.postpone(now_ms);
             return;
         };
+        // Asked before it is kept: after a failure nothing is known, and the journal is read again anyway.
+        self.contact.ask(nonce, now_ms);
         let scene = self.scene(None);
         // One that cannot be read is not told: the authority would take it for the truth.
         let counter = self.tools.counter.read().unwrap_or(self.memory.counter);
         let held = self.grants.all().iter().map(|held| held.grant.id).collect();
         let answered = self.contact.answered();
-        let Some(hello) = self.author().hello(nonce, answered, &scene, counter, &self.memory, held) else {
-            tracing::error!("the key of the device does not sign: the authority is not asked");
-            return;
-        };
-        // Asked before it is kept: after a failure nothing is known, and the journal is read again anyway.
-        self.contact.ask(nonce, now_ms);
-        self.journal(None, Vec::new(), vec![hello]);
+        match self.author().hello(nonce, answered, &scene, counter, &self.memory, held) {
+            Some(hello) => drop(self.journal(None, Vec::new(), vec![hello])),
+            None => tracing::error!("the key of the device does not sign: the authority is not asked"),
+        }
     }
 
     /// What was typed or held against it.
@@ -199,7 +193,7 @@ impl Driver {
     }
 
     fn present(&mut self, bytes: Vec<u8>) -> Value {
-        let read = crate::seal::grants::Held::read(bytes.clone());
+        let read = Held::read(bytes.clone());
         match self.take_grant(bytes) {
             Ok(name) => words::held(&name),
             Err(why) => {
