@@ -72,7 +72,6 @@ class Seal(Village):
         super().__init__(folder, copied(programs, folder), **more)
         self.random, self.uses = random, uses
         self.grants, self.attempts, self.wrong = [], [], []
-        self.before_last_open = 0
 
     def begin(self):
         super().begin()
@@ -242,7 +241,7 @@ class Seal(Village):
         remarks = [line for line in audit.splitlines() if line.startswith("✗")]
         if len(remarks) != sum(due.values()):
             wrong.append(f"the audit remarks {remarks}, due {due}")
-        return outcomes, spent
+        return outcomes
 
 
 def tells_the_truth(outcome, attempt):
