@@ -6,10 +6,9 @@
 //
 // Screenshots go to the output folder. Chromium is taken from $CHROMIUM or /usr/bin/chromium. Exit: 0 well, 1 a check
 // failed, 64 called wrongly.
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
-import { chromium } from 'playwright-core';
+import { CheckFailed, launch, must, open as openPage, until as untilWithin } from './browser.mjs';
 
 const options = readArguments(process.argv.slice(2));
 const passed = [];
@@ -35,12 +34,6 @@ function ok(what) {
   console.log(`ok   ${what}`);
 }
 
-class CheckFailed extends Error {}
-
-function must(condition, what) {
-  if (!condition) throw new CheckFailed(what);
-}
-
 async function get(pathname) {
   try {
     return await fetch(options.base + pathname);
@@ -55,41 +48,8 @@ async function api(pathname) {
   return response.json();
 }
 
-/** Tries until `probe` gives something true; says what was awaited when it never does. */
-async function until(what, probe) {
-  const end = Date.now() + options.wait * 1000;
-  let last = 'nothing';
-  while (Date.now() < end) {
-    try {
-      const value = await probe();
-      if (value) return value;
-    } catch (error) { last = error.message; }
-    await new Promise((resolve) => setTimeout(resolve, 400));
-  }
-  throw new CheckFailed(`waited ${options.wait} s in vain for ${what}; last: ${last}`);
-}
-
-/** A page that remembers everything that went wrong in it. */
-async function open(browser, { lang, scheme, phone }) {
-  const context = await browser.newContext({
-    viewport: phone ? { width: 390, height: 844 } : { width: 1280, height: 800 }, deviceScaleFactor: phone ? 2 : 1, hasTouch: Boolean(phone),
-    locale: lang === 'zh' ? 'zh-CN' : 'en-GB', colorScheme: scheme, timezoneId: 'Asia/Shanghai',
-  });
-  const page = await context.newPage();
-  page.setDefaultTimeout(options.wait * 1000);
-  page.wrong = [];
-  // The remark about readback is about this test, which reads pixels; the console never does.
-  page.on('console', (m) => { if ((m.type() === 'error' || m.type() === 'warning') && !m.text().includes('willReadFrequently')) page.wrong.push(`console ${m.type()}: ${m.text()}`); });
-  page.on('pageerror', (e) => page.wrong.push(`page error: ${e.stack ?? e}`));
-  page.on('response', (r) => { if (r.status() >= 400) page.wrong.push(`HTTP ${r.status()} for ${r.url()}`); });
-  page.on('requestfailed', (r) => {
-    // A question the console itself took back (the map moved on) and a stream closed by leaving are no failures.
-    if (r.failure()?.errorText !== 'net::ERR_ABORTED') page.wrong.push(`failed: ${r.url()} ${r.failure()?.errorText}`);
-  });
-  page.on('request', (r) => { if (!r.url().startsWith(options.base) && !r.url().startsWith('data:')) page.wrong.push(`asked a foreign host: ${r.url()}`); });
-  return page;
-}
-
+const until = (what, probe) => untilWithin(what, probe, options.wait);
+const open = (browser, how) => openPage(browser, options.base, { ...how, wait: options.wait });
 const shot = (page, name) => page.screenshot({ path: path.join(options.out, `${name}.png`) });
 
 /** How many pixels of the map are strongly coloured: cells are, the empty ground and the graticule are not. */
@@ -131,6 +91,7 @@ async function checkMap(page) {
   await page.goto(`${options.base}/`);
   await page.waitForSelector('.feed.live');
   ok('the event stream is live');
+  must(!(await page.locator('#nav a[href="#/applications"], #person:visible').count()), 'there is no office of seals, and yet its pages show');
   await until('coloured cells on the map and a legend', async () => await colouredPixels(page) > 100 && await page.locator('.legend .legend-ends').isVisible());
   const ends = await page.locator('.legend-ends').innerText();
   must(/\d/.test(ends), `the legend shows no numbers: ${JSON.stringify(ends)}`);
@@ -250,11 +211,7 @@ async function checkPhone(page) {
 
 async function main() {
   await mkdir(options.out, { recursive: true });
-  const profile = await mkdtemp(path.join(tmpdir(), 'console-check-'));
-  const browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', env: { ...process.env, HOME: profile },
-    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage'],
-  });
+  const { browser, end } = await launch();
   let page;
   try {
     await checkPolicy();
@@ -284,8 +241,7 @@ async function main() {
     console.log(`\n${passed.length} passed, 1 failed`);
     process.exitCode = 1;
   } finally {
-    await browser.close();
-    await rm(profile, { recursive: true, force: true });
+    await end();
   }
 }
 

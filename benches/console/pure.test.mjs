@@ -1,12 +1,25 @@
-// The console's pure modules against known values: geohash, projection, datum shift, numbers.
+// The console's pure modules against known values: geohash, projection, datum shift, numbers, and what is signed of seals.
 //   node --test benches/console/
 import assert from 'node:assert/strict';
+import { createPrivateKey, createPublicKey, verify } from 'node:crypto';
 import { readFile, readdir } from 'node:fs/promises';
 import test from 'node:test';
 
-// The console's files are modules for a browser and lie outside this package: they are loaded by their text.
-const load = async (name) => import(`data:text/javascript;base64,${(await readFile(new URL(`../../ingest/console/${name}`, import.meta.url))).toString('base64')}`);
+// The console's files are modules for a browser and lie outside this package: they are loaded by their text, and so is
+// what they import.
+const CONSOLE = new URL('../../ingest/console/', import.meta.url);
+const texts = new Map();
+async function address(url) {
+  if (!texts.has(url.href)) {
+    let text = await readFile(url, 'utf8');
+    for (const [whole, name] of text.matchAll(/from '(\.[^']+)'/g)) text = text.replace(whole, `from '${await address(new URL(name, url))}'`);
+    texts.set(url.href, `data:text/javascript;base64,${Buffer.from(text).toString('base64')}`);
+  }
+  return texts.get(url.href);
+}
+const load = async (name) => import(await address(new URL(name, CONSOLE)));
 const [geohash, mercator, scale] = await Promise.all(['geohash.js', 'mercator.js', 'scale.js'].map(load));
+const [bytes, cbor, cose, grants] = await Promise.all(['bytes', 'cbor', 'cose', 'grant'].map((name) => load(`seals/${name}.js`)));
 const near = (a, b, within) => assert.ok(Math.abs(a - b) <= within, `${a} is not within ${within} of ${b}`);
 
 test('geohash of a published place, and back', () => {
@@ -73,4 +86,83 @@ test('ticks are round and inside; the colour scale has distinct ends', () => {
   assert.equal(scale.extent([NaN, Infinity]), null);
   assert.notEqual(scale.colour(0, [0, 1]), scale.colour(1, [0, 1]));
   assert.deepEqual(scale.colourAt(-1), scale.colourAt(0));
+});
+
+test('bytes have one text each', () => {
+  const all = Uint8Array.from({ length: 256 }, (_, at) => at);
+  for (const count of [0, 1, 2, 3, 32, 256]) {
+    const some = all.subarray(0, count);
+    assert.deepEqual(bytes.unhex(bytes.hex(some)), some);
+    assert.deepEqual(bytes.unbase64(bytes.base64(some)), some);
+    assert.deepEqual(bytes.unbase64url(bytes.base64url(some)), some);
+  }
+  assert.equal(bytes.base64url(Uint8Array.of(251, 255)), '-_8');
+  for (const [read, text] of [['unhex', 'abc'], ['unhex', '0g'], ['unbase64', 'AQ'], ['unbase64', 'AR=='], ['unbase64', '%'], ['unbase64url', 'AQ=='], ['unbase64url', 'AR'], ['unbase64url', '+/8']]) {
+    assert.equal(bytes[read](text), null, `${read} ${text}`);
+  }
+});
+
+test('CBOR has one spelling of each thing, and no other is read', () => {
+  for (const value of [0, 23, 24, 255, 256, 65535, 65536, 4294967295, 4294967296, Number.MAX_SAFE_INTEGER, -1, -24, -25, -256, -257, 'é', '', [1, ['a']], true, false, null, new Map([[1, 'x'], [300, []]]), Uint8Array.of(1, 2)]) {
+    assert.deepEqual(cbor.read(cbor.write(value)), value);
+  }
+  for (const [text, why] of [
+    ['', 'nothing'], ['0000', 'two items'], ['8201', 'one too few'], ['4201', 'cut short'], ['9fff', 'no definite length'], ['1817', 'a long 23'], ['190017', 'a longer one'],
+    ['1b0020000000000000', 'beyond 2^53'], ['61ff', 'no UTF-8'], ['a202010101', 'keys that fall'], ['a201010101', 'a key twice'], ['a1616101', 'a text for a key'],
+    ['f7', 'undefined'], ['f93c00', 'a fraction'], ['f814', 'false in two bytes'], ['818181818181818181818100', 'too deep'], ['9b001fffffffffffff', 'more items than bytes'],
+  ]) assert.throws(() => cbor.read(bytes.unhex(text)), { constructor: cbor.NotPlain }, why);
+});
+
+// A grant that must never read otherwise: the issuer is key 1, the approver key 2, each of 32 times its number.
+const golden = bytes.unhex((await readFile(new URL('../../firmware/seal/src/tests/grant.hex', import.meta.url), 'utf8')).trim());
+const publicKey = (number) => createPublicKey(createPrivateKey({ key: Buffer.concat([Buffer.from('302e020100300506032b657004220420', 'hex'), Buffer.alloc(32, number)]), format: 'der', type: 'pkcs8' }));
+const rawKey = (number) => new Uint8Array(publicKey(number).export({ format: 'der', type: 'spki' }).subarray(-32));
+
+test('the golden grant is read in full', () => {
+  assert.deepEqual(grants.readGrant(cose.open('grant', golden).payload), {
+    version: 1, id: '01'.repeat(16), seal: 'gongli-07', sequence: 1, matter: 'certificate', applicant: 'p-4711',
+    document: '7d134f1961ff31a5d5dc1a3ece0a34b08c391564ee4759e0df66ee82cc553415', pages: 1, uses: 2, notBeforeS: 1_790_000_000, expiresS: 1_790_021_600,
+    fence: { datum: 'cgcs2000', lat: 36.287, lon: 116.436, radiusM: 200 }, evidence: { before: true, after: true, person: true }, minEpoch: 0, nonce: '08'.repeat(16),
+    policy: 3, isTest: false, operators: ['p-4712'], hash: -16,
+  });
+});
+
+test('what the console would sign is what the golden signatures are of', async () => {
+  const { payload, signatures } = cose.open('grant', golden);
+  assert.equal(signatures.length, 2);
+  for (const [at, number] of [[0, 1], [1, 2]]) {
+    const id = await cose.keyId(rawKey(number));
+    assert.deepEqual(id, signatures[at].keyId, 'the name of the key');
+    assert.ok(await cose.isSignedBy(rawKey(number), 'grant', { payload, signatures }), `signature ${at}, as a browser verifies it`);
+    assert.ok(verify(null, cose.toBeSigned('grant', id, payload), publicKey(number), signatures[at].signature), `signature ${at}`);
+    assert.ok(!verify(null, cose.toBeSigned('policy', id, payload), publicKey(number), signatures[at].signature), 'a grant never passes for rules');
+  }
+  assert.equal(await cose.isSignedBy(rawKey(3), 'grant', { payload, signatures }), false, 'who has not signed');
+  assert.equal(await cose.isSignedBy(rawKey(1), 'grant', { payload: payload.with(-1, 0), signatures }), false, 'other bytes');
+  assert.throws(() => cose.open('policy', golden), { constructor: cbor.NotPlain });
+});
+
+test('a grant with a field that is not known, missing or impossible is none', () => {
+  const map = cbor.read(cose.open('grant', golden).payload);
+  const without = (key) => new Map([...map].filter(([at]) => at !== key));
+  for (const key of [0, 1, 6, 12, 18]) assert.throws(() => grants.readGrant(cbor.write(without(key))), new RegExp(`field ${key} `));
+  for (const key of [11, 14]) assert.equal(grants.readGrant(cbor.write(without(key)))[key === 11 ? 'fence' : 'nonce'], null);
+  const changed = (find, put) => { const text = bytes.hex(cbor.write(map)); assert.ok(text.includes(find)); return bytes.unhex(text.replace(find, put)); };
+  assert.throws(() => grants.readGrant(changed('122f', '1320')), /field 19/);
+  assert.throws(() => grants.readGrant(changed('b30001', 'b30002')), /version/);
+  assert.throws(() => grants.readGrant(changed('10f4', '1000')), /isTest/);
+});
+
+test('a server that shows something else than it lets sign is found out', () => {
+  const { grant, bytes: payload } = grants.grantOf({ payload: bytes.base64(cose.open('grant', golden).payload) });
+  assert.ok(payload.length > 100);
+  const honest = {
+    grant: grant.id, seal: 'gongli-07', matter: 'certificate', applicant: 'p-4711', document: grant.document, pages: 1, copies: 2, not_before_ms: grant.notBeforeS * 1000,
+    expires_ms: grant.expiresS * 1000, fence: { lat: 36.287, lon: 116.436, radius_m: 200 }, operators: ['p-4712'], before: true, after: true, person: true,
+  };
+  assert.deepEqual(grants.differences(grant, honest), []);
+  for (const [change, field] of [
+    [{ copies: 1 }, 'uses'], [{ document: '00'.repeat(32) }, 'document'], [{ matter: 'contract' }, 'matter'], [{ fence: null }, 'fence'], [{ operators: [] }, 'operators'],
+    [{ person: false }, 'evidence'], [{ expires_ms: 0 }, 'expiresS'], [{ seal: 'other' }, 'seal'], [{ applicant: 'p-1' }, 'applicant'],
+  ]) assert.deepEqual(grants.differences(grant, { ...honest, ...change }), [field]);
 });

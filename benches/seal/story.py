@@ -68,11 +68,9 @@ def main():
         say("the network is cut after the next grant")
         grant = village.granted()
         village.holds(grant)
-        copy = village.carried(grant)
-        village.stop("ingest")
-        village.carried = lambda _: copy
+        village.line.cut()
         stamped_and_refused(village, grant)
-        village.start_ingest()
+        village.line.mend()
         until("all is on record after the network is back", lambda: len(village.receipts("stamped")) == 4)
         until("its refusal too", lambda: len(village.receipts("refused")) == 2)
         assert village.timeline()["findings"] == [], village.timeline()["findings"]

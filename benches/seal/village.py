@@ -14,6 +14,7 @@ import re
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -22,6 +23,7 @@ SEAL = "gongli-07"
 AREA = "jinan/pingyin/gongli"
 PASSWORD = "a long pass phrase of {}"
 CARD = "04a2f35b"
+PIN, DURESS = "271828", "314159"
 # How long something may take that takes a second or two.
 PATIENCE_S = 60
 
@@ -78,15 +80,64 @@ class Person:
         return self.ask("POST", "/api/v1/session", {"name": self.name, "password": password})
 
 
+class Line:
+    """The network between gateway and city, which can be cut."""
+
+    def __init__(self, to):
+        self.to, self.is_cut, self.open = to, False, []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            near, _ = self.listener.accept()
+            try:
+                if self.is_cut:
+                    raise OSError("cut")
+                far = socket.create_connection(("127.0.0.1", self.to))
+            except OSError:
+                near.close()
+                continue
+            self.open += [near, far]
+            for one, other in ((near, far), (far, near)):
+                threading.Thread(target=self.carry, args=(one, other), daemon=True).start()
+
+    @staticmethod
+    def carry(one, other):
+        try:
+            while data := one.recv(65536):
+                other.sendall(data)
+        except OSError:
+            pass
+        for end in (one, other):
+            end.close()
+
+    def cut(self):
+        self.is_cut = True
+        for end in self.open:
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+        self.open = []
+
+    def mend(self):
+        self.is_cut = False
+
+
 class Village:
-    def __init__(self, folder, programs, answer="10min", alone="1d", stamps=20):
+    seal = SEAL
+
+    def __init__(self, folder, programs, answer="10min", alone="1d", stamps=20, most_uses=3):
         self.folder, self.programs = pathlib.Path(folder), pathlib.Path(programs)
         self.http, self.mqtt, self.witness_port = free_port(), free_port(), free_port()
-        self.running, self.people, self.lease = {}, {}, (alone, stamps, answer)
+        self.running, self.people, self.lease, self.most_uses = {}, {}, (alone, stamps, answer), most_uses
         # More of its environment, by program.
         self.environment = {}
         self.world, self.album = self.folder / "world", self.folder / "album"
         self.gateway_config = self.folder / "gateway.toml"
+        self.line = Line(self.mqtt)
 
     # Programs.
 
@@ -217,7 +268,7 @@ lat = 36.2870
 lon = 116.4360
 datum = "wgs84"
 [ingest]
-broker = "mqtt://127.0.0.1:{self.mqtt}"
+broker = "mqtt://127.0.0.1:{self.line.port}"
 [board]
 kind = "simulated"
 seed = 7
@@ -245,10 +296,12 @@ album = "album"
         self.start_gateway()
 
     def write_people(self):
-        """Who may use it: a card is enough for these stories, and needs no hash."""
-        (self.folder / "people.toml").write_text(f'[[person]]\nname = "bookkeeper"\ncard = "{CARD}"\n')
+        """Who may use it: by a card, by a number, and by a number that says that somebody makes them."""
+        pin, duress = (self.run("gateway", "seal", "pin", text=number).stdout.strip() for number in (PIN, DURESS))
+        (self.folder / "people.toml").write_text(
+            f'[[person]]\nname = "bookkeeper"\ncard = "{CARD}"\npin = "{pin}"\nduress = "{duress}"\n')
 
-    def rules(self, number, roots=(1, 2), most_uses=3):
+    def rules(self, number, roots=(1, 2)):
         alone, stamps, answer = self.lease
         approvers = "".join(
             f'[[approver]]\nperson = "{name}"\nkey = "{self.public(name)}"\n' for name in ("secretary", "clerk", "county"))
@@ -264,7 +317,7 @@ witnesses_needed = 1
 matter = "certificate of residence"
 approvers = ["secretary", "clerk", "county"]
 needed = 2
-most_uses = {most_uses}
+most_uses = {self.most_uses}
 photograph_before = true
 [alone]
 longest = "{alone}"
@@ -320,14 +373,14 @@ answer = "{answer}"
         path = self.world / "strokes"
         return len(path.read_text().splitlines()) if path.exists() else 0
 
-    def stamp(self, grant, press=True, person=f"card {CARD}", seconds=30):
+    def stamp(self, grant, press=True, person=f"card {CARD}", seconds=30, hand=("press",)):
         """Shows who one is, asks for a use, presses when it opens; what the desk says."""
         asked = subprocess.Popen([self.programs / "gateway", "seal", "stamp", "--config", self.gateway_config, "--json",
                                   "--grant", grant, "--shown", person], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         end = time.monotonic() + seconds
         while press and asked.poll() is None and time.monotonic() < end:
             if (self.world / "open").exists():
-                self.hand("press")
+                self.hand(*hand)
                 break
             time.sleep(0.01)
         said, wrong = asked.communicate(timeout=120)

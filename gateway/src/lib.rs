@@ -93,9 +93,6 @@ pub enum RunError {
         "平台长时间无应答，进程将重启 ingest has been silent for too long: this process ends to be started again"
     )]
     Stuck,
-    /// The smart seal.
-    #[error("印章无法启动 the seal cannot be started: {0}")]
-    Seal(#[from] seal::SealError),
     /// The operating system has no room for a thread.
     #[error("a thread cannot be started: {0}")]
     Thread(#[from] std::io::Error),
@@ -165,11 +162,14 @@ pub async fn run_under(
     let stop_sealing = sample::Stop::default();
     let sealing = match &config.seal {
         None => None,
-        Some(seal) => {
-            let running = seal::start(&config, seal, &buffer, &time, &stop_sealing).await?;
-            let desk = tokio::spawn(seal::desk::serve(seal::desk::open(&config.data)?, running.link.clone()));
-            Some((running, desk))
-        }
+        Some(seal) => match seal::start(&config, seal, &buffer, &time, &stop_sealing).await {
+            Ok(running) => Some(running),
+            Err(error) => {
+                // Whoever waits for an alarm must not wait for a camera.
+                tracing::error!(%error, "印章无法启动，其他功能照常 the seal cannot be started: everything else goes on without it");
+                None
+            }
+        },
     };
     let (stop, stopping) = watched::channel(false);
     let window = courier::Window::default();
@@ -180,7 +180,7 @@ pub async fn run_under(
         window.clone(),
         stopping.clone(),
         GRACE,
-        sealing.as_ref().map(|(running, _)| running.link.clone()),
+        sealing.as_ref().map(|running| running.link.clone()),
     ));
     let watcher = watch::Watch {
         config: config.clone(),
@@ -208,12 +208,10 @@ pub async fn run_under(
     tracing::info!(gateway = %config.id, "stopping");
     stop_sampling.stop();
     stop_sealing.stop();
-    if let Some((running, desk)) = sealing {
-        let ended = tokio::task::spawn_blocking(move || running.thread.join());
-        if tokio::time::timeout(PATIENCE, ended).await.is_err() {
-            tracing::error!("印章线程未结束 the thread of the seal does not end: look whether it is closed");
-        }
-        desk.abort();
+    if let Some(running) = sealing
+        && tokio::time::timeout(PATIENCE, running.ended()).await.is_err()
+    {
+        tracing::error!("印章线程未结束 the thread of the seal does not end: look whether it is closed");
     }
     if tokio::time::timeout(PATIENCE, pipeline_end).await.is_err() {
         tracing::warn!("the pipeline does not end: its last readings are lost");

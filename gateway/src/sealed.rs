@@ -1,11 +1,13 @@
 //! `gateway seal`: what an installer or a clerk asks of the smart seal.
 
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Subcommand;
 use gateway::Config;
 use gateway::seal::desk::{self, Request};
+use gateway::seal::people::hash;
 use gateway::seal::{key, words};
 use serde_json::Value;
 
@@ -19,6 +21,7 @@ const REFUSED: u8 = 2;
 安装 To install one:
   gateway seal init --config gateway.toml      生成设备密钥，打印公钥，报主管部门登记
                                                makes the key of the device and prints what is enrolled
+  gateway seal pin <<< 271828                  人员 PIN 的散列 what stands for a PIN in the file of people
   gateway check --config gateway.toml
   gateway run --config gateway.toml
 用印 To stamp:
@@ -33,6 +36,9 @@ Exit codes: 0 fine, 2 refused or not stamped once, 1 no gateway answers, 64 the 
 pub(crate) enum Command {
     /// 生成设备密钥（只能一次）并打印公钥 Make the key of the device, once, and print what is enrolled.
     Init(File),
+    /// 由标准输入读取 PIN，打印其散列，写入人员文件 Read a PIN from standard input and print what stands for it in the file of
+    /// people.
+    Pin,
     /// 查看印章状态和授权 How it is, and which grants it holds.
     Status(Asked),
     /// 用印一次 Make one use of a grant, and wait for the end of it.
@@ -85,10 +91,30 @@ pub(crate) fn run(command: Command) -> ExitCode {
                 ExitCode::from(COULD_NOT_START)
             }
         }),
+        Command::Pin => pin(),
         Command::Status(asked) => ask(&asked, &Request::Status),
         Command::Ask(asked) => ask(&asked, &Request::Ask),
         Command::Stamp(Stamp { asked, grant, shown }) => ask(&asked, &Request::Stamp { grant, shown }),
         Command::Present(Present { asked, grant }) => ask(&asked, &Request::Present { grant }),
+    }
+}
+
+fn pin() -> ExitCode {
+    let mut typed = String::new();
+    // Longer than a PIN is enough to know that it is none.
+    let read = std::io::stdin().take(64).read_to_string(&mut typed);
+    match read
+        .map_err(|error| error.to_string())
+        .and_then(|_| hash(typed.trim()).map_err(|error| error.to_string()))
+    {
+        Ok(hash) => {
+            answer(&format!("{hash}\n"));
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            complain(&why);
+            ExitCode::from(super::WRONG_CONFIG)
+        }
     }
 }
 

@@ -64,7 +64,7 @@ impl Village {
         fs::create_dir(at("table")).unwrap();
         fs::write(at("table/1.jpg"), jpeg(1)).unwrap();
         fs::write(at("table/2.jpg"), jpeg(2)).unwrap();
-        fs::write(at("roots.toml"), authority::roots_file()).unwrap();
+        fs::write(at("roots.toml"), configs::roots::text(&authority::roots())).unwrap();
         let pin = gateway::seal::people::hash("1234").unwrap();
         fs::write(at("people.toml"), format!("[[person]]\nname = 'p-4711'\npin = '{pin}'\n")).unwrap();
         let text = format!(
@@ -169,24 +169,21 @@ fn a_village_stamps_what_was_granted_and_no_more() {
     assert!(code == 64 && said.contains("gateway seal init"), "{code} {said}");
     let (code, said) = village.says(&["seal", "init"]);
     assert!(code == 0 && said.contains("指纹 fingerprint"), "{code} {said}");
+    let key = said.lines().find_map(|line| line.strip_prefix("公钥 public key")).unwrap();
+    village.authority.device = configs::roots::read_key(key.trim()).unwrap();
     assert_eq!(village.says(&["seal", "init"]).0, 1, "never a second time");
     assert_eq!(village.says(&["seal", "status"]).0, 1, "it does not run");
     let (code, said) = village.says(&["check"]);
     assert!(code == 0 && said.contains(SEAL), "{code} {said}");
     village.start();
     village.until("a desk", |village| village.says(&["seal", "status"]).0 == 0);
-    village.authority.device = {
-        use base64ct::{Base64, Encoding as _};
-        let status = village.json(&["seal", "status"]);
-        let bytes = Base64::decode_vec(status["key"].as_str().unwrap()).unwrap();
-        let bytes: [u8; 32] = bytes.try_into().unwrap();
-        seal::keys::PublicKey { bytes: bytes.into(), ..village.authority.device }
-    };
 
     // Applied for, approved and logged: it comes by itself.
     let evidence = Evidence { before: true, after: true, person: true };
     let grant = Grant { evidence, ..village.authority.plain(1) };
     village.authority.issue(&grant);
+    // Nothing but: ask.
+    village.broker.send("wf/1/gw-1/down/seal", b"");
     village.until("a grant", |village| {
         let status = village.json(&["seal", "status"]);
         status["policy"] == 1 && status["time_known"] == true && status["grants"][0]["left"] == 2
@@ -242,4 +239,53 @@ fn a_village_stamps_what_was_granted_and_no_more() {
 fn mode(path: &Path) -> u32 {
     use std::os::unix::fs::PermissionsExt;
     fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn a_kill_at_any_moment_adds_no_stamp() {
+    const KILLS: u64 = 8;
+    let mut village = Village::new();
+    let (_, said) = village.says(&["seal", "init"]);
+    let key = said.lines().find_map(|line| line.strip_prefix("公钥 public key")).unwrap();
+    village.authority.device = configs::roots::read_key(key.trim()).unwrap();
+    let evidence = Evidence { before: true, after: true, person: false };
+    let grant = Grant { evidence, max_uses: 10, ..village.authority.plain(1) };
+    village.authority.issue(&grant);
+    let is_ready = |village: &mut Village| {
+        let status = village.json(&["seal", "status"]);
+        status["time_known"] == true && !status["grants"][0].is_null() || status["remembered"] == 10
+    };
+    for kill in 0..KILLS {
+        village.start();
+        village.until("a desk", |village| village.says(&["seal", "status"]).0 == 0);
+        village.until("ready", is_ready);
+        let mut stamping = village.stamp();
+        match kill % 4 {
+            0 => std::thread::sleep(Duration::from_millis(kill * 30)),
+            1 => village.until("open", |village| village.world.is_open().unwrap()),
+            2 => village.until("pressed", |village| village.world.press(1).unwrap()),
+            _ => {
+                village.until("pressed", |village| village.world.press(1).unwrap());
+                stamping.wait().unwrap();
+            }
+        }
+        village.gateway = None;
+        // Nobody holds the lock any more: that takes a limit in the electronics.
+        village.world.power_off().unwrap();
+        assert!(!village.world.press(1).unwrap());
+        stamping.wait().unwrap();
+    }
+    village.start();
+    village.until("all is told", |village| {
+        let status = village.says(&["seal", "status", "--json"]);
+        let status: Value = serde_json::from_str(&status.1).unwrap_or_default();
+        status["receipt_owed"] == false && status["receipts"] == village.receipts.len()
+    });
+    let spent = village.receipts.iter().filter(|receipt| receipt.outcome != Outcome::Refused).count();
+    let stamped = village.receipts.iter().filter(|receipt| receipt.outcome == Outcome::Stamped).count();
+    let strokes = usize::try_from(village.world.strokes().unwrap()).unwrap();
+    let status = village.json(&["seal", "status"]);
+    assert_eq!(status["counter"], spent, "each use has its receipt: {:?}", village.receipts);
+    assert!((6..=8).contains(&spent) && spent >= strokes, "{strokes} strokes, {spent} spent");
+    assert!((2..=strokes).contains(&stamped) && strokes >= 4, "{strokes} strokes, {stamped} told");
 }

@@ -1,4 +1,4 @@
-// The HTTP API, one function a question. Nothing else in the console calls `fetch`.
+// The HTTP API, one function a question; those about seals are in seals/office.js. Nothing else in the console calls `fetch`.
 import { lang, t } from './i18n.js';
 
 const BASE = '/api/v1';
@@ -12,7 +12,8 @@ export class ApiError extends Error {
   }
 }
 
-async function ask(path, params = {}, options = {}) {
+/** Asks, and answers what JSON the server sends; null for an answer without content. Throws `ApiError`. */
+export async function ask(path, params = {}, options = {}) {
   const url = new URL(BASE + path, location.origin);
   for (const [key, value] of Object.entries(params)) if (value !== null && value !== undefined && value !== '') url.searchParams.set(key, value);
   const abort = new AbortController();

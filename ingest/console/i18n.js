@@ -1,7 +1,9 @@
 // Every text of the console, Chinese and English side by side. `[zh, en]`; `{name}` is filled in.
 // The choice is remembered; without one the browser decides.
+import { SEALS } from './seals/texts.js';
 
 const TEXT = {
+  ...SEALS,
   'app.title': ['烽燧 · 城市感知', 'Watchfire · city sensing'],
   skip: ['跳到面板', 'Skip to panel'],
   'nav.label': ['页面', 'Pages'], 'nav.home': ['烽燧首页', 'Watchfire home'], 'nav.map': ['地图', 'Map'],

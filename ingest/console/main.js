@@ -2,7 +2,7 @@
 //
 // Layout of the modules: api → the HTTP questions; store → what is known; feed → keeps it true (snapshot, events,
 // counters); map, layers, tiles, pins, mapbar, tooltip → the map; alarms, gateways, gateway, sensors, sensor, cell,
-// quarantine, settings → one page each; shell → the frame around them; chart, list, panel → shared parts;
+// quarantine, settings → one page each; seals/ → the pages of seals and people; shell → the frame around them; chart, list, panel → shared parts;
 // i18n, look, time, scale, mercator, geohash, icons, dom → the ground they stand on.
 import * as alarms from './alarms.js';
 import { watchTitle } from './announce.js';
@@ -15,14 +15,15 @@ import { applyTheme } from './look.js';
 import { CityMap } from './map.js';
 import { mapBar } from './mapbar.js';
 import * as quarantine from './quarantine.js';
+import * as seals from './seals/index.js';
 import * as sensor from './sensor.js';
 import * as sensors from './sensors.js';
 import * as settings from './settings.js';
 import { current, PAGES, shell } from './shell.js';
 import { mark, on, state } from './store.js';
 
-const VIEWS = { alarms, gateways, gateway, sensors, sensor, cell, quarantine, settings };
-const PARENT = { gateway: 'gateways', sensor: 'sensors', cell: 'map' };
+const VIEWS = { alarms, gateways, gateway, sensors, sensor, cell, quarantine, settings, ...seals.VIEWS };
+const PARENT = { gateway: 'gateways', sensor: 'sensors', cell: 'map', ...seals.PARENT };
 const panel = document.getElementById('panel');
 let page = null; // {topics, update, close}
 let map = null;
@@ -43,6 +44,7 @@ function show(moved = false) {
   page = null;
   if (moved || name === 'alarms') state.selected = null;
   document.body.dataset.page = name;
+  document.body.toggleAttribute('data-wide', name in seals.VIEWS);
   current(PARENT[name] ?? name);
   panel.replaceChildren();
   if (name !== 'map') page = VIEWS[name].view(panel, { ...params, id, map, all: id === 'all' });
@@ -59,7 +61,7 @@ function keys(e) {
     return;
   }
   if (typing) return;
-  if (/^[1-5]$/.test(e.key)) location.hash = `#/${PAGES[Number(e.key) - 1]}`;
+  if (PAGES[Number(e.key) - 1]) location.hash = `#/${PAGES[Number(e.key) - 1]}`;
   else if (e.key === '/') {
     if (!panel.querySelector('input[type=search]')) location.hash = '#/sensors';
     setTimeout(() => panel.querySelector('input[type=search]')?.focus(), 30);
@@ -68,7 +70,8 @@ function keys(e) {
   e.preventDefault();
 }
 
-function begin() {
+async function begin() {
+  seals.comeIn();
   setLang(lang());
   applyTheme();
   translate(document);
@@ -76,13 +79,14 @@ function begin() {
   mapBar(document.getElementById('map'), map);
   shell();
   watchTitle();
+  await seals.begin();
   show();
   window.addEventListener('hashchange', () => show(true));
   document.addEventListener('keydown', keys);
   document.getElementById('skip').addEventListener('click', (e) => { e.preventDefault(); panel.focus(); });
   // One listener for all pages: only the page shown is called, with what changed.
   on(['alarms', 'gateways', 'cells', 'choice', 'quantities', 'stream', 'tick'], (topics) => { if (page?.topics.some((topic) => topics.has(topic))) page.update(topics); });
-  on(['lang'], () => show());
+  on(['lang', 'person'], () => show());
   setInterval(() => mark('tick'), 1000);
   start();
 }

@@ -5,11 +5,12 @@ import { lang, t, word } from './i18n.js';
 import { LEVELS } from './levels.js';
 import { theme, useLang, useTheme } from './look.js';
 import { countText } from './scale.js';
+import { hasOffice } from './seals/office.js';
 import { isOpen, on, state } from './store.js';
 import { clockText, now, spanText, whenText } from './time.js';
 
 /** The pages of the navigation, in the order of the number keys. */
-export const PAGES = ['alarms', 'gateways', 'sensors', 'quarantine', 'map'];
+export const PAGES = ['alarms', 'gateways', 'sensors', 'quarantine', 'map', ...(hasOffice ? ['applications'] : [])];
 
 const BROKEN_GRACE_MS = 2500; // a feed that comes back at once is not worth a banner
 const OLD_MS = 120000; // newest data older than this: say so

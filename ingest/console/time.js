@@ -31,6 +31,10 @@ export const minuteText = (ms) => format('minute', { hour: '2-digit', minute: '2
 export const dateTimeText = (ms) =>
   ms == null ? '—' : format('full', { month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit' }).format(ms);
 
+/** Day and time with the year, for what has to be read years later: `22 Nov 2026, 14:03:07`. */
+export const datedText = (ms) =>
+  ms == null ? '—' : format('dated', { year: 'numeric', month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit' }).format(ms);
+
 /** Time alone if today, else with the day. */
 export function whenText(ms) {
   if (ms == null) return '—';

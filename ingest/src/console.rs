@@ -21,14 +21,12 @@ pub struct Asset {
 pub struct Console(BTreeMap<&'static str, Asset>);
 
 impl Console {
-    /// The files, with the tile URL of the configuration in the page.
-    pub fn new(tiles: Option<&str>) -> Self {
+    /// The files. The page says the tile URL of the configuration, and whether there is an office of seals.
+    pub fn new(tiles: Option<&str>, has_office: bool) -> Self {
         let mut assets = BTreeMap::new();
         for &(path, bytes) in FILES {
-            let bytes: Cow<'static, [u8]> = match tiles {
-                Some(tiles) if path == "index.html" => with_tiles(bytes, tiles).into(),
-                _ => bytes.into(),
-            };
+            let bytes: Cow<'static, [u8]> =
+                if path == "index.html" { page(bytes, tiles, has_office).into() } else { bytes.into() };
             let etag = format!("\"{:08x}-{:x}\"", wire::frame::crc32c(&bytes), bytes.len());
             assets.insert(path, Asset { bytes, media_type: media_type(path), etag });
         }
@@ -46,12 +44,16 @@ impl Console {
     }
 }
 
-/// Puts the tile URL, which the configuration has checked to hold no quote, where the page expects it.
-fn with_tiles(page: &[u8], tiles: &str) -> Vec<u8> {
-    let (empty, name) = ("content=\"\"", "name=\"watchfire-tiles\" ");
-    let page = String::from_utf8_lossy(page);
-    let url = tiles.replace('&', "&amp;");
-    page.replacen(&format!("{name}{empty}"), &format!("{name}content=\"{url}\""), 1).into_bytes()
+/// Puts what it is told where the page expects it. The configuration has checked that the tile URL holds no quote.
+fn page(bytes: &[u8], tiles: Option<&str>, has_office: bool) -> Vec<u8> {
+    let mut page = String::from_utf8_lossy(bytes).into_owned();
+    let tiles = tiles.unwrap_or_default().replace('&', "&amp;");
+    for (name, value) in [("tiles", tiles.as_str()), ("office", if has_office { "yes" } else { "" })] {
+        let name = format!("name=\"watchfire-{name}\" ");
+        page =
+            page.replacen(&format!("{name}content=\"\""), &format!("{name}content=\"{value}\""), 1);
+    }
+    page.into_bytes()
 }
 
 fn media_type(path: &str) -> &'static str {
@@ -76,7 +78,7 @@ mod tests {
 
     #[test]
     fn every_file_has_a_type_and_a_tag() {
-        let console = Console::new(None);
+        let console = Console::new(None, false);
         assert!(console.get("index.html").is_some());
         for path in console.paths() {
             let asset = console.get(path).unwrap();
@@ -88,10 +90,19 @@ mod tests {
     #[test]
     fn a_tile_url_reaches_the_page_and_changes_its_tag() {
         let url = "https://tiles.example/{z}/{x}/{y}.png?a=1&b=2";
-        let console = Console::new(Some(url));
+        let console = Console::new(Some(url), false);
         let page = console.get("index.html").unwrap();
         let text = String::from_utf8_lossy(&page.bytes);
         assert!(text.contains("content=\"https://tiles.example/{z}/{x}/{y}.png?a=1&amp;b=2\""), "{text}");
-        assert_ne!(page.etag, Console::new(None).get("index.html").unwrap().etag);
+        assert_ne!(page.etag, Console::new(None, false).get("index.html").unwrap().etag);
+    }
+
+    #[test]
+    fn the_page_says_whether_there_is_an_office() {
+        for (has_office, said) in [(true, "yes"), (false, "")] {
+            let console = Console::new(None, has_office);
+            let page = String::from_utf8_lossy(&console.get("index.html").unwrap().bytes).into_owned();
+            assert!(page.contains(&format!("name=\"watchfire-office\" content=\"{said}\"")), "{page}");
+        }
     }
 }

@@ -132,12 +132,13 @@ impl Server {
             }
         };
         let (office, office_task) = office.unzip();
+        let console = Console::new(config.tiles.as_deref(), office.is_some());
         let parts = Parts {
             engine: engine.clone(),
             people,
             office,
             feed,
-            console: Console::new(config.tiles.as_deref()),
+            console,
             broker: counts,
             link: match &mqtt {
                 Mqtt::External(external) => Some(external.link()),

@@ -6,9 +6,7 @@ use ::seal::policy::Roots;
 use boards::Board;
 use boards::seal::pins::{PinSpec, Times, Wiring};
 use boards::seal::{CameraSpec, CounterSpec, HandsSpec, SealSpec};
-use configs::Section;
-
-use configs::roots;
+use configs::{Section, roots};
 
 /// Pins of a Pi's header, by BCM number.
 const PINS: std::ops::RangeInclusive<i64> = 0..=27;

@@ -139,3 +139,87 @@ impl Grants {
         found.next().filter(|_| found.next().is_none())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seal::authority::{self, Authority};
+    use ::seal::grant::Presented;
+    use ::seal::keys::Signer as _;
+    use ::seal::policy::Policy;
+    use ::seal::receipt::{Scene, TimeQuality};
+
+    const NOON_S: u64 = 1_790_000_000;
+
+    #[test]
+    fn what_may_be_good_later_is_held_and_what_never_will_be_is_not() {
+        let mut authority = Authority::new(authority::key(9).public(), NOON_S);
+        let rules = authority.rules();
+        let trust = Policy::open(&rules, &authority::roots(), &authority::roots().log).unwrap().trust();
+        let scene = Scene { at_s: NOON_S, time: TimeQuality::Synced, position: None, person: None };
+        let moment = Moment { scene, alone_s: Some(0), asked: None, counter: 0 };
+        let plain = authority.plain(1);
+        let mut issue = |grant: Grant| authority.issue(&grant);
+        let good = issue(plain.clone());
+        let (free, locked) = (Memory::default(), Memory { is_locked: true, ..Memory::default() });
+        let revoked = Memory { revoked: vec![(plain.id, NOON_S + 99)], ..Memory::default() };
+        let over = Memory { min_sequence: 2, is_locked: true, ..Memory::default() };
+        let nobody = Presented::read(&good).unwrap();
+        let unproven = Presented { proof: b"", ..nobody }.to_bytes();
+        for (what, bytes, memory, expected) in [
+            ("in order", good.clone(), &free, None),
+            ("while it is locked", good.clone(), &locked, None),
+            ("too early", issue(Grant { not_before_s: NOON_S + 9, ..plain.clone() }), &free, None),
+            ("revoked", good.clone(), &revoked, Some(Refusal::Revoked)),
+            ("over, and locked", good.clone(), &over, Some(Refusal::Replayed)),
+            ("expired", issue(Grant { expires_s: NOON_S, ..plain.clone() }), &free, Some(Refusal::Expired)),
+            (
+                "of another seal",
+                issue(Grant { seal: "x".into(), ..plain.clone() }),
+                &free,
+                Some(Refusal::OtherSeal),
+            ),
+            (
+                "of no matter",
+                issue(Grant { matter: "x".into(), ..plain.clone() }),
+                &free,
+                Some(Refusal::Matter),
+            ),
+            ("not logged", unproven, &free, Some(Refusal::Proof)),
+            ("nothing", Vec::new(), &free, Some(Refusal::Malformed)),
+        ] {
+            let weighed = Grants::default().weigh(bytes, &trust, memory, &moment);
+            assert_eq!(weighed.err().map(|refused| refused.why), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn each_is_held_once_so_many_of_them_and_found_by_how_its_name_begins() {
+        let mut authority = Authority::new(authority::key(9).public(), NOON_S);
+        let trust =
+            Policy::open(&authority.rules(), &authority::roots(), &authority::roots().log).unwrap().trust();
+        let scene = Scene { at_s: NOON_S, time: TimeQuality::Synced, position: None, person: None };
+        let moment = Moment { scene, alone_s: Some(0), asked: None, counter: 0 };
+        let (mut grants, memory) = (Grants::default(), Memory::default());
+        for sequence in 1..=MAX_OPEN as u16 {
+            let plain = authority.plain(sequence);
+            let bytes = authority.issue(&plain);
+            let held = grants.weigh(bytes.clone(), &trust, &memory, &moment).unwrap().unwrap();
+            assert_eq!(held.left(&memory), 2);
+            grants.hold(held);
+            assert_eq!(grants.weigh(bytes, &trust, &memory, &moment).unwrap(), None, "held already");
+        }
+        let plain = authority.plain(99);
+        let one_more = authority.issue(&plain);
+        let refused = grants.weigh(one_more, &trust, &memory, &moment).unwrap_err();
+        assert_eq!(refused.why, Refusal::TooManyOpen);
+        assert_eq!(grants.find("0a0a").map(|held| held.grant.sequence), Some(10));
+        assert!(grants.find("0").is_none() && grants.find("ff").is_none() && grants.find("").is_none());
+
+        let over = grants.over(&Memory { min_sequence: 60, ..memory }, NOON_S);
+        assert_eq!(over.len(), 59);
+        grants.drop(&over);
+        assert_eq!(grants.all().len(), 5);
+        assert_eq!(grants.over(&Memory::default(), NOON_S + 86_400).len(), 5, "expired");
+    }
+}

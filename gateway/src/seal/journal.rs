@@ -153,6 +153,47 @@ mod tests {
     use super::*;
     use ::seal::memory::MAX_REVOKED;
 
+    fn open(folder: &tempfile::TempDir) -> crate::buffer::Opened {
+        let gateway = wire::GatewayId::new("gw").unwrap();
+        crate::buffer::open(folder.path(), &gateway, 1 << 30, || crate::testing::stamp(77)).unwrap()
+    }
+
+    fn close(opened: crate::buffer::Opened) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(opened.buffer.stop());
+        opened.thread.join().unwrap();
+    }
+
+    #[test]
+    fn the_buffer_remembers_and_one_that_is_begun_anew_remembers_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let opened = open(&folder);
+        let mut journal = BufferJournal::new(opened.buffer.clone());
+        assert_eq!(journal.write(Vec::new(), Vec::new()), Err(NotKept::OtherStore), "nothing was read yet");
+        assert_eq!(journal.read().unwrap().memory, Memory::default());
+        let mut notes = memory_notes(&large());
+        notes.push(policy_note(b"rules".to_vec()));
+        journal.write(notes, Vec::new()).unwrap();
+        close(opened);
+
+        let opened = open(&folder);
+        let mut journal = BufferJournal::new(opened.buffer.clone());
+        let state = journal.read().unwrap();
+        assert_eq!((state.memory, state.policy.as_deref()), (large(), Some(&b"rules"[..])));
+        // One that is smaller leaves nothing of it behind.
+        let small = Memory { counter: 8, ..Memory::default() };
+        journal.write(memory_notes(&small), Vec::new()).unwrap();
+        assert_eq!(journal.read().unwrap().memory, small);
+        close(opened);
+
+        std::fs::remove_dir_all(folder.path().join("buffer")).unwrap();
+        let opened = open(&folder);
+        let mut journal = BufferJournal { buffer: opened.buffer.clone(), store: journal.store };
+        assert_eq!(journal.write(memory_notes(&small), Vec::new()), Err(NotKept::OtherStore));
+        assert_eq!(journal.read().unwrap().memory, Memory::default());
+        close(opened);
+    }
+
     fn kept(notes: Vec<Note>) -> Notes {
         let notes = notes.into_iter().filter_map(|(name, note)| Some((name, note?))).collect();
         Notes { store: 1, notes }

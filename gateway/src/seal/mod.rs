@@ -13,6 +13,14 @@
 //! A grant needs a clock that is known to be right. Where no time service reaches a village, the authority does: its
 //! signed answer to a fresh question says what time it is, and if it came at once that is as good ([`contact`]).
 //!
+//! # What it cannot do
+//! - A program that is killed leaves the lock as it is until the next start: the electronics need a limit of their own.
+//! - Memory, counter and key lie on the box's card. Whoever takes the card can copy all of it and go back in time as a
+//!   whole; the authority then hears numbers that it has heard before. A chip that counts and signs ends that.
+//! - The place is the one in the configuration: a box that is carried away says that it is still there. Its tamper contacts
+//!   must say that it was moved.
+//! - The desk believes whoever can open its socket, and those people alone: the user that the gateway runs as.
+//!
 //! # Layout
 //! - [`driver`]: the thread that does one thing after the other; `driver/steps`: the steps of a use; `driver/talk`: what
 //!   authority and desk want
@@ -23,6 +31,8 @@
 //! - [`desk`]: the local interface; [`words`]: what it says, for people
 //! - [`key`]: the key of the device; who decides about its rules: [`configs::roots`]
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -126,11 +136,24 @@ pub enum SealError {
 pub struct Running {
     /// How the others reach it.
     pub link: Link,
-    /// Its thread; it ends after the stop.
-    pub thread: JoinHandle<()>,
+    thread: JoinHandle<()>,
+    desk: tokio::task::JoinHandle<()>,
+    socket: PathBuf,
 }
 
-/// Starts the thread of the seal. It closes the seal when it ends, however it ends.
+impl Running {
+    /// Ready once its thread has ended, which it does after the stop.
+    pub async fn ended(self) {
+        // A thread that panicked has said so.
+        let thread = self.thread;
+        let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        self.desk.abort();
+        // It is only a name: the next start takes it away as well.
+        let _ = std::fs::remove_file(self.socket);
+    }
+}
+
+/// Starts the thread of the seal, and its desk. It closes the seal when it ends, however it ends.
 ///
 /// # Errors
 /// [`SealError`].
@@ -175,13 +198,17 @@ pub async fn start(
     let driver = Driver::new(tools, random().map_err(SealError::Random)?);
     let (heads, online, stop) = (buffer.heads(), Arc::clone(&is_online), stop.clone());
     let thread = std::thread::Builder::new().name("seal".into()).spawn(move || {
-        driver.run(&inbox, &stop, || {
-            // What was signed before goes before: then a hello is answered by one who has it all.
-            online.load(Ordering::Relaxed) && heads.borrow().backlog(wire::Lane::Seal) == 0
-        });
+        // What was signed before goes before: then a hello is answered by one who has it all.
+        let may_ask = || online.load(Ordering::Relaxed) && heads.borrow().backlog(wire::Lane::Seal) == 0;
+        let ended = catch_unwind(AssertUnwindSafe(|| driver.run(&inbox, &stop, may_ask)));
+        if ended.is_err() {
+            tracing::error!("印章线程异常终止，请重启网关 the thread of the seal has panicked: it is closed, restart the gateway and report this");
+        }
     })?;
+    let link = Link { wishes, is_online };
+    let desk = tokio::spawn(desk::serve(desk::open(&config.data)?, link.clone()));
     tracing::info!(seal = seal.roots.seal, "印章服务已启动 the seal is watched");
-    Ok(Running { link: Link { wishes, is_online }, thread })
+    Ok(Running { link, thread, desk, socket: desk::socket(&config.data) })
 }
 
 /// Reads the file of people.

@@ -5,7 +5,7 @@ use ::seal::memory::Memory;
 use ::seal::policy::Policy;
 use ::seal::receipt::{Outcome, TimeQuality, UseOf};
 use ::seal::refusal::Refusal;
-use base64ct::{Base64, Encoding as _};
+use base64ct::{Base64, Base64UrlUnpadded, Encoding as _};
 use serde_json::{Value, json};
 
 use super::driver::Now;
@@ -105,12 +105,14 @@ pub fn bad(why: &str) -> Value {
 pub fn bytes_of(text: &str) -> Option<Vec<u8>> {
     let text = text.trim();
     // A grant begins with a list of two, 82: in base64 that is a g, which is no digit.
-    let is_hex = text.len() % 2 == 0 && !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_hex =
+        text.len().is_multiple_of(2) && !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     if is_hex {
         let pair = |at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
         return (0..text.len()).step_by(2).map(pair).collect();
     }
-    Base64::decode_vec(text).ok().filter(|bytes| !bytes.is_empty())
+    let decoded = Base64::decode_vec(text).or_else(|_| Base64UrlUnpadded::decode_vec(text));
+    decoded.ok().filter(|bytes| !bytes.is_empty())
 }
 
 /// How the seal is.
@@ -142,7 +144,7 @@ impl Status<'_> {
         json!({
             "ok": true,
             "seal": self.seal,
-            "key": Base64::encode_string(&self.key.bytes[..]),
+            "key": configs::roots::key_text(&self.key),
             "fingerprint": key::fingerprint(&self.key),
             "policy": self.policy.map(|policy| policy.number),
             "test": self.policy.map(|policy| policy.is_test),
@@ -277,9 +279,10 @@ mod tests {
             ("82410a", Some(vec![0x82, 0x41, 0x0a])),
             (" 82410A\n", Some(vec![0x82, 0x41, 0x0a])),
             ("gkEK", Some(vec![0x82, 0x41, 0x0a])),
-            ("gkE", None),
+            ("gkE", Some(vec![0x82, 0x41])),
+            ("gk=", None),
             ("", None),
-            ("824", None),
+            ("8", None),
             ("这不是", None),
         ] {
             assert_eq!(bytes_of(text), bytes, "{text:?}");

@@ -57,20 +57,6 @@ pub(crate) fn roots() -> Roots {
     Roots { seal: SEAL.into(), keys, needed: 2, log }
 }
 
-/// The same as a file.
-pub(crate) fn roots_file() -> String {
-    use base64ct::{Base64, Encoding as _};
-    let text = |number: u8| Base64::encode_string(&key(number).public().bytes[..]);
-    format!(
-        "seal = '{SEAL}'\nroots = ['{}', '{}']\nneeded = 2\n[log]\nname = '{LOG}'\nkey = '{}'\n\
-         [[witness]]\nname = '{WITNESS}'\nkey = '{}'\n[witnesses]\nneeded = 1\n",
-        text(ROOT),
-        text(OTHER_ROOT),
-        text(LOG_KEY),
-        text(WITNESS_KEY)
-    )
-}
-
 impl Authority {
     pub(crate) fn new(device: PublicKey, now_s: u64) -> Self {
         let contact = Contact {

@@ -220,6 +220,9 @@ fn router(parts: Parts, stopping: watch::Receiver<bool>) -> (Router, Arc<Counts>
     });
     let router = router
         .route("/", get(page))
+        // Addresses on paper and in a terminal: the page reads what follows #, which no server sees.
+        .route("/first", get(page))
+        .route("/verify", get(page))
         .route("/console/{*path}", get(asset))
         .merge(tlog)
         .fallback(nothing)

@@ -135,15 +135,8 @@ impl Office {
                 sql::done(&mut transaction, sent.number).await?;
                 return Ok(transaction.commit().await?);
             }
-            Heard::Doubted(found) => {
-                sql::done(&mut transaction, sent.number).await?;
-                transaction.commit().await?;
-                drop(desk);
-                self.tell_findings(&name, &found, sent.received_ms);
-                return Ok(());
-            }
         };
-        let Reply { answer, found, voids } = reply;
+        let Reply { answer, found, voids, again } = reply;
         for finding in &found {
             sql::add_finding(&mut transaction, &name, finding, &evidence, sent.received_ms).await?;
         }
@@ -169,7 +162,8 @@ impl Office {
             Envelope::sign(Kind::Answer, &payload, &[&self.shared.issuer]).ok_or(OfficeError::Key)?;
         // Rules first: they may name another issuer than the seal knows.
         let [rules, grants] = handed;
-        for bytes in rules.into_iter().chain([signed.to_bytes()]).chain(grants) {
+        let ask = again.then(Vec::new);
+        for bytes in rules.into_iter().chain([signed.to_bytes()]).chain(grants).chain(ask) {
             if !(self.shared.downlink)(&book.gateway, bytes) {
                 tracing::debug!(seal = name, "the seal is not connected: it asks again");
                 break;

@@ -106,6 +106,17 @@ pub enum OfficeError {
     /// The log.
     #[error("the log cannot be written: {0}")]
     Log(#[from] TlogError),
+    /// The log was set back to an older copy.
+    #[error(
+        "日志只有 {log} 片，数据库已知 {known} 片：日志被回退，拒绝继续签发 the log has {log} leaves and the database knows {known}: it was set \
+         back to an older copy, and nothing is signed over it. Bring back its folder"
+    )]
+    SetBack {
+        /// Leaves of the log.
+        log: u64,
+        /// Leaves that the database knows.
+        known: u64,
+    },
     /// A file.
     #[error("a file cannot be written: {0}")]
     File(#[from] std::io::Error),
@@ -369,6 +380,9 @@ impl Desk {
             return Ok(());
         }
         let (from, tiles) = (sql::log_size(&mut self.connection).await?, self.log.tiles());
+        if tiles.size() < from {
+            return Err(OfficeError::SetBack { log: tiles.size(), known: from });
+        }
         let mut transaction = sql::begin(&mut self.connection).await?;
         for index in from..tiles.size() {
             let body = tokio::task::block_in_place(|| tiles.leaf(index))?;

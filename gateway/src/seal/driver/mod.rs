@@ -134,11 +134,13 @@ pub struct Driver {
     /// When the journal was read last; it has to be read while this is `None`.
     read_ms: Option<u64>,
     tried_ms: Option<u64>,
-    tidied_ms: u64,
+    tidied_ms: Option<u64>,
     settled_ms: Option<u64>,
     /// The latest time that was told: it never goes back.
     latest_s: u64,
     is_online: bool,
+    /// The keypad cannot be read, and that was told.
+    is_deaf: bool,
     felt: Vec<Feeling>,
 }
 
@@ -163,10 +165,11 @@ impl Driver {
             shown: None,
             read_ms: None,
             tried_ms: None,
-            tidied_ms: 0,
+            tidied_ms: None,
             settled_ms: None,
             latest_s: 0,
             is_online: false,
+            is_deaf: false,
             felt: Vec::new(),
         }
     }
@@ -349,10 +352,10 @@ impl Driver {
     /// Lets grants go that are over.
     fn tidy(&mut self) {
         let Now { mono_ms, at_s, .. } = self.now();
-        if mono_ms < self.tidied_ms + TIDY_EVERY_MS {
+        if self.tidied_ms.is_some_and(|at_ms| mono_ms.saturating_sub(at_ms) < TIDY_EVERY_MS) {
             return;
         }
-        self.tidied_ms = mono_ms;
+        self.tidied_ms = Some(mono_ms);
         let over = self.grants.over(&self.memory, at_s);
         if !over.is_empty() && self.journal(None, forgotten(&over), Vec::new()) {
             self.grants.drop(&over);

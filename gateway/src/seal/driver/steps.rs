@@ -22,6 +22,8 @@ use crate::seal::words;
 impl Driver {
     /// Begins a use of a grant that is held. The answer comes when it has ended.
     pub(super) fn stamp(&mut self, held: &Held, reply: oneshot::Sender<Value>) {
+        // A receipt that is owed since a start has been waiting for the authority only.
+        self.settle();
         let (person, denied) = self.person(held);
         let moment = self.moment(person);
         let decided = match &self.rules {

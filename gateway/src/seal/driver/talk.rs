@@ -17,6 +17,8 @@ impl Driver {
     /// Does what somebody wants.
     pub(super) fn grant_wish(&mut self, wish: Wish) {
         match wish {
+            // The disk must not make anybody wait while it is open; after the use it asks anyway.
+            Wish::Said(_) if self.going_on.is_some() => {}
             Wish::Said(bytes) => self.listen(&bytes),
             Wish::Desk(request, reply) => self.serve(request, reply),
         }
@@ -66,8 +68,8 @@ impl Driver {
         let at_s = contact.at_s;
         if self.journal(Some(&Entry::Contact(contact)), Vec::new(), Vec::new()) {
             self.contact.hear(at_s, now_ms);
-            // What was taken back is over.
-            self.tidied_ms = 0;
+            // What was taken back is over, and receipts know their numbers.
+            (self.tidied_ms, self.settled_ms) = (None, None);
         }
     }
 
@@ -148,9 +150,18 @@ impl Driver {
     pub(super) fn hear_the_keypad(&mut self) {
         let Some(reader) = &mut self.tools.reader else { return };
         match reader.shown() {
-            Ok(Some(shown)) => self.show(shown),
-            Ok(None) => {}
-            Err(error) => tracing::warn!(error, "the keypad cannot be read"),
+            Ok(shown) => {
+                self.is_deaf = false;
+                if let Some(shown) = shown {
+                    self.show(shown);
+                }
+            }
+            // Told once: it is looked at many times a second.
+            Err(error) if !self.is_deaf => {
+                tracing::error!(error, "键盘不可读 the keypad cannot be read");
+                self.is_deaf = true;
+            }
+            Err(_) => {}
         }
     }
 
@@ -166,6 +177,7 @@ impl Driver {
                 self.contact.want();
                 words::asked(self.is_online)
             }
+            Request::Present { .. } if self.going_on.is_some() => words::refused(Refusal::Busy, None, None),
             Request::Present { grant } => match words::bytes_of(&grant) {
                 None => words::refused(Refusal::Malformed, None, None),
                 Some(bytes) => self.present(bytes),
@@ -176,11 +188,7 @@ impl Driver {
                 }
                 match self.grants.find(&grant).cloned() {
                     None => words::unknown(&grant, self.grants.all().len()),
-                    Some(held) if self.going_on.is_some() => {
-                        let scene = self.scene(None);
-                        let number = self.tell_refusal(Some(unused(&held)), Refusal::Busy, scene);
-                        words::refused(Refusal::Busy, None, number)
-                    }
+                    Some(_) if self.going_on.is_some() => words::refused(Refusal::Busy, None, None),
                     Some(held) => return self.stamp(&held, reply),
                 }
             }

@@ -1,0 +1,48 @@
+// What is signed, and by which key: COSE_Sign (RFC 9052 §4) in the one form that seals take.
+import { same, sha256 } from './bytes.js';
+import { NotPlain, Tagged, read, write } from './cbor.js';
+
+const ED25519 = -19; // RFC 9864 §2.2
+const COSE_SIGN = 98;
+const [ALGORITHM, CONTENT_TYPE, KEY_ID] = [1, 3, 4]; // RFC 9052 §3.1
+
+const bodyHeader = (kind) => write(new Map([[CONTENT_TYPE, `application/vnd.watchfire.${kind}+cbor`]]));
+const signerHeader = (keyId) => write(new Map([[ALGORITHM, ED25519], [KEY_ID, keyId]]));
+
+/** The name of an Ed25519 key: the first eight bytes of the digest of its algorithm and its 32 bytes. */
+export async function keyId(publicKey) {
+  return (await sha256(new Uint8Array([...new TextEncoder().encode('ed25519'), ...publicKey]))).subarray(0, 8);
+}
+
+/** The bytes that the owner of a key signs: the Sig_structure of RFC 9052 §4.4. `kind` is `grant` or `policy`. */
+export const toBeSigned = (kind, id, payload) => write(['Signature', bodyHeader(kind), signerHeader(id), new Uint8Array(), payload]);
+
+/** Opens signed bytes of a kind: `{payload, signatures: [{keyId, signature}]}`. Who must have signed is for the reader to ask. */
+export function open(kind, bytes) {
+  const cose = read(bytes);
+  const parts = cose instanceof Tagged && cose.tag === COSE_SIGN && Array.isArray(cose.value) && cose.value.length === 4 ? cose.value : null;
+  const [header, unprotected, payload, signed] = parts ?? [];
+  const isOurs = parts && header instanceof Uint8Array && same(header, bodyHeader(kind)) && isEmpty(unprotected) && payload instanceof Uint8Array && Array.isArray(signed);
+  if (!isOurs) throw new NotPlain(`it is no signed ${kind}`);
+  return { payload, signatures: signed.map(signature) };
+}
+
+/** Whether the owner of an Ed25519 key has signed what was opened; false too in a browser without Ed25519. */
+export async function isSignedBy(publicKey, kind, { payload, signatures }) {
+  const id = await keyId(publicKey);
+  const signed = signatures.find((one) => same(one.keyId, id));
+  if (!signed) return false;
+  try {
+    const key = await crypto.subtle.importKey('raw', publicKey, { name: 'Ed25519' }, false, ['verify']);
+    return await crypto.subtle.verify({ name: 'Ed25519' }, key, signed.signature, toBeSigned(kind, id, payload));
+  } catch { return false; }
+}
+
+function signature(parts) {
+  const [header, unprotected, bytes] = Array.isArray(parts) && parts.length === 3 ? parts : [];
+  const id = header instanceof Uint8Array ? read(header) : null;
+  if (!(id instanceof Map && id.get(KEY_ID) instanceof Uint8Array && isEmpty(unprotected) && bytes instanceof Uint8Array)) throw new NotPlain('a signature cannot be read');
+  return { keyId: id.get(KEY_ID), signature: bytes };
+}
+
+const isEmpty = (map) => map instanceof Map && map.size === 0;

@@ -1,0 +1,74 @@
+// What is asked of people and of the office of seals, one function a question.
+import { ask } from '../api.js';
+
+const send = (method, path, body) => ask(path, {}, { method, headers: { accept: 'application/json', 'content-type': 'application/json' }, body: JSON.stringify(body) });
+const part = encodeURIComponent;
+
+/** Whether there is an office of seals here. */
+export const hasOffice = document.querySelector('meta[name="watchfire-office"]')?.content === 'yes';
+
+/** Who is logged in. */
+export const session = () => ask('/session');
+/** Logs in. */
+export const enter = (name, password) => send('POST', '/session', { name, password });
+/** Logs out. */
+export const leave = () => ask('/session', {}, { method: 'DELETE' });
+/** Makes the first admin. */
+export const first = (token, name, shown, password) => send('POST', '/first', { token, name, shown: shown || null, password });
+/** Chooses a password. */
+export const choosePassword = (before, after) => send('POST', '/me/password', { old: before, new: after });
+
+/** My keys, retired ones too. */
+export const keys = async () => (await ask('/me/keys')).items;
+/** Registers a key. */
+export const addKey = (key, label, proof, password) => send('POST', '/me/keys', { key, label, proof, password });
+/** Retires a key for ever. */
+export const retireKey = (key) => ask(`/me/keys/${part(key)}`, {}, { method: 'DELETE' });
+
+/** One page of accounts: `{items, next}`. */
+export const accounts = (cursor) => ask('/accounts', { cursor });
+/** One account. */
+export const account = (name) => ask(`/accounts/${part(name)}`);
+/** Creates an account: `{account, password}`. */
+export const createAccount = (form) => send('POST', '/accounts', form);
+/** Changes an account. */
+export const changeAccount = (name, change) => send('PATCH', `/accounts/${part(name)}`, change);
+/** Gives a one-time password: `{account, password}`. */
+export const resetPassword = (name) => ask(`/accounts/${part(name)}/password`, {}, { method: 'POST' });
+
+/** The keys that everything is checked by. */
+export const trust = () => ask('/trust');
+/** The seals that I may see. */
+export const seals = () => ask('/seals');
+/** Brings a seal into service. */
+export const enrol = (form) => send('POST', '/seals', form);
+/** Everything about a seal. */
+export const timeline = (seal) => ask(`/seals/${part(seal)}`);
+/** Locks a seal, or unlocks it. */
+export const lock = (seal, locked) => send('POST', `/seals/${part(seal)}/lock`, { locked });
+/** Says that somebody has looked into tampering. */
+export const clear = (seal) => ask(`/seals/${part(seal)}/clear`, {}, { method: 'POST' });
+/** Takes rules that the roots have signed, base64. */
+export const putPolicy = (policy) => send('POST', '/policies', { policy });
+/** What does not agree. */
+export const findings = () => ask('/findings');
+
+/** Applications that I may see. */
+export const applications = (state) => ask('/applications', { state });
+/** One application. */
+export const application = (grant) => ask(`/applications/${part(grant)}`);
+/** Applies. */
+export const apply = (form) => send('POST', '/applications', form);
+/** What a key signs to approve. */
+export const toSign = (grant, key) => ask(`/applications/${part(grant)}/to-sign`, { key });
+/** Approves: `{granted}`. */
+export const approve = (grant, key, signature) => send('POST', `/applications/${part(grant)}/approvals`, { key, signature });
+/** Ends an application or a grant: `how` is `rejection`, `cancellation` or `revocation`. */
+export const end = (grant, how, why) => send('POST', `/applications/${part(grant)}/${how}`, { why });
+/** The grant with its proof, to be carried. */
+export const carried = (grant) => ask(`/applications/${part(grant)}/grant`);
+
+/** What is known of an impression, by the digest of its receipt or of a photograph. */
+export const impressions = (digest) => ask(`/impressions/${part(digest)}`);
+/** The address of a photograph. */
+export const pictureAddress = (digest) => `/api/v1/pictures/${part(digest)}`;
