@@ -283,7 +283,8 @@ def main():
                 village.record(given.without)
                 first, end = village.range
                 flushes = sum(first <= entry < end for entry in village.flushes)
-                print(f"recording {number}: {RECORDED} uses, {end - first} entries and {flushes} flushes while it was alone", flush=True)
+                print(f"recording {number}: {RECORDED} uses, {end - first} entries and {flushes} flushes while it was alone",
+                      flush=True)
                 lost_writes = 0
                 for case in range(given.cuts):
                     if given.case not in (None, case):
@@ -293,7 +294,7 @@ def main():
                     cuts, lost_writes = cuts + 1, lost_writes + lost
                     if village.wrong:
                         failed += 1
-                        print(f"FAIL recording {number}, case {case}, cut {cut}: " + "; ".join(village.wrong), flush=True)
+                        print(f"FAIL recording {number} case {case}, cut {cut}: " + "; ".join(village.wrong), flush=True)
                         if given.without:
                             break
                 print(f"  {lost_writes} writes lost; uses ended, over all cuts: {dict(village.outcomes)}", flush=True)

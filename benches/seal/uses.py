@@ -176,8 +176,15 @@ class Seal(Village):
 
     def settle(self, attempt, before):
         """What the journal says of an attempt; `before` is what it said before it."""
-        after = self.spent(self.ready())
+        look = self.ready()
+        after = self.spent(look)
         self.probe()
+        uses = sum(after.values())
+        if not look["counter"] == look["remembered"] == uses:
+            self.wrong.append(f"{uses} uses are spent, {look['remembered']} remembered, the counter shows {look['counter']}")
+        # It moves after a use is spent, never before.
+        if attempt.counter not in (None, uses, uses - 1):
+            self.wrong.append(f"{attempt}: killed, the counter showed {attempt.counter}, {uses} uses are spent")
         for grant in self.grants:
             more = after[grant] - before.get(grant, 0)
             mine = grant == attempt.grant
