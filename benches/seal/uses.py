@@ -69,19 +69,17 @@ class Seal(Village):
     """A village, grants with several uses each, and a person who keeps an account."""
 
     def __init__(self, folder, programs, random, uses, **more):
-        super().__init__(folder, copied(programs, folder), **more)
+        super().__init__(folder, copied(programs, folder), most_uses=uses, **more)
         self.random, self.uses = random, uses
         self.grants, self.attempts, self.wrong = [], [], []
 
     def begin(self):
         super().begin()
-        self.rules(2, most_uses=self.uses)
         for picture in self.album.iterdir():
             picture.unlink()
         self.table = Table(self.album / "0.jpg", self.random)
         self.table.start()
-        self.ready()
-        until("the rules are there", lambda: self.look()["policy"] == 2)
+        until("the rules are there", lambda: self.ready()["policy"] == 1)
 
     def more_grants(self, count):
         """More grants that the seal holds."""
