@@ -69,20 +69,17 @@ class Seal(Village):
     """A village, grants with several uses each, and a person who keeps an account."""
 
     def __init__(self, folder, programs, random, uses, **more):
-        super().__init__(folder, copied(programs, folder), **more)
+        super().__init__(folder, copied(programs, folder), most_uses=uses, **more)
         self.random, self.uses = random, uses
         self.grants, self.attempts, self.wrong = [], [], []
-        self.before_last_open = 0
 
     def begin(self):
         super().begin()
-        self.rules(2, most_uses=self.uses)
         for picture in self.album.iterdir():
             picture.unlink()
         self.table = Table(self.album / "0.jpg", self.random)
         self.table.start()
-        self.ready()
-        until("the rules are there", lambda: self.look()["policy"] == 2)
+        until("the rules are there", lambda: self.ready()["policy"] == 1)
 
     def more_grants(self, count):
         """More grants that the seal holds."""
@@ -177,8 +174,15 @@ class Seal(Village):
 
     def settle(self, attempt, before):
         """What the journal says of an attempt; `before` is what it said before it."""
-        after = self.spent(self.ready())
+        look = self.ready()
+        after = self.spent(look)
         self.probe()
+        uses = sum(after.values())
+        if not look["counter"] == look["remembered"] == uses:
+            self.wrong.append(f"{uses} uses are spent, {look['remembered']} remembered, the counter shows {look['counter']}")
+        # It moves after a use is spent, never before.
+        if attempt.counter not in (None, uses, uses - 1):
+            self.wrong.append(f"{attempt}: killed, the counter showed {attempt.counter}, {uses} uses are spent")
         for grant in self.grants:
             more = after[grant] - before.get(grant, 0)
             mine = grant == attempt.grant
@@ -242,7 +246,7 @@ class Seal(Village):
         remarks = [line for line in audit.splitlines() if line.startswith("✗")]
         if len(remarks) != sum(due.values()):
             wrong.append(f"the audit remarks {remarks}, due {due}")
-        return outcomes, spent
+        return outcomes
 
 
 def tells_the_truth(outcome, attempt):

@@ -58,6 +58,30 @@ enum Step {
         #[arg(long)]
         case: Option<u64>,
     },
+    /// Tell the entries of a recording that are flushes or notes, and how many there are, for other rigs.
+    Notes {
+        log: PathBuf,
+        /// Where notes lie on the disk, in bytes.
+        #[arg(long)]
+        place: u64,
+    },
+    /// Leave in a file what one cut of a recording leaves, for other rigs; tells how many writes were lost.
+    Image {
+        log: PathBuf,
+        base: PathBuf,
+        image: PathBuf,
+        /// The first entry that never came.
+        #[arg(long)]
+        at: usize,
+        /// Chance that a write after the last flush is lost.
+        #[arg(long)]
+        loss: f64,
+        /// Whether survivors are torn, with the same chance.
+        #[arg(long)]
+        tear: bool,
+        #[arg(long)]
+        seed: u64,
+    },
     /// kill -9 of one gateway again and again; with ingest at 127.0.0.1:PORT half of its lives are online.
     Kill {
         folder: PathBuf,
@@ -298,6 +322,20 @@ fn again(folder: &Path, parent: &Path, seed: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The entries that are flushes or notes, one a line, and how many entries there are.
+#[allow(clippy::print_stdout)] // the results
+fn notes(log: &Path, place: u64) -> anyhow::Result<()> {
+    let log = WriteLog::open(log)?;
+    for entry in log.flushes() {
+        println!("{entry} flush");
+    }
+    for (entry, text) in log.notes(place)? {
+        println!("{entry} note {text}");
+    }
+    println!("{} end", log.len());
+    Ok(())
+}
+
 /// One store through many lives. Even lives find ingest, which the script has started in `folder/ingest`.
 #[allow(clippy::print_stdout)] // the results
 fn kill(folder: &Path, kills: u64, seed: u64) -> anyhow::Result<bool> {
@@ -341,6 +379,7 @@ fn kill(folder: &Path, kills: u64, seed: u64) -> anyhow::Result<bool> {
     Ok(failed == 0)
 }
 
+#[allow(clippy::print_stdout)] // the results
 fn main() -> anyhow::Result<ExitCode> {
     let good = match Args::parse().command {
         Step::Prepare { folder, number, seed } => {
@@ -353,6 +392,17 @@ fn main() -> anyhow::Result<ExitCode> {
             true
         }
         Step::Replay { folder, cuts, seed, case } => replay(&folder, cuts, seed, case)?,
+        Step::Notes { log, place } => {
+            notes(&log, place)?;
+            true
+        }
+        Step::Image { log, base, image, at, loss, tear, seed } => {
+            let log = WriteLog::open(&log)?;
+            let cut = Cut { at, loss, tear, seed };
+            let lost = Disk::new(&log, &base, &image.with_extension("durable"))?.cut(&cut, &image)?;
+            println!("{lost}");
+            true
+        }
         Step::Kill { folder, kills, seed } => kill(&folder, kills, seed)?,
     };
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
