@@ -50,8 +50,7 @@ fn page(bytes: &[u8], tiles: Option<&str>, has_office: bool) -> Vec<u8> {
     let tiles = tiles.unwrap_or_default().replace('&', "&amp;");
     for (name, value) in [("tiles", tiles.as_str()), ("office", if has_office { "yes" } else { "" })] {
         let name = format!("name=\"watchfire-{name}\" ");
-        page =
-            page.replacen(&format!("{name}content=\"\""), &format!("{name}content=\"{value}\""), 1);
+        page = page.replacen(&format!("{name}content=\"\""), &format!("{name}content=\"{value}\""), 1);
     }
     page.into_bytes()
 }
