@@ -1,6 +1,7 @@
 //! The way to SQL: SQLite by default, PostgreSQL by URL, one set of statements and of tables for both.
 //!
-//! `$1` is understood by both. Transactions begin by [`begin`].
+//! `$1` is understood by both. On SQLite a transaction begins with a write: one that reads first and writes after another
+//! connection has written fails at once, however long it would wait.
 
 use sqlx::{AnyConnection, Connection, Executor};
 
@@ -25,38 +26,6 @@ pub(crate) async fn connect(url: &str) -> Result<AnyConnection, sqlx::Error> {
         }
     }
     Ok(connection)
-}
-
-/// Begins a transaction. On SQLite it takes the lock for writing at once: one that reads first is refused its first write,
-/// without any waiting, when another connection has written meanwhile, and people, registry and office are three.
-pub(crate) async fn begin(
-    connection: &mut AnyConnection,
-) -> Result<sqlx::Transaction<'_, sqlx::Any>, sqlx::Error> {
-    if connection.backend_name() == "SQLite" {
-        return connection.begin_with("BEGIN IMMEDIATE").await;
-    }
-    connection.begin().await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn who_reads_first_may_still_write() {
-        let fresh = testing::each().await.swap_remove(0);
-        let mut one = open(&fresh.url).await.unwrap();
-        let mut other = connect(&fresh.url).await.unwrap();
-        one.execute("CREATE TABLE story (word TEXT)").await.unwrap();
-        other.execute("PRAGMA busy_timeout = 0").await.unwrap();
-        let mut transaction = begin(&mut one).await.unwrap();
-        transaction.fetch_all("SELECT word FROM story").await.unwrap();
-        let between = other.execute("INSERT INTO story VALUES ('between')").await;
-        assert!(between.is_err(), "others wait until it is done");
-        transaction.execute("INSERT INTO story VALUES ('first')").await.unwrap();
-        transaction.commit().await.unwrap();
-        other.execute("INSERT INTO story VALUES ('second')").await.unwrap();
-    }
 }
 
 #[cfg(test)]

@@ -9,13 +9,13 @@ use seal::keys::digest;
 use seal::notice::Deed;
 use seal::receipt::{Outcome, Receipt};
 use seal::talk::Hello;
+use sqlx::Connection;
 
 use super::answer::{FRESH_S, Heard, Reply, reply};
 use super::book::{Book, Finding};
 use super::sql::{self, ReceiptRow, Sent};
 use super::{HANDED, Office, OfficeError, leaf_of, picture_name, policy_of, seconds};
 use crate::clock::now_ms;
-use crate::database;
 
 /// Most that is taken out of the inbox at once.
 const BATCH: i64 = 64;
@@ -57,7 +57,7 @@ impl Office {
             return self.take_strange(sent, "").await;
         };
         let mut desk = self.shared.desk.lock().await;
-        let mut transaction = database::begin(&mut desk.connection).await?;
+        let mut transaction = desk.connection.begin().await?;
         let book = sql::book(&mut transaction, &receipt.seal).await?;
         let Some(mut book) = book.filter(|book| envelope.is_signed_by(&book.key)) else {
             drop(transaction);
@@ -114,7 +114,7 @@ impl Office {
         let named = envelope.and_then(|envelope| Hello::read(envelope.payload)).map(|hello| hello.seal);
         let Some(name) = named else { return self.take_strange(sent, "").await };
         let mut desk = self.shared.desk.lock().await;
-        let mut transaction = database::begin(&mut desk.connection).await?;
+        let mut transaction = desk.connection.begin().await?;
         let book = sql::book(&mut transaction, &name).await?;
         let opened = book.and_then(|book| Some((Hello::open(&sent.envelope, &book.key)?, book)));
         let Some((hello, mut book)) = opened else {
@@ -206,7 +206,7 @@ impl Office {
     /// Keeps what nobody has signed whom it names: as a finding.
     async fn take_strange(&self, sent: &Sent, seal: &str) -> Result<(), OfficeError> {
         let mut desk = self.shared.desk.lock().await;
-        let mut transaction = database::begin(&mut desk.connection).await?;
+        let mut transaction = desk.connection.begin().await?;
         let evidence = digest(&[&sent.envelope]);
         tracing::warn!(
             gateway = sent.gateway,

@@ -31,7 +31,7 @@ use seal::note::NoteKey;
 use seal::notice::{self, Deed, Notice};
 use seal::policy::{Policy, Roots};
 use seal::proof::LogTrust;
-use sqlx::AnyConnection;
+use sqlx::{AnyConnection, Connection};
 use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinHandle;
 use wire::GatewayId;
@@ -268,7 +268,7 @@ impl Office {
         let bodies: Vec<&[u8]> = leaves.iter().map(|leaf| leaf.body.as_slice()).collect();
         *is_ahead = true;
         let first = tokio::task::block_in_place(|| log.append(&bodies))?;
-        let mut transaction = database::begin(connection).await?;
+        let mut transaction = connection.begin().await?;
         for (index, leaf) in (first..).zip(&leaves) {
             sql::logged(&mut transaction, &leaf.digest, index).await?;
         }
@@ -369,7 +369,7 @@ impl Desk {
             return Ok(());
         }
         let (from, tiles) = (sql::log_size(&mut self.connection).await?, self.log.tiles());
-        let mut transaction = database::begin(&mut self.connection).await?;
+        let mut transaction = self.connection.begin().await?;
         for index in from..tiles.size() {
             let body = tokio::task::block_in_place(|| tiles.leaf(index))?;
             sql::logged(&mut transaction, &digest(&[&body]), index).await?;

@@ -124,7 +124,7 @@ impl Store {
 
     /// A new account with its roles.
     pub(super) async fn create(&mut self, account: &Account, password: &Hash) -> Result<(), Error> {
-        let mut transaction = database::begin(&mut self.connection).await?;
+        let mut transaction = self.connection.begin().await?;
         sqlx::query(
             "INSERT INTO accounts (name, shown, state, password, choose_until_ms, created_ms, changed_ms) \
              VALUES ($1, $2, $3, $4, $5, $6, $7)",
@@ -144,7 +144,7 @@ impl Store {
 
     /// Name, state and roles of an account; one that is disabled has no sessions any more.
     pub(super) async fn change(&mut self, account: &Account) -> Result<(), Error> {
-        let mut transaction = database::begin(&mut self.connection).await?;
+        let mut transaction = self.connection.begin().await?;
         sqlx::query("UPDATE accounts SET shown = $1, state = $2, changed_ms = $3 WHERE name = $4")
             .bind(account.shown.as_str())
             .bind(account.state.word())
@@ -171,7 +171,7 @@ impl Store {
         choose_until_ms: Option<i64>,
         keep: Option<&Digest>,
     ) -> Result<(), Error> {
-        let mut transaction = database::begin(&mut self.connection).await?;
+        let mut transaction = self.connection.begin().await?;
         sqlx::query("UPDATE accounts SET password = $1, choose_until_ms = $2 WHERE name = $3")
             .bind(password.0.as_str())
             .bind(choose_until_ms)
@@ -201,7 +201,7 @@ impl Store {
         name: &Login,
         now_ms: i64,
     ) -> Result<(), Error> {
-        let mut transaction = database::begin(&mut self.connection).await?;
+        let mut transaction = self.connection.begin().await?;
         sqlx::query("INSERT INTO sessions (digest, account, created_ms, seen_ms) VALUES ($1, $2, $3, $4)")
             .bind(digest.0.as_slice())
             .bind(name.as_str())

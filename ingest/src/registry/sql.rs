@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use sqlx::AnyConnection;
-use sqlx::Row;
 use sqlx::any::AnyRow;
+use sqlx::{Connection, Row};
 
 use super::rows;
 use super::{SensorRow, Write};
@@ -50,7 +50,7 @@ impl Database {
 
     async fn try_write(&mut self, writes: &[Write]) -> Result<u64, sqlx::Error> {
         let mut held_bytes = self.held_bytes;
-        let mut transaction = database::begin(&mut self.connection).await?;
+        let mut transaction = self.connection.begin().await?;
         // Rows of sensors in ascending order of their numbers share statements: a city has millions of them.
         let mut sensors: Vec<&SensorRow> = Vec::new();
         for write in writes {
