@@ -138,7 +138,8 @@ pub fn run(config: &Path, fill: u64, presses: u32, every: Duration) -> anyhow::R
 
     let window = Window::default();
     let (_stop, stopping) = watch::channel(false);
-    let shipping = courier::ship(config, buffer.clone(), time, window.clone(), stopping, Duration::ZERO);
+    let shipping =
+        courier::ship(config, buffer.clone(), time, window.clone(), stopping, Duration::ZERO, None);
     // Nobody is left behind, whichever way the parent ends.
     thread::spawn(|| {
         stdin().lines().for_each(drop);

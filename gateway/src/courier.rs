@@ -11,6 +11,7 @@ use crate::clock::Timekeeper;
 use crate::config::Config;
 use crate::ladder::{Ladder, Rungs, Step};
 use crate::mqtt::{self, Connection, Event};
+use crate::seal::Link;
 use crate::ship::{Action, Answer, Figures, Limits, Send, Ship, Why};
 
 /// What the shipper shows of itself.
@@ -58,6 +59,7 @@ pub async fn ship(
     window: Window,
     mut stop: watch::Receiver<bool>,
     grace: Duration,
+    seal: Option<Link>,
 ) -> Option<Step> {
     let mut courier = Courier {
         machine: Ship::new(
@@ -73,6 +75,7 @@ pub async fn ship(
         window,
         connection: None,
         trouble: String::new(),
+        seal,
     };
     let mut end_ms: Option<u64> = None;
     let mut climbed = None;
@@ -114,6 +117,8 @@ struct Courier {
     heads: watch::Receiver<Heads>,
     connection: Option<(Connection, mpsc::Receiver<Event>)>,
     trouble: String,
+    /// The seal, which hears what is sent to it.
+    seal: Option<Link>,
 }
 
 impl Courier {
@@ -193,6 +198,7 @@ impl Courier {
                 };
                 tracing::warn!(why = words, "a new client is built");
                 self.trouble = words.into();
+                self.tell_seal(false);
                 self.connection = None;
                 Ok(())
             }
@@ -215,6 +221,7 @@ impl Courier {
             Some(Event::Up { receive_maximum }) => {
                 tracing::info!(broker = %self.config.broker, "connected");
                 self.trouble.clear();
+                self.tell_seal(true);
                 self.machine.connected(now_ms, receive_maximum);
             }
             Some(Event::Answer { token, answer }) => {
@@ -227,8 +234,19 @@ impl Courier {
                 self.machine.answered(now_ms, token, answer);
             }
             Some(Event::Receipt(receipt)) => self.machine.receipt(now_ms, &receipt),
+            Some(Event::Seal(bytes)) => {
+                if let Some(seal) = &self.seal {
+                    seal.said(bytes);
+                }
+            }
             Some(Event::Down(why)) => self.lose(now_ms, why),
             None => self.lose(now_ms, "the client has ended".into()),
+        }
+    }
+
+    fn tell_seal(&self, is_online: bool) {
+        if let Some(seal) = &self.seal {
+            seal.online(is_online);
         }
     }
 
@@ -240,6 +258,7 @@ impl Courier {
             tracing::warn!(broker = %self.config.broker, why, "no connection: frames wait in the buffer");
         }
         self.trouble = why;
+        self.tell_seal(false);
         self.connection = None;
         self.machine.disconnected(now_ms);
     }

@@ -18,7 +18,7 @@
 //! - [`batch`]: readings gathered, payloads packed into frames (pure)
 //! - [`pipeline`]: the thread that owns judge, rules and batch
 //! - [`buffer`]: what survives a power cut; essay at its top; the only place that names sled
-//! - [`seal`]: a smart seal on this gateway
+//! - [`seal`]: a smart seal: the one thing here that moves
 //! - [`ship`]: what to send, when to give up, what to forget (pure)
 //! - [`ladder`]: what to do when ingest stays silent for long (pure)
 //! - [`courier`]: the task that carries out what `ship` says
@@ -159,6 +159,18 @@ pub async fn run_under(
         let _ = pipeline_ended.send(());
     })?;
 
+    let stop_sealing = sample::Stop::default();
+    let sealing = match &config.seal {
+        None => None,
+        Some(seal) => match seal::start(&config, seal, &buffer, &time, &stop_sealing).await {
+            Ok(running) => Some(running),
+            Err(error) => {
+                // Whoever waits for an alarm must not wait for a camera.
+                tracing::error!(%error, "印章无法启动，其他功能照常 the seal cannot be started: everything else goes on without it");
+                None
+            }
+        },
+    };
     let (stop, stopping) = watched::channel(false);
     let window = courier::Window::default();
     let mut shipping = tokio::spawn(courier::ship(
@@ -168,6 +180,7 @@ pub async fn run_under(
         window.clone(),
         stopping.clone(),
         GRACE,
+        sealing.as_ref().map(|running| running.link.clone()),
     ));
     let watcher = watch::Watch {
         config: config.clone(),
@@ -194,6 +207,12 @@ pub async fn run_under(
     manager.stopping();
     tracing::info!(gateway = %config.id, "stopping");
     stop_sampling.stop();
+    stop_sealing.stop();
+    if let Some(running) = sealing
+        && tokio::time::timeout(PATIENCE, running.ended()).await.is_err()
+    {
+        tracing::error!("印章线程未结束 the thread of the seal does not end: look whether it is closed");
+    }
     if tokio::time::timeout(PATIENCE, pipeline_end).await.is_err() {
         tracing::warn!("the pipeline does not end: its last readings are lost");
     }

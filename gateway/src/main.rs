@@ -1,4 +1,4 @@
-//! `gateway`: run, check, status, inspect.
+//! `gateway`: run, check, status, inspect, seal.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,6 +14,7 @@ use gateway::status::{Status, Words};
 use tracing_subscriber::prelude::*;
 
 mod autopsy;
+mod sealed;
 mod summary;
 
 /// The configuration is wrong (`EX_USAGE` of sysexits.h): starting again does not help.
@@ -34,6 +35,7 @@ First steps:
   gateway run --config configs/gateway.toml      until Ctrl-C; what is not shipped waits for the next start
   gateway status --config configs/gateway.toml   how the running one is
   gateway inspect --data /media/card/gateway     what lies in the buffer of a dead one
+  gateway seal --help                            the smart seal on it
 
 Exit codes: 0 fine, 64 the configuration is wrong, 1 could not start, is not running or cannot be looked at,
 65 the inspected buffer is damaged or has a gap that no loss record explains, 75 start me again.
@@ -55,6 +57,9 @@ enum Command {
     /// Show what lies in the buffer of a gateway that does not run, such as one on a dead box's card. Works on a
     /// copy in the folder for temporary files (TMPDIR) and changes nothing: the card may be mounted read-only.
     Inspect(Folder),
+    /// 智能印章 The smart seal on this gateway: make its key, see how it is, bring a grant, stamp.
+    #[command(subcommand)]
+    Seal(sealed::Command),
 }
 
 #[derive(clap::Args)]
@@ -80,6 +85,7 @@ fn main() -> ExitCode {
         Command::Check(file) => with_config(&file, |config| check(&config)),
         Command::Status(file) => with_config(&file, |config| status(&config)),
         Command::Inspect(folder) => inspect(&folder),
+        Command::Seal(command) => sealed::run(command),
     }
 }
 
@@ -157,6 +163,11 @@ fn check(config: &Config) -> ExitCode {
     let mut problems = Vec::new();
     if let Err(errors) = boards::plan::plan(&config.devices) {
         problems.extend(errors.iter().map(ToString::to_string));
+    }
+    if let Some(seal) = &config.seal
+        && let Err(error) = gateway::seal::key::load(&seal.key)
+    {
+        problems.push(error.to_string());
     }
     if !problems.is_empty() {
         complain(&format!(

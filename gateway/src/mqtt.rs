@@ -55,6 +55,8 @@ pub enum Event {
     },
     /// Ingest's word.
     Receipt(Receipt),
+    /// For the seal, as it came.
+    Seal(Vec<u8>),
 }
 
 /// One TCP connection to the broker. Dropping it closes it at once.
@@ -85,10 +87,12 @@ pub fn connect(config: &Config) -> (Connection, mpsc::Receiver<Event>) {
     options.set_network_options(network);
     let (client, event_loop) = AsyncClient::builder(options).capacity(REQUESTS).build();
     let (events, receiver) = mpsc::channel(EVENTS);
-    let receipts = config.receipts.then(|| topic::receipt(&config.id));
+    let ears = Ears {
+        receipts: config.receipts.then(|| topic::receipt(&config.id)),
+        seal: config.seal.as_ref().map(|_| topic::seal(&config.id)),
+    };
     let flying = Arc::new(());
-    let poller =
-        tokio::spawn(poll(event_loop, client.clone(), receipts, events.clone(), Arc::clone(&flying)));
+    let poller = tokio::spawn(poll(event_loop, client.clone(), ears, events.clone(), Arc::clone(&flying)));
     let mut topics: [String; 5] = Default::default();
     for lane in Lane::ALL {
         topics[lane as usize] = topic::up(&config.id, lane);
@@ -151,23 +155,40 @@ fn judge(reason: PubAckReason) -> Answer {
     }
 }
 
+/// The topics that are listened to, if any.
+struct Ears {
+    receipts: Option<String>,
+    seal: Option<String>,
+}
+
+impl Ears {
+    fn is_for_seal(&self, topic: &[u8]) -> bool {
+        self.seal.as_ref().is_some_and(|seal| seal.as_bytes() == topic)
+    }
+}
+
 async fn poll(
     mut event_loop: EventLoop,
     client: AsyncClient,
-    receipts: Option<String>,
+    ears: Ears,
     events: mpsc::Sender<Event>,
     flying: Arc<()>,
 ) {
     loop {
         let event = match event_loop.poll().await {
             Ok(Raw::Incoming(rumqttc::Packet::ConnAck(ack))) => {
-                if let Some(topic) = &receipts
-                    && client.try_subscribe(topic.as_str(), QoS::AtLeastOnce).is_err()
-                {
-                    return;
+                for topic in [&ears.receipts, &ears.seal].into_iter().flatten() {
+                    if client.try_subscribe(topic.as_str(), QoS::AtLeastOnce).is_err() {
+                        return;
+                    }
                 }
                 let granted = ack.properties.and_then(|p| p.receive_max).unwrap_or(DEFAULT_RECEIVE_MAXIMUM);
                 Event::Up { receive_maximum: granted }
+            }
+            Ok(Raw::Incoming(rumqttc::Packet::Publish(publish))) if ears.is_for_seal(&publish.topic) => {
+                // The seal asks again for what has no room.
+                let _ = events.try_send(Event::Seal(publish.payload.to_vec()));
+                continue;
             }
             Ok(Raw::Incoming(rumqttc::Packet::Publish(publish))) => match Receipt::decode(&publish.payload) {
                 Ok(receipt) => {

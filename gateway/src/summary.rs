@@ -46,6 +46,16 @@ fn write(out: &mut String, config: &Config) -> std::fmt::Result {
         config.batch.readings,
         config.batch.age_ms as f64 / 1e3
     )?;
+    if let Some(seal) = &config.seal {
+        let fingerprint: String = seal.roots.fingerprint().iter().map(|byte| format!("{byte:02x}")).collect();
+        writeln!(
+            out,
+            "印章 seal           {}，根 roots {fingerprint}（{} / {}）",
+            seal.roots.seal,
+            seal.roots.needed,
+            seal.roots.keys.len()
+        )?;
+    }
     let per_second: f64 = config.sensors.iter().map(|s| 1e3 / s.every_ms as f64).sum();
     writeln!(
         out,

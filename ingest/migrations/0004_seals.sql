@@ -126,3 +126,7 @@ CREATE TABLE hellos (
     at_ms BIGINT NOT NULL
 );
 CREATE INDEX hellos_by_time ON hellos (at_ms);
+
+-- One row, which every transaction of the office writes first: see the office's statements.
+CREATE TABLE office_turns (nth BIGINT NOT NULL);
+INSERT INTO office_turns (nth) VALUES (0);

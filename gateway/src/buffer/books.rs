@@ -8,6 +8,7 @@ use wire::status::MAX_LOSSES;
 use wire::{GatewayId, Lane, Loss, LossReason, Losses, Payload};
 
 use super::keeper::guarded;
+use super::notes::Note;
 use super::room::Budget;
 use super::shelf::Shelf;
 use super::store::{Gap, Store};
@@ -33,6 +34,8 @@ pub struct Work {
     pub forgets: Vec<(u64, Lane, u64)>,
     /// Store, lane and number of a frame that ingest refused, and its reason byte.
     pub asides: Vec<(u64, Lane, u64, u8)>,
+    /// Notes that go with all of this. Whoever gives some makes one attempt only.
+    pub notes: Vec<Note>,
     #[cfg(test)]
     pub(super) fail: std::cell::Cell<Option<super::Fail>>,
 }
@@ -189,13 +192,16 @@ impl Books {
                     store.remember_rule(gateway, &memory.rule, memory.events.clone(), now);
                 }
             }
+            for (name, note) in &work.notes {
+                store.note(name, note.as_deref());
+            }
             for losses in losses.chunks(MAX_LOSSES) {
                 let losses = Losses { boot: now.boot, clock: now.clock, losses: losses.to_vec() };
                 stage(store, gateway, gauges, Payload::Losses(losses), &mut staged.frames);
             }
             #[cfg(test)]
             work.trip(&[super::Fail::Panic, super::Fail::Before])?;
-            if staged.frames.is_empty() && !sync {
+            if staged.frames.is_empty() && work.notes.is_empty() && !sync {
                 // Removals alone may be lost in a power cut: they cost a repeat, which ingest recognises.
                 store.apply()?;
             } else {

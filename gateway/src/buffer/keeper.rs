@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
-use wire::{AlarmEvent, GatewayId, Lane};
+use wire::{AlarmEvent, GatewayId, Lane, Payload};
 
 use super::books::{Books, Staged, Work};
+use super::notes::{self, NotKept, Note, Notes};
 use super::room::{Steering, free_floor};
 use super::shelf::{BALLAST_BYTES, Room, SledShelf};
 use super::store::{Gap, Store};
@@ -41,6 +42,7 @@ const RETRY: Duration = Duration::from_secs(1);
 type Clockwork = Box<dyn Fn() -> Stamp + Send>;
 
 struct Keeper {
+    gateway: GatewayId,
     dir: PathBuf,
     steering: Steering,
     stamp: Clockwork,
@@ -52,6 +54,8 @@ struct Keeper {
     usage_ms: u64,
     witness_ms: u64,
     written_since_usage: u64,
+    #[cfg(test)]
+    fail_journal: Option<super::Fail>,
     /// Held while the thread lives: another process on the same folder is refused.
     _lock: File,
 }
@@ -100,6 +104,7 @@ pub(super) fn start(
     let stopping = Arc::new(AtomicBool::new(false));
     let mut steering = Steering::new(quota_bytes);
     let keeper = Keeper {
+        gateway: gateway.clone(),
         dir: dir.clone(),
         steering,
         stamp,
@@ -110,6 +115,8 @@ pub(super) fn start(
         usage_ms: 0,
         witness_ms: 0,
         written_since_usage: 0,
+        #[cfg(test)]
+        fail_journal: None,
         _lock: lock,
     };
     let thread = std::thread::Builder::new()
@@ -198,7 +205,7 @@ impl Keeper {
     /// Carries out a group of commands; whether it was the last.
     fn serve(&mut self, group: Vec<Command>) -> bool {
         let mut work = Work::default();
-        let mut flushed = Vec::new();
+        let (mut flushed, mut journals, mut recalls) = (Vec::new(), Vec::new(), Vec::new());
         let mut stop = false;
         for command in group {
             match command {
@@ -216,8 +223,14 @@ impl Keeper {
                         let _ = reply.send(frames);
                     }
                 }
+                Command::Journal { store, notes, payloads, reply } => {
+                    journals.push((store, notes, payloads, reply));
+                }
+                Command::Recall { reply } => recalls.push(reply),
                 Command::Flush { reply } => flushed.push(reply),
                 Command::Stop => stop = true,
+                #[cfg(test)]
+                Command::FailJournal(fail) => self.fail_journal = Some(fail),
                 #[cfg(test)]
                 Command::Fail(fail, payload) => {
                     work.fail.set(Some(fail));
@@ -227,11 +240,47 @@ impl Keeper {
         }
         self.look_at_usage();
         self.carry_out(&mut work, stop || !flushed.is_empty());
+        // Whoever asked for any of this may have given up waiting.
+        for (store, notes, payloads, reply) in journals {
+            let _ = reply.send(self.journal(store, notes, payloads));
+        }
+        for reply in recalls {
+            let _ = reply.send(self.recall());
+        }
         for reply in flushed {
-            // Whoever asked may have given up waiting.
             let _ = reply.send(());
         }
         stop
+    }
+
+    /// Keeps notes and payloads by one attempt, in a commit of their own.
+    fn journal(&mut self, store: u64, notes: Vec<Note>, payloads: Vec<Payload>) -> Result<(), NotKept> {
+        notes::check(&self.gateway, &notes, &payloads)?;
+        let keeps = payloads.into_iter().map(|payload| (payload, Vec::new())).collect();
+        let mut work = Work { keeps, notes, ..Work::default() };
+        #[cfg(test)]
+        work.fail.set(self.fail_journal.take());
+        let done = match self.opened().map(|opened| opened.id()) {
+            Ok(id) if id != store => return Err(NotKept::OtherStore),
+            Ok(_) => self.attempt(&mut work, &mut Staged::default(), false),
+            Err(error) => Err(error),
+        };
+        let done = done.map_err(|error| {
+            let why = error.to_string();
+            tracing::error!(%error, "the buffer cannot be written: what was to be journaled may not be there");
+            self.see_to(error);
+            NotKept::Disk(why)
+        });
+        self.tell_heads();
+        done
+    }
+
+    fn recall(&mut self) -> Result<Notes, NotKept> {
+        self.opened().and_then(|store| guarded(|| store.notes())).map_err(|error| {
+            let why = error.to_string();
+            self.see_to(error);
+            NotKept::Disk(why)
+        })
     }
 
     /// The frames that are wanted, each if it is there; `None` while there is no store to look in.
@@ -255,41 +304,58 @@ impl Keeper {
                     self.books.gauges.refuses.store(false, Ordering::Relaxed);
                     break;
                 }
-                Err(StoreError::Io(error))
-                    if error.kind() == std::io::ErrorKind::StorageFull && !self.books.disk_full =>
-                {
-                    self.note_full_disk();
-                    self.drop_store();
-                    if let Err(error) = SledShelf::free_ballast(&self.dir) {
-                        tracing::error!(%error, "the room held back cannot be freed");
-                    }
-                }
-                Err(StoreError::Damaged(why)) => {
-                    // Dropping it could hang on locks that the panic left behind: it is leaked instead.
-                    std::mem::forget(self.store.take());
-                    let now = (self.stamp)();
-                    if let Err(error) =
-                        rename_aside(&self.dir, now.clock.wall_ms(now.mono_ms), &why, &self.books.gauges)
-                    {
-                        tracing::error!(%error, "the damaged store cannot be renamed");
-                        std::thread::sleep(RETRY);
-                    }
-                }
                 Err(error) => {
-                    self.books.gauges.refuses.store(true, Ordering::Relaxed);
-                    tracing::error!(%error, waiting = work.keeps.len(), "the buffer cannot be written: trying again");
-                    self.drop_store();
+                    if self.see_to(error) {
+                        continue;
+                    }
+                    let waiting = work.keeps.len();
                     if self.stopping.load(Ordering::Relaxed) {
-                        tracing::error!(
-                            lost = work.keeps.len(),
-                            "stopping: what could not be written is lost"
-                        );
+                        tracing::error!(lost = waiting, "stopping: what could not be written is lost");
                         return;
                     }
+                    tracing::error!(waiting, "the buffer is tried again");
                     std::thread::sleep(RETRY);
                 }
             }
         }
+        self.tell_heads();
+    }
+
+    /// Sees to what made an attempt fail; whether the next one may be made at once.
+    fn see_to(&mut self, error: StoreError) -> bool {
+        match error {
+            StoreError::Io(error)
+                if error.kind() == std::io::ErrorKind::StorageFull && !self.books.disk_full =>
+            {
+                self.note_full_disk();
+                self.drop_store();
+                if let Err(error) = SledShelf::free_ballast(&self.dir) {
+                    tracing::error!(%error, "the room held back cannot be freed");
+                }
+                true
+            }
+            StoreError::Damaged(why) => {
+                // Dropping it could hang on locks that the panic left behind: it is leaked instead.
+                std::mem::forget(self.store.take());
+                let now = (self.stamp)();
+                let renamed =
+                    rename_aside(&self.dir, now.clock.wall_ms(now.mono_ms), &why, &self.books.gauges);
+                if let Err(error) = &renamed {
+                    tracing::error!(%error, "the damaged store cannot be renamed");
+                }
+                renamed.is_ok()
+            }
+            error => {
+                self.books.gauges.refuses.store(true, Ordering::Relaxed);
+                tracing::error!(%error, "the buffer cannot be written");
+                self.drop_store();
+                false
+            }
+        }
+    }
+
+    /// Tells everybody what is durable now.
+    fn tell_heads(&self) {
         if let Some(store) = &self.store {
             let heads = store.heads();
             if self.heads.send_if_modified(|old| std::mem::replace(old, heads) != heads) {
@@ -315,15 +381,21 @@ impl Keeper {
 
     fn attempt(&mut self, work: &mut Work, staged: &mut Staged, sync: bool) -> Result<(), StoreError> {
         let now = (self.stamp)();
+        self.opened()?;
+        let Some(store) = &mut self.store else { return Ok(()) };
+        let books = &mut self.books;
+        self.written_since_usage += books.attempt(store, work, staged, sync, now)?;
+        Ok(())
+    }
+
+    /// The store, opened again if the disk had refused it.
+    fn opened(&mut self) -> Result<&mut Store<SledShelf>, StoreError> {
         if self.store.is_none() {
             let (store, gaps) = open_or_begin(&self.dir, &self.stamp, &self.books.gauges)?;
             self.store = Some(store);
             self.books.gaps.extend(gaps);
         }
-        let Some(store) = &mut self.store else { return Ok(()) };
-        let books = &mut self.books;
-        self.written_since_usage += books.attempt(store, work, staged, sync, now)?;
-        Ok(())
+        self.store.as_mut().ok_or_else(|| StoreError::Io(std::io::ErrorKind::NotFound.into()))
     }
 
     /// Looks at the disk now and then.

@@ -53,6 +53,7 @@
 //! 0xf2 | lane | from u64 BE      last number of a gap that has its loss record
 //! 0xf0 't'                       how far the two steps of thinning have come (both u64 BE)
 //! 0xf0 'u'                       what was thinned and has no loss record yet: from, to, count (all u64 BE)
+//! 0xf3 | name                    a note of somebody else, the seal's memory for one: CRC-32C of key and note, then the note
 //! ```
 //! Lanes are contiguous: `floor..next` are all there, or explained. So acknowledgements that arrive out of order
 //! are held back by [`crate::ship`] until the oldest is through; after a crash those few are sent again, and ingest
@@ -69,6 +70,7 @@
 //! - [`store`]: what lies where, numbers, gaps, losses; knows of no disk
 //! - `places` (pure): empty values ahead of a waiting lane, which save bytes written
 //! - [`room`] (pure): who may fill what; [`thin`] (pure): fewer readings of the same story
+//! - `notes`: what others keep here, all or nothing with their frames
 //! - [`books`]: one group of commands as one commit, with its loss records; knows of no thread
 //! - [`keeper`]: the thread: groups, recovery, a full disk
 //! - [`inspect()`]: a look at the buffer of a gateway that does not run
@@ -85,6 +87,7 @@ use crate::clock::Stamp;
 pub mod books;
 mod inspect;
 mod keeper;
+mod notes;
 mod places;
 pub mod room;
 pub mod shelf;
@@ -94,6 +97,7 @@ mod tests;
 pub mod thin;
 
 pub use inspect::{Contents, InspectError, Inspection, LaneContents, inspect};
+pub use notes::{MAX_NOTE_BYTES, NotKept, Note, Notes};
 
 /// How far beyond its oldest unacknowledged frame a lane may be sent: bounds what must be remembered, and repeated
 /// after a crash, when that one frame is stuck.
@@ -201,11 +205,23 @@ enum Command {
     Read { wanted: Vec<(Lane, u64)>, reply: oneshot::Sender<Vec<Option<Vec<u8>>>> },
     /// Say when everything given before is durable.
     Flush { reply: oneshot::Sender<()> },
+    /// Keep notes and payloads together, durably, at once or not at all: it is tried once.
+    Journal {
+        store: u64,
+        notes: Vec<Note>,
+        payloads: Vec<Payload>,
+        reply: oneshot::Sender<Result<(), NotKept>>,
+    },
+    /// All notes.
+    Recall { reply: oneshot::Sender<Result<Notes, NotKept>> },
     /// Commit and end.
     Stop,
     /// Keep, but the commit fails, as on a bad disk.
     #[cfg(test)]
     Fail(Fail, Payload),
+    /// The next attempt to journal fails.
+    #[cfg(test)]
+    FailJournal(Fail),
 }
 
 /// How a test makes a commit fail, once.
@@ -347,6 +363,43 @@ impl Buffer {
         let (reply, done) = oneshot::channel();
         self.commands.send(Command::Flush { reply }).await.map_err(|_| Stopped)?;
         done.await.map_err(|_| Stopped)
+    }
+
+    /// Keeps notes, and payloads with them, if `store` is still the store. Nobody tries it again: when this returns, they
+    /// are durable, all of them, or the caller hears that they may not be. For threads.
+    ///
+    /// # Errors
+    /// [`NotKept`]. All of it may be there all the same: [`Buffer::recall_blocking`] tells.
+    pub fn journal_blocking(
+        &self,
+        store: u64,
+        notes: Vec<Note>,
+        payloads: Vec<Payload>,
+    ) -> Result<(), NotKept> {
+        let (reply, done) = oneshot::channel();
+        let command = Command::Journal { store, notes, payloads, reply };
+        self.commands.blocking_send(command).map_err(|_| NotKept::Stopped)?;
+        done.blocking_recv().unwrap_or(Err(NotKept::Stopped))
+    }
+
+    /// The notes as they are on stable storage, and which store that is. For threads.
+    ///
+    /// # Errors
+    /// [`NotKept`].
+    pub fn recall_blocking(&self) -> Result<Notes, NotKept> {
+        let (reply, notes) = oneshot::channel();
+        self.commands.blocking_send(Command::Recall { reply }).map_err(|_| NotKept::Stopped)?;
+        notes.blocking_recv().unwrap_or(Err(NotKept::Stopped))
+    }
+
+    /// The same for tasks.
+    ///
+    /// # Errors
+    /// [`NotKept`].
+    pub async fn recall(&self) -> Result<Notes, NotKept> {
+        let (reply, notes) = oneshot::channel();
+        self.commands.send(Command::Recall { reply }).await.map_err(|_| NotKept::Stopped)?;
+        notes.await.unwrap_or(Err(NotKept::Stopped))
     }
 
     /// What waits, as of the last commit; changes wake the watcher.

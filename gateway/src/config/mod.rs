@@ -3,6 +3,7 @@
 //! # Layout
 //! - [`device`]: `[[device]]` tables: parts, buses, sensors
 //! - [`rule`]: `[[rule]]` tables: alarms
+//! - [`seal`]: `[seal]`: a smart seal
 //! - [`broker`]: where to ship, and what is refused without TLS
 //!
 //! Every mistake of a file is reported at once, each with its line; the commented example is
@@ -19,11 +20,13 @@ use wire::{Area, Datum, GatewayId, Place, SensorName};
 pub mod broker;
 pub mod device;
 pub mod rule;
+pub mod seal;
 #[cfg(test)]
 mod tests;
 
 pub use broker::Broker;
 pub use rule::{Agreement, Condition, Direction, Limit, Rule};
+pub use seal::SealConfig;
 
 /// Most sensors on one gateway: what one frame can describe.
 pub const MAX_SENSORS: usize = wire::columns::MAX_SERIES;
@@ -62,6 +65,8 @@ pub struct Config {
     pub rules: Vec<Rule>,
     /// What to do when ingest stays silent for long.
     pub liveness: Liveness,
+    /// The smart seal that hangs on it, if one does.
+    pub seal: Option<Box<SealConfig>>,
     /// When a batch of readings is closed.
     pub batch: crate::batch::Limits,
     /// Disk the buffer may take, in bytes.
@@ -189,6 +194,7 @@ fn read(document: &Document<'_>, folder: &Path) -> Option<Config> {
     let device::Devices { devices, sensors, names } =
         device::read(&mut root, board.as_ref(), &catalogue, place.as_ref());
     let rules = rule::read(&mut root, &sensors, &names);
+    let seal = seal::read(&mut root.section("seal"), board.as_ref(), folder, data.as_deref()).map(Box::new);
 
     Some(Config {
         id: id?,
@@ -203,6 +209,7 @@ fn read(document: &Document<'_>, folder: &Path) -> Option<Config> {
         devices,
         sensors,
         rules,
+        seal,
         batch,
         quota_bytes,
     })

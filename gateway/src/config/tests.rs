@@ -328,3 +328,88 @@ fn a_reboot_comes_after_restarts_and_neither_unasked() {
         assert!(problems.contains(expected), "{wrong}: {problems}");
     }
 }
+
+/// A folder with the files that a seal needs.
+fn sealed() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let key = |byte: u8| {
+        use ::seal::keys::{Algorithm, PublicKey};
+        let algorithm = Algorithm::Ed25519;
+        configs::roots::key_text(&PublicKey { algorithm, bytes: [byte; 32].into() })
+    };
+    let roots = format!(
+        "seal = 'gongli-07'\nroots = ['{}']\nneeded = 1\n[log]\nname = 'l'\nkey = '{}'\n[[witness]]\nname = 'w'\n\
+         key = '{}'\n[witnesses]\nneeded = 1\n",
+        key(1),
+        key(2),
+        key(3)
+    );
+    fs::write(folder.path().join("roots.toml"), roots).expect("writes");
+    folder
+}
+
+#[test]
+fn a_seal_means_what_it_says() {
+    let folder = sealed();
+    let parse = |head: &str, tail: &str| Config::parse("f.toml", &format!("{head}{tail}"), folder.path());
+    assert!(parse(HEAD, DEVICE).expect("valid").seal.is_none());
+    let seal = "[seal]\nname = 'gongli-07'\nroots = 'roots.toml'\nworld = 'w'\ncamera = { album = 'a' }\n";
+    let config = parse(HEAD, &format!("{DEVICE}{seal}")).expect("valid");
+    let seal = config.seal.expect("there");
+    let at = |name: &str| folder.path().join(name);
+    assert_eq!((seal.key, seal.hello_ms, seal.people), (at("d/seal.key"), 300_000, None));
+    assert_eq!(seal.spec.hands, boards::seal::HandsSpec::World(at("w")));
+    assert_eq!(seal.spec.camera, Some(boards::seal::CameraSpec::Album(at("a"))));
+    let boards::seal::CounterSpec::File { path, may_begin } = seal.spec.counter;
+    assert_eq!((path, may_begin), (at("d/seal.counter"), false));
+
+    let on_pins = "[seal]\nname = 'gongli-07'\nroots = 'roots.toml'\nkey = 'k'\nhello = '1min'\n\
+                   [seal.pins]\nlock = 5\npress = 6\nclosed = 13\ncover = 19\npress_active_low = true\n\
+                   [seal.camera]\ndevice = '/dev/video0'\nwidth = 1280\nheight = 720\n";
+    let pi = HEAD.replace("simulated", "raspberry");
+    let seal = parse(&pi, &format!("{DEVICE}{on_pins}")).expect("valid").seal.expect("there");
+    let boards::seal::HandsSpec::Pins { wiring, .. } = &seal.spec.hands else {
+        panic!("{:?}", seal.spec.hands)
+    };
+    assert_eq!((wiring.lock.pin, wiring.press.pin, wiring.press.active_low), (5, 6, true));
+    assert_eq!((wiring.cover, wiring.tamper, seal.hello_ms), (Some(19), None, 60_000));
+}
+
+#[test]
+fn every_mistake_of_a_seal_is_told() {
+    let folder = sealed();
+    for (tail, expected) in [
+        ("name = 'other'\nroots = 'roots.toml'\nworld = 'w'", "is not the seal of the roots, \"gongli-07\""),
+        ("name = 'gongli-07'\nroots = 'none.toml'\nworld = 'w'", "none.toml cannot be read"),
+        ("name = 'gongli-07'\nroots = 'roots.toml'", "its hands are missing"),
+        ("name = 'gongli-07'\nroots = 'roots.toml'\nworld = 'w'\npeople = 'none'", "none: No such file"),
+        ("name = 'gongli-07'\nroots = 'roots.toml'\nworld = 'w'\nhello = '1s'", "out of range"),
+        (
+            "name = 'gongli-07'\nroots = 'roots.toml'\nworld = 'w'\ncamera = { width = 800 }",
+            "one of them expected",
+        ),
+        ("name = 'gongli-07'\nroots = 'roots.toml'\nworld = 'w'\nlock = 4", "seal.lock: unknown key"),
+        (
+            "name = 'gongli-07'\nroots = 'roots.toml'\npins = { lock = 5, press = 5, closed = 6 }",
+            "pin 5 is given twice",
+        ),
+        (
+            "name = 'gongli-07'\nroots = 'roots.toml'\npins = { lock = 5, press = 6 }",
+            "seal.pins.closed: missing",
+        ),
+        (
+            "name = 'gongli-07'\nroots = 'roots.toml'\nworld = 'w'\npins = { lock = 1, press = 2, closed = 3 }",
+            "not both",
+        ),
+    ] {
+        let text = format!("{HEAD}{DEVICE}[seal]\n{tail}\n");
+        let problems = Config::parse("f.toml", &text, folder.path()).expect_err(tail).to_string();
+        assert!(problems.contains(expected), "{tail}:\n{problems}");
+    }
+    let text = format!(
+        "{}{DEVICE}[seal]\nname = 'gongli-07'\nroots = 'roots.toml'\nworld = 'w'\n",
+        HEAD.replace("simulated", "linux")
+    );
+    let problems = Config::parse("f.toml", &text, folder.path()).expect_err("no simulated board").to_string();
+    assert!(problems.contains("only a simulated board has it"), "{problems}");
+}

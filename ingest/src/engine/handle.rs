@@ -221,7 +221,9 @@ impl Engine {
             return Taken::Unavailable { detail };
         }
         match standing {
-            Standing::Taken => {
+            // A seal that was set back to an old copy numbers its frames anew from there: what it says then must be heard, and
+            // the office knows what it has heard before.
+            Standing::Taken if header.lane != Lane::Seal => {
                 self.shared.counters.repeat_at_door(header.lane, header.items);
                 return Taken::Duplicate;
             }
@@ -233,7 +235,7 @@ impl Engine {
                 );
                 return Taken::Unavailable { detail };
             }
-            Standing::New | Standing::Lost => {}
+            Standing::New | Standing::Lost | Standing::Taken => {}
         }
         let frame = match admit::content(&header, &bytes, received_ms) {
             Ok(frame) => frame,

@@ -36,7 +36,8 @@ impl From<OfficeError> for Problem {
             OfficeError::NotThere { what, name } => {
                 Self::new(NOT_FOUND, detail, format!("没有这个 {what}：{name:?}"))
             }
-            OfficeError::Database(_)
+            OfficeError::SetBack { .. }
+            | OfficeError::Database(_)
             | OfficeError::Log(_)
             | OfficeError::File(_)
             | OfficeError::KeyFile(_)

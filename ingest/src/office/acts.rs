@@ -7,7 +7,6 @@ use seal::grant::{Grant, Id};
 use seal::keys::PublicKey;
 use seal::notice::Deed;
 use seal::policy::{Policy, Roots};
-use sqlx::Connection;
 use wire::{Area, GatewayId};
 
 use super::book::Book;
@@ -66,7 +65,7 @@ impl Office {
             .into());
         }
         let mut desk = self.shared.desk.lock().await;
-        let mut transaction = desk.connection.begin().await?;
+        let mut transaction = sql::begin(&mut desk.connection).await?;
         let before = sql::book(&mut transaction, &seal).await?;
         let is_other = before.as_ref().is_some_and(|book| book.key != key);
         let mut book = before.unwrap_or_else(|| Book {
@@ -132,7 +131,7 @@ impl Office {
             .into());
         }
         let mut desk = self.shared.desk.lock().await;
-        let mut transaction = desk.connection.begin().await?;
+        let mut transaction = sql::begin(&mut desk.connection).await?;
         let Some(mut book) = sql::book(&mut transaction, &policy.seal).await? else {
             return Err(not_there("seal", policy.seal));
         };
@@ -170,7 +169,7 @@ impl Office {
         let mut id = [0; 16];
         getrandom::fill(&mut id).map_err(|error| OfficeError::File(io::Error::other(error.to_string())))?;
         let mut desk = self.shared.desk.lock().await;
-        let mut transaction = desk.connection.begin().await?;
+        let mut transaction = sql::begin(&mut desk.connection).await?;
         let mut book = sql::book(&mut transaction, seal).await?.ok_or_else(|| not_there("seal", seal))?;
         let Some(policy) = Self::policy(&mut transaction, seal).await? else {
             return Err(No::new(
@@ -240,7 +239,7 @@ impl Office {
         now_ms: i64,
     ) -> Result<bool, OfficeError> {
         let mut desk = self.shared.desk.lock().await;
-        let mut transaction = desk.connection.begin().await?;
+        let mut transaction = sql::begin(&mut desk.connection).await?;
         let case = open_case(&mut transaction, grant, now_ms).await?;
         let Some(policy) = Self::policy(&mut transaction, &case.seal).await? else {
             return Err(not_there("rules of seal", case.seal));
@@ -278,7 +277,7 @@ impl Office {
     ) -> Result<(), OfficeError> {
         let why = words(why, "the reason", "理由")?;
         let mut desk = self.shared.desk.lock().await;
-        let mut transaction = desk.connection.begin().await?;
+        let mut transaction = sql::begin(&mut desk.connection).await?;
         let case = open_case(&mut transaction, grant, now_ms).await?;
         sql::decide(&mut transaction, &case, state, by, Some(&why), None, now_ms).await?;
         transaction.commit().await?;
@@ -293,7 +292,7 @@ impl Office {
     pub async fn revoke(&self, grant: &Id, by: &str, why: &str, now_ms: i64) -> Result<(), OfficeError> {
         let why = words(why, "the reason", "理由")?;
         let mut desk = self.shared.desk.lock().await;
-        let mut transaction = desk.connection.begin().await?;
+        let mut transaction = sql::begin(&mut desk.connection).await?;
         let case =
             sql::case(&mut transaction, grant).await?.ok_or_else(|| not_there("grant", hex(&grant[..])))?;
         let book = sql::book(&mut transaction, &case.seal).await?;
@@ -345,7 +344,7 @@ impl Office {
         deed: impl FnOnce(&Book) -> Deed,
     ) -> Result<(), OfficeError> {
         let mut desk = self.shared.desk.lock().await;
-        let mut transaction = desk.connection.begin().await?;
+        let mut transaction = sql::begin(&mut desk.connection).await?;
         let mut book = sql::book(&mut transaction, seal).await?.ok_or_else(|| not_there("seal", seal))?;
         change(&mut book);
         sql::put_book(&mut transaction, &book).await?;

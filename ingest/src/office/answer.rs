@@ -1,7 +1,8 @@
 //! What a seal is told when it says hello (pure).
 //!
 //! Who replays an old hello must not make the office believe that a seal has forgotten something. So a hello counts while it
-//! is fresh, and only once; and when something does not agree, only if the seal knows the time.
+//! is fresh, and only once. When something does not agree and the seal does not know the time, it is told the time, stays
+//! locked, and is asked again: only the seal itself can answer that.
 
 use seal::grant::Id;
 use seal::memory::Contact;
@@ -31,8 +32,6 @@ pub enum Heard {
     Answered(Reply),
     /// It is from another time, and counts for nothing.
     Stale,
-    /// Something does not agree, and it does not know the time: it is not answered before it does.
-    Doubted(Vec<Finding>),
 }
 
 /// What is answered.
@@ -44,6 +43,8 @@ pub struct Reply {
     pub found: Vec<Finding>,
     /// Whether all grants that were given so far are over: the seal does not know which of them it has used.
     pub voids: bool,
+    /// Whether it has to ask again at once.
+    pub again: bool,
 }
 
 /// Answers a hello that was received at `received_s`. `revoked` are the revocations behind the epoch that the seal has heard,
@@ -68,9 +69,6 @@ pub fn reply(hello: &Hello, book: &Book, revoked: &[Revoked], received_s: u64, n
         found.push(Finding::Twin(book.receipts));
     }
     let voids = is_old || is_set_back || is_twin;
-    if voids && hello.time != TimeQuality::Synced {
-        return Heard::Doubted(found);
-    }
     let min_sequence = if voids { book.next_sequence } else { book.min_sequence };
     // What does not fit into one answer comes with the next: this one goes as far as it goes, by whole epochs.
     let fits = revoked.len() <= MAX_REVOKED;
@@ -91,6 +89,18 @@ pub fn reply(hello: &Hello, book: &Book, revoked: &[Revoked], received_s: u64, n
         receipts: book.receipts,
         last_receipt: book.last_receipt,
     };
+    let again = voids && hello.time != TimeQuality::Synced;
+    let (contact, found, voids) = if again {
+        // The time, and nothing that heals.
+        let (counter, min_sequence, last_receipt) = (hello.remembered, book.min_sequence, hello.last_receipt);
+        (
+            Contact { lock: true, counter, min_sequence, receipts: 0, last_receipt, ..contact },
+            Vec::new(),
+            false,
+        )
+    } else {
+        (contact, found, voids)
+    };
     let answer = Answer {
         version: VERSION,
         seal: book.seal.clone(),
@@ -98,7 +108,7 @@ pub fn reply(hello: &Hello, book: &Book, revoked: &[Revoked], received_s: u64, n
         contact,
         policy: book.policy,
     };
-    Heard::Answered(Reply { answer, found, voids })
+    Heard::Answered(Reply { answer, found, voids, again })
 }
 
 #[cfg(test)]
@@ -140,7 +150,7 @@ mod tests {
     #[test]
     fn a_seal_hears_what_it_has_not_heard() {
         let book = Book { receipts: 5, is_locked: true, cleared: 1, ..book() };
-        let Reply { answer, found, voids } = answered(&hello(), &book, &revoked(3));
+        let Reply { answer, found, voids, .. } = answered(&hello(), &book, &revoked(3));
         assert_eq!((found, voids), (vec![], false));
         let Contact { since, epoch, lock, cleared, min_sequence, counter, ref revoked, .. } = answer.contact;
         assert_eq!((since, epoch, lock, cleared, min_sequence, counter), (4, 7, true, 1, 0, 30));
@@ -165,7 +175,7 @@ mod tests {
     #[test]
     fn a_seal_that_has_forgotten_starts_afresh() {
         let old = Hello { remembered: 28, ..hello() };
-        let Reply { answer, found, voids } = answered(&old, &Book { receipts: 5, ..book() }, &[]);
+        let Reply { answer, found, voids, .. } = answered(&old, &Book { receipts: 5, ..book() }, &[]);
         assert_eq!(found, [Finding::OldState(28, 30)]);
         assert!(voids && answer.contact.min_sequence == 12 && answer.contact.counter == 30);
         let ahead = Book { receipts: 6, last_receipt: [6; 32].into(), ..book() };
@@ -182,9 +192,11 @@ mod tests {
         assert!(matches!(reply(&hello(), &ahead, &[], fresh, fresh), Heard::Answered(_)));
         assert_eq!(reply(&hello(), &ahead, &[], fresh + 1, fresh + 1), Heard::Stale);
         let timeless = Hello { time: TimeQuality::Floor, ..hello() };
-        let doubt = reply(&timeless, &ahead, &[], fresh + 1, fresh + 1);
-        assert_eq!(doubt, Heard::Doubted(vec![Finding::SetBack(5, 6)]));
-        let agrees = Book { receipts: 5, ..book() };
-        assert!(matches!(reply(&timeless, &agrees, &[], fresh + 1, fresh + 1), Heard::Answered(_)));
+        let Reply { answer, found, voids, again } = answered(&timeless, &ahead, &[]);
+        assert_eq!((found, voids, again), (vec![], false, true));
+        let Contact { lock, min_sequence, receipts, .. } = answer.contact;
+        assert_eq!((lock, min_sequence, receipts), (true, 0, 0), "it stays as it is, and closed");
+        let agrees = answered(&timeless, &Book { receipts: 5, ..book() }, &[]);
+        assert!(!agrees.again && !agrees.answer.contact.lock);
     }
 }

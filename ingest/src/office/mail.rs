@@ -9,7 +9,6 @@ use seal::keys::digest;
 use seal::notice::Deed;
 use seal::receipt::{Outcome, Receipt};
 use seal::talk::Hello;
-use sqlx::Connection;
 
 use super::answer::{FRESH_S, Heard, Reply, reply};
 use super::book::{Book, Finding};
@@ -57,7 +56,7 @@ impl Office {
             return self.take_strange(sent, "").await;
         };
         let mut desk = self.shared.desk.lock().await;
-        let mut transaction = desk.connection.begin().await?;
+        let mut transaction = sql::begin(&mut desk.connection).await?;
         let book = sql::book(&mut transaction, &receipt.seal).await?;
         let Some(mut book) = book.filter(|book| envelope.is_signed_by(&book.key)) else {
             drop(transaction);
@@ -114,7 +113,7 @@ impl Office {
         let named = envelope.and_then(|envelope| Hello::read(envelope.payload)).map(|hello| hello.seal);
         let Some(name) = named else { return self.take_strange(sent, "").await };
         let mut desk = self.shared.desk.lock().await;
-        let mut transaction = desk.connection.begin().await?;
+        let mut transaction = sql::begin(&mut desk.connection).await?;
         let book = sql::book(&mut transaction, &name).await?;
         let opened = book.and_then(|book| Some((Hello::open(&sent.envelope, &book.key)?, book)));
         let Some((hello, mut book)) = opened else {
@@ -136,15 +135,8 @@ impl Office {
                 sql::done(&mut transaction, sent.number).await?;
                 return Ok(transaction.commit().await?);
             }
-            Heard::Doubted(found) => {
-                sql::done(&mut transaction, sent.number).await?;
-                transaction.commit().await?;
-                drop(desk);
-                self.tell_findings(&name, &found, sent.received_ms);
-                return Ok(());
-            }
         };
-        let Reply { answer, found, voids } = reply;
+        let Reply { answer, found, voids, again } = reply;
         for finding in &found {
             sql::add_finding(&mut transaction, &name, finding, &evidence, sent.received_ms).await?;
         }
@@ -170,7 +162,8 @@ impl Office {
             Envelope::sign(Kind::Answer, &payload, &[&self.shared.issuer]).ok_or(OfficeError::Key)?;
         // Rules first: they may name another issuer than the seal knows.
         let [rules, grants] = handed;
-        for bytes in rules.into_iter().chain([signed.to_bytes()]).chain(grants) {
+        let ask = again.then(Vec::new);
+        for bytes in rules.into_iter().chain([signed.to_bytes()]).chain(grants).chain(ask) {
             if !(self.shared.downlink)(&book.gateway, bytes) {
                 tracing::debug!(seal = name, "the seal is not connected: it asks again");
                 break;
@@ -206,7 +199,7 @@ impl Office {
     /// Keeps what nobody has signed whom it names: as a finding.
     async fn take_strange(&self, sent: &Sent, seal: &str) -> Result<(), OfficeError> {
         let mut desk = self.shared.desk.lock().await;
-        let mut transaction = desk.connection.begin().await?;
+        let mut transaction = sql::begin(&mut desk.connection).await?;
         let evidence = digest(&[&sent.envelope]);
         tracing::warn!(
             gateway = sent.gateway,

@@ -31,7 +31,7 @@ use seal::note::NoteKey;
 use seal::notice::{self, Deed, Notice};
 use seal::policy::{Policy, Roots};
 use seal::proof::LogTrust;
-use sqlx::{AnyConnection, Connection};
+use sqlx::AnyConnection;
 use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinHandle;
 use wire::GatewayId;
@@ -106,6 +106,17 @@ pub enum OfficeError {
     /// The log.
     #[error("the log cannot be written: {0}")]
     Log(#[from] TlogError),
+    /// The log was set back to an older copy.
+    #[error(
+        "日志只有 {log} 片，数据库已知 {known} 片：日志被回退，拒绝继续签发 the log has {log} leaves and the database knows {known}: it was set \
+         back to an older copy, and nothing is signed over it. Bring back its folder"
+    )]
+    SetBack {
+        /// Leaves of the log.
+        log: u64,
+        /// Leaves that the database knows.
+        known: u64,
+    },
     /// A file.
     #[error("a file cannot be written: {0}")]
     File(#[from] std::io::Error),
@@ -268,7 +279,7 @@ impl Office {
         let bodies: Vec<&[u8]> = leaves.iter().map(|leaf| leaf.body.as_slice()).collect();
         *is_ahead = true;
         let first = tokio::task::block_in_place(|| log.append(&bodies))?;
-        let mut transaction = connection.begin().await?;
+        let mut transaction = sql::begin(connection).await?;
         for (index, leaf) in (first..).zip(&leaves) {
             sql::logged(&mut transaction, &leaf.digest, index).await?;
         }
@@ -369,7 +380,10 @@ impl Desk {
             return Ok(());
         }
         let (from, tiles) = (sql::log_size(&mut self.connection).await?, self.log.tiles());
-        let mut transaction = self.connection.begin().await?;
+        if tiles.size() < from {
+            return Err(OfficeError::SetBack { log: tiles.size(), known: from });
+        }
+        let mut transaction = sql::begin(&mut self.connection).await?;
         for index in from..tiles.size() {
             let body = tokio::task::block_in_place(|| tiles.leaf(index))?;
             sql::logged(&mut transaction, &digest(&[&body]), index).await?;

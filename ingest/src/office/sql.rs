@@ -3,7 +3,7 @@
 use seal::grant::Id;
 use seal::keys::{Algorithm, Digest, PublicKey};
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, Error, Row};
+use sqlx::{Any, AnyConnection, Connection, Error, Row, Transaction};
 use wire::{Area, GatewayId};
 
 use super::answer::Revoked;
@@ -12,6 +12,13 @@ use super::draft::Approval;
 
 /// Most rows that are listed at once.
 pub(super) const PAGE: i64 = 200;
+
+/// Begins a transaction, with a write: one that reads first would fail on SQLite when another connection has written since.
+pub(super) async fn begin(connection: &mut AnyConnection) -> Result<Transaction<'_, Any>, Error> {
+    let mut transaction = connection.begin().await?;
+    sqlx::query("UPDATE office_turns SET nth = nth + 1").execute(&mut *transaction).await?;
+    Ok(transaction)
+}
 
 /// What a seal has sent and nobody has looked at.
 pub(super) struct Sent {

@@ -457,3 +457,30 @@ fn neither_windows_that_wait_nor_one_from_the_future_push_the_present_minute_out
     assert!(state.hot_from_ms <= T0 && state.hot.get(&window(0, 4).0).is_some());
     assert!(state.hot.bytes() <= 4_000 && state.hot.get(&window(-9, 0).0).is_none(), "the oldest went");
 }
+
+#[test]
+fn what_a_seal_says_is_heard_whatever_its_number() {
+    let mut state = State::new(rules());
+    let said = |sequence, byte: u8| {
+        frame(
+            "seal",
+            sequence,
+            Payload::Envelopes(wire::Envelopes { envelopes: vec![vec![byte; 20], vec![byte; 21]] }),
+        )
+    };
+    let mut heard = |position, frame: &Frame| {
+        state.position = position;
+        state.apply_frame(frame, T0);
+        let effects = state.take_effects();
+        effects
+            .iter()
+            .map(|effect| match effect {
+                Effect::Envelope(envelope) => (envelope.number, envelope.bytes[0]),
+                other => panic!("{other:?}"),
+            })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(heard(100, &said(1, 7)), [(400, 7), (401, 7)]);
+    assert_eq!(heard(200, &said(1, 8)), [(800, 8), (801, 8)], "an old copy of its store, and something new");
+    assert_eq!(state.totals.lanes[Lane::Seal as usize].frames, 1, "counted once all the same");
+}

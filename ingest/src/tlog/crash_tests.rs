@@ -383,6 +383,9 @@ fn a_damaged_log_is_not_opened() {
     for (name, spoil) in damages {
         assert!(matches!(spoilt(name, spoil), Err(TlogError::Damaged(_))), "{name}");
     }
+    let copy = disk.after_kill();
+    copy.0.lock().unwrap().names.remove(JOURNAL);
+    assert!(matches!(open(&copy), Err(TlogError::Damaged(_))), "no journal beside tiles");
     // A leaf in a bundle is found by whoever reads it, as its hash is in the tree.
     let tile = Tile { kind: Kind::Leaves, index: 0, width: 3 };
     disk.0.lock().unwrap().image("tile/entries/000").unwrap().live.truncate(5000);

@@ -100,8 +100,8 @@ pub enum TlogError {
     Poisoned(String),
     /// Files that were durable and are not what they were.
     #[error(
-        "日志文件已损坏，拒绝启用，以免签出另一份历史 the log is damaged: {0}. It is not opened, as it would sign another history: \
-         bring its folder back from a copy that holds every checkpoint ever shown"
+        "日志文件已损坏，拒绝启用，以免签出另一份历史 the log is damaged: {0}. It is not opened again, as it would sign another \
+         history: bring its folder back from a copy that holds every checkpoint ever shown"
     )]
     Damaged(String),
     /// The log is another one.

@@ -7,7 +7,7 @@ use seal::tree;
 use super::journal::{self, leaves_of};
 use super::prove::Frontier;
 use super::tail::{Tail, fold};
-use super::tile::WIDTH;
+use super::tile::{Kind, Tile, WIDTH};
 use super::tiles::{self, Reader, Seen};
 use super::{COSIGNED, JOURNAL, Storage, Tiles, TlogError};
 
@@ -49,7 +49,8 @@ pub(super) fn find<S: Storage>(storage: S, log: &NoteKey) -> Result<Found<S>, Tl
     let cosigned = storage.read(COSIGNED)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     let shown = cosigned.as_deref().map(|note| checkpoint_of(note, log)).transpose()?;
     let Some(bytes) = storage.read(JOURNAL)? else {
-        if shown.is_some() {
+        let first = Tile::full(Kind::Hashes(0), 0);
+        if shown.is_some() || storage.read(&format!("tile/{first}"))?.is_some() {
             return Err(TlogError::Damaged("the journal is missing".into()));
         }
         let seen = Seen { tail: Tail::after(0, Vec::new()), note: "".into(), cosigned: None };

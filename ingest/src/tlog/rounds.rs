@@ -29,7 +29,7 @@ const LONGEST_PAUSE_MS: i64 = 60_000;
 pub struct Cosigned {
     /// How many leaves it has.
     pub size: u64,
-    /// How many witnesses cosigned it.
+    /// How many witnesses cosigned it: fewer than needed only as long as no checkpoint had enough.
     pub count: usize,
     /// The note with their lines. Empty when nothing was cosigned yet.
     pub note: Arc<str>,

@@ -10,8 +10,9 @@ use std::ops::{ControlFlow, Range};
 use wire::frame::{self, MAX_FRAME_BYTES};
 use wire::{AlarmEvent, Alarms, GatewayId, Header, Lane, Loss, Payload};
 
+use super::notes::KEY_NOTE;
 use super::places;
-use super::shelf::{Changes, Room, Shelf};
+use super::shelf::{Changes, Room, Shelf, Visit};
 use super::{Heads, LaneHead, StoreError};
 use crate::batch::Packed;
 use crate::clock::Stamp;
@@ -260,6 +261,20 @@ impl<S: Shelf> Store<S> {
             ControlFlow::Continue(())
         })?;
         Ok(events)
+    }
+
+    /// Stages a note as it lies on the shelf.
+    pub(super) fn stage_note(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
+        match value {
+            Some(value) => self.batch.insert(key, value),
+            None => self.batch.remove(key),
+        }
+        self.dirty = true;
+    }
+
+    /// Visits every note as it lies on the shelf.
+    pub(super) fn scan_notes(&self, visit: Visit<'_>) -> Result<(), StoreError> {
+        self.shelf.scan(KEY_NOTE, visit)
     }
 
     /// Makes the staged changes without waiting for the disk: enough for removals, which cost a repeat at worst.

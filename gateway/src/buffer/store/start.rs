@@ -9,6 +9,7 @@ use super::{
     FORMAT, KEY_EXPLAINED, KEY_FORMAT, KEY_SET_ASIDE, KEY_STORE, KEY_THINNED, KEY_UNTOLD, Store, frame_key,
     is_sound, lane_key, tail_u64,
 };
+use crate::buffer::notes::KEY_NOTE;
 use crate::buffer::shelf::{Changes, Shelf};
 use crate::buffer::{LaneHead, SPAN, StoreError};
 
@@ -127,7 +128,7 @@ impl<S: Shelf> Store<S> {
 
     /// Whether there is nothing at all.
     fn is_bare(&self) -> Result<bool, StoreError> {
-        for prefix in Lane::ALL.map(|lane| lane as u8).into_iter().chain(KEY_SET_ASIDE..=KEY_EXPLAINED) {
+        for prefix in Lane::ALL.map(|lane| lane as u8).into_iter().chain(KEY_SET_ASIDE..=KEY_NOTE) {
             let mut is_bare = true;
             self.shelf.scan(prefix, &mut |_, _| {
                 is_bare = false;
