@@ -10,7 +10,7 @@ const PATIENCE_S = 60;
 export class Office {
   /** `program` is ingest, `folder` is empty. */
   constructor(program, folder) {
-    Object.assign(this, { program, folder, running: [] });
+    Object.assign(this, { program, folder, running: [], said: '' });
   }
 
   in(name) { return path.join(this.folder, name); }
@@ -31,7 +31,7 @@ export class Office {
   async start(pattern, ...args) {
     const child = spawn(this.program, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, NO_COLOR: '1' } });
     let said = '';
-    for (const stream of [child.stdout, child.stderr]) stream.on('data', (bytes) => { said += bytes; });
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (bytes) => { said += bytes; this.said += bytes; });
     this.running.push(child);
     return until(`ingest ${args[0]} to say ${pattern}`, () => {
       if (child.exitCode !== null) throw new CheckFailed(`it ended with ${child.exitCode}: ${said}`);

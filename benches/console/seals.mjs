@@ -185,6 +185,7 @@ async function outcome(office) {
   ok('the applicant sees it granted, and seen by the witness, without touching the page');
   const page = pages.auditor;
   await go(page, office, 'seals');
+  await page.waitForSelector('.card');
   await shot(page, 'seals');
   must((await page.locator('.card .with-why').first().innerText()).includes('Takes: '), 'an auditor is not told why a seal cannot be locked');
   await page.locator('.card a').first().click();
@@ -248,11 +249,11 @@ async function spoken(office, document) {
     const { grant } = timeline.applications.at(-1);
     await route.fulfill({ response, json: { ...timeline, receipts: [{ ...refused, grant }, { ...receipt, grant }], findings: [finding] } });
   });
-  await page.route('**/api/v1/pictures/*', (route) => route.fulfill({ contentType: 'image/svg+xml', body: '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 4 3"><circle cx="2" cy="1.500" r="1" fill="#c00"/></svg>' }));
+  await page.route('**/api/v1/pictures/*', (route) => route.fulfill({ contentType: 'image/svg+xml', body: '<svg xmlns="http://www.w3.org/2000/svg" width="400" height="300" viewBox="0 0 4 3"><circle cx="2" cy="1.500" r="1" fill="#c00"/></svg>' }));
   await go(page, office, `seal/${SEAL}`);
   await page.waitForSelector('.finding:has-text("receipts 1 and 2 are missing")');
   await page.waitForSelector('.course li.bad:has-text("all uses are used")');
-  await page.waitForSelector('.course li.good:has-text("Use 1 of 2") img');
+  await until('the photograph', () => page.locator('.course li.good:has-text("Use 1 of 2") img').evaluate((image) => image.naturalWidth === 400), WAIT_S);
   await shot(page, 'timeline-full');
   await page.route('**/api/v1/impressions/*', (route) => route.fulfill({ json: [{
     receipt, is_covered: true, matter: 'certificate of residence', document: document.digest, pages: 1, copies: 2, revoked_ms: null,
@@ -352,6 +353,7 @@ async function main() {
       await shot(page, `failed-${name}`).catch(() => {});
       if (page.wrong.length) console.error(`the browser of ${name} complained:\n  ${page.wrong.slice(0, 10).join('\n  ')}`);
     }
+    console.error(office.said.split('\n').filter((line) => /WARN|ERROR/.test(line)).slice(-10).join('\n'));
     console.error(`FAIL ${error instanceof CheckFailed ? error.message : error.stack}`);
     console.log(`\n${passed} passed, 1 failed`);
     process.exitCode = 1;

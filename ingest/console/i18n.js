@@ -1,9 +1,7 @@
 // Every text of the console, Chinese and English side by side. `[zh, en]`; `{name}` is filled in.
 // The choice is remembered; without one the browser decides.
-import { SEALS } from './seals/texts.js';
 
 const TEXT = {
-  ...SEALS,
   'app.title': ['烽燧 · 城市感知', 'Watchfire · city sensing'],
   skip: ['跳到面板', 'Skip to panel'],
   'nav.label': ['页面', 'Pages'], 'nav.home': ['烽燧首页', 'Watchfire home'], 'nav.map': ['地图', 'Map'],
@@ -145,6 +143,9 @@ export function setLang(next) {
   try { localStorage.setItem(KEY, current); } catch { /* private mode: it holds for this visit */ }
   document.documentElement.lang = current === 'zh' ? 'zh-CN' : 'en';
 }
+
+/** Adds the texts of a part of the console that has its own. */
+export const addTexts = (more) => Object.assign(TEXT, more);
 
 /** A text by key, with `{name}` filled in from `params`. An unknown key shows itself, so that tests see it. */
 export function t(key, params) {

@@ -1,7 +1,7 @@
 // The pages of seals and people, by the name in their address, and the way in from paper and terminal.
 import { el, fill, setAttr } from '../dom.js';
 import { icon } from '../icons.js';
-import { t } from '../i18n.js';
+import { addTexts, t } from '../i18n.js';
 import { on } from '../store.js';
 import * as application from './application.js';
 import * as applications from './applications.js';
@@ -14,7 +14,10 @@ import { learn, person } from './person.js';
 import * as rules from './rules.js';
 import * as seal from './seal.js';
 import * as seals from './seals.js';
+import { SEALS } from './texts.js';
 import * as verify from './verify.js';
+
+addTexts(SEALS);
 
 const gatedAll = (views) => Object.fromEntries(Object.entries(views).map(([name, view]) => [name, gated(view)]));
 

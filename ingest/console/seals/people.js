@@ -59,7 +59,7 @@ export const one = {
       const isMe = account.name === person()?.name;
       const [shown, roles, made] = [text({ value: account.shown, required: true }), roleEditor(account.roles), el('div')];
       const isActive = account.state === 'active';
-      fill(body, el('dl', { class: 'facts' }, fact(t('login.name'), account.name), fact(t('gateways.health'), word('people.state.', account.state)), fact(t('me.since'), datedText(account.created_ms)),
+      fill(body, el('dl', { class: 'facts' }, fact(t('login.name'), account.name), fact(t('quarantine.state'), word('people.state.', account.state)), fact(t('me.since'), datedText(account.created_ms)),
         fact(t('people.keys'), String(account.keys.filter((key) => key.retired_ms === null).length))),
       isMe ? [box('warn', t('people.oneself')), el('h2', { text: t('me.roles') }), roleList(account.roles)] : [
         form(t('settings.save'), () => change({ shown: shown.value.trim(), roles: roles.value() }), [field(t('people.shown'), shown), roles.node]),

@@ -242,6 +242,9 @@ async fn the_console_is_served_whole_and_cached_by_tag() {
     let city = City::start().await;
     let page = ask(city.http(), "GET", "/", &[], b"").await;
     assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    for address in ["/first", "/verify"] {
+        assert_eq!(ask(city.http(), "GET", address, &[], b"").await.body, page.body, "{address}");
+    }
     // Everything the page and its modules name is there.
     let mut wanted: Vec<String> = names(&page.text(), "/console/");
     let mut seen = std::collections::BTreeSet::new();
@@ -257,7 +260,12 @@ async fn the_console_is_served_whole_and_cached_by_tag() {
         assert_eq!((again.status, again.body.len()), (304, 0), "/console/{name}");
         if name.ends_with(".js") {
             assert_eq!(file.header("content-type"), Some("text/javascript; charset=utf-8"));
-            wanted.extend(names(&file.text(), "from './"));
+            let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
+            let inside = names(&file.text(), "from './").into_iter().map(|to| match folder {
+                "" => to,
+                folder => format!("{folder}/{to}"),
+            });
+            wanted.extend(inside.chain(names(&file.text(), "from '../")));
         }
     }
     assert!(seen.len() > 10, "{seen:?}");
