@@ -20,6 +20,7 @@ async function address(url) {
 const load = async (name) => import(await address(new URL(name, CONSOLE)));
 const [geohash, mercator, scale] = await Promise.all(['geohash.js', 'mercator.js', 'scale.js'].map(load));
 const [bytes, cbor, cose, grants] = await Promise.all(['bytes', 'cbor', 'cose', 'grant'].map((name) => load(`seals/${name}.js`)));
+const unhex = (text) => new Uint8Array(Buffer.from(text, 'hex'));
 const near = (a, b, within) => assert.ok(Math.abs(a - b) <= within, `${a} is not within ${within} of ${b}`);
 
 test('geohash of a published place, and back', () => {
@@ -92,12 +93,12 @@ test('bytes have one text each', () => {
   const all = Uint8Array.from({ length: 256 }, (_, at) => at);
   for (const count of [0, 1, 2, 3, 32, 256]) {
     const some = all.subarray(0, count);
-    assert.deepEqual(bytes.unhex(bytes.hex(some)), some);
+    assert.deepEqual(unhex(bytes.hex(some)), some);
     assert.deepEqual(bytes.unbase64(bytes.base64(some)), some);
     assert.deepEqual(bytes.unbase64url(bytes.base64url(some)), some);
   }
   assert.equal(bytes.base64url(Uint8Array.of(251, 255)), '-_8');
-  for (const [read, text] of [['unhex', 'abc'], ['unhex', '0g'], ['unbase64', 'AQ'], ['unbase64', 'AR=='], ['unbase64', '%'], ['unbase64url', 'AQ=='], ['unbase64url', 'AR'], ['unbase64url', '+/8']]) {
+  for (const [read, text] of [['unbase64', 'AQ'], ['unbase64', 'AR=='], ['unbase64', '%'], ['unbase64url', 'AQ=='], ['unbase64url', 'AR'], ['unbase64url', '+/8']]) {
     assert.equal(bytes[read](text), null, `${read} ${text}`);
   }
 });
@@ -110,11 +111,11 @@ test('CBOR has one spelling of each thing, and no other is read', () => {
     ['', 'nothing'], ['0000', 'two items'], ['8201', 'one too few'], ['4201', 'cut short'], ['9fff', 'no definite length'], ['1817', 'a long 23'], ['190017', 'a longer one'],
     ['1b0020000000000000', 'beyond 2^53'], ['61ff', 'no UTF-8'], ['a202010101', 'keys that fall'], ['a201010101', 'a key twice'], ['a1616101', 'a text for a key'],
     ['f7', 'undefined'], ['f93c00', 'a fraction'], ['f814', 'false in two bytes'], ['818181818181818181818100', 'too deep'], ['9b001fffffffffffff', 'more items than bytes'],
-  ]) assert.throws(() => cbor.read(bytes.unhex(text)), { constructor: cbor.NotPlain }, why);
+  ]) assert.throws(() => cbor.read(unhex(text)), { constructor: cbor.NotPlain }, why);
 });
 
 // A grant that must never read otherwise: the issuer is key 1, the approver key 2, each of 32 times its number.
-const golden = bytes.unhex((await readFile(new URL('../../firmware/seal/src/tests/grant.hex', import.meta.url), 'utf8')).trim());
+const golden = unhex((await readFile(new URL('../../firmware/seal/src/tests/grant.hex', import.meta.url), 'utf8')).trim());
 const publicKey = (number) => createPublicKey(createPrivateKey({ key: Buffer.concat([Buffer.from('302e020100300506032b657004220420', 'hex'), Buffer.alloc(32, number)]), format: 'der', type: 'pkcs8' }));
 const rawKey = (number) => new Uint8Array(publicKey(number).export({ format: 'der', type: 'spki' }).subarray(-32));
 
@@ -147,7 +148,7 @@ test('a grant with a field that is not known, missing or impossible is none', ()
   const without = (key) => new Map([...map].filter(([at]) => at !== key));
   for (const key of [0, 1, 6, 12, 18]) assert.throws(() => grants.readGrant(cbor.write(without(key))), new RegExp(`field ${key} `));
   for (const key of [11, 14]) assert.equal(grants.readGrant(cbor.write(without(key)))[key === 11 ? 'fence' : 'nonce'], null);
-  const changed = (find, put) => { const text = bytes.hex(cbor.write(map)); assert.ok(text.includes(find)); return bytes.unhex(text.replace(find, put)); };
+  const changed = (find, put) => { const text = bytes.hex(cbor.write(map)); assert.ok(text.includes(find)); return unhex(text.replace(find, put)); };
   assert.throws(() => grants.readGrant(changed('122f', '1320')), /field 19/);
   assert.throws(() => grants.readGrant(changed('b30001', 'b30002')), /version/);
   assert.throws(() => grants.readGrant(changed('10f4', '1000')), /isTest/);

@@ -17,7 +17,7 @@ if (!program || !out) {
   process.exit(64);
 }
 
-const WAIT_S = 20;
+const WAIT_S = 60;
 const SEAL = 'gongli-07';
 const AREA = 'jinan/pingyin/gongli';
 const secret = (name) => `a long pass phrase of ${name}`;

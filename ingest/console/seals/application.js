@@ -43,8 +43,7 @@ function draw(one, area, keys, again) {
 // Fields whose text has another key than their name.
 const NAMES = { notBeforeS: 'from', expiresS: 'until' };
 
-/** A grant in full. */
-export function grantFacts(grant) {
+function grantFacts(grant) {
   const { fence, evidence } = grant;
   const wanted = Object.entries(evidence).filter(([, is]) => is).map(([name]) => t(`grant.${name}`));
   const rows = {

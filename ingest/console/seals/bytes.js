@@ -3,12 +3,6 @@
 /** Bytes as lower-case hexadecimal digits. */
 export const hex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 
-/** Bytes of hexadecimal digits; null when it is something else. */
-export function unhex(text) {
-  if (text.length % 2 || /[^0-9a-f]/i.test(text)) return null;
-  return Uint8Array.from({ length: text.length / 2 }, (_, at) => parseInt(text.slice(2 * at, 2 * at + 2), 16));
-}
-
 /** Bytes as base64. */
 export const base64 = (bytes) => btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(''));
 

@@ -74,9 +74,9 @@ export const check = (label, props = {}) => el('label', { class: 'check' }, el('
  * A form that sends once at a time and says beneath its button what went wrong. `send()` may throw; a `Refused` or an
  * `ApiError` is for people.
  */
-export function form(button, send, children, { danger = false, quiet = false } = {}) {
+export function form(button, send, children, { danger = false } = {}) {
   const note = el('div', { class: 'note', role: 'alert' });
-  const submit = el('button', { type: 'submit', class: quiet ? 'tool' : danger ? 'primary danger' : 'primary', text: button });
+  const submit = el('button', { type: 'submit', class: danger ? 'primary danger' : 'primary', text: button });
   const node = el('form', { class: 'form', on: { submit: async (event) => {
     event.preventDefault();
     submit.disabled = true;
