@@ -160,6 +160,8 @@ def main():
         for plan in plans(village.random):
             this = village.one(plan, fresh(village))
             kills += this.killed
+            if this.killed and kills % 100 == 0:
+                print(f"{kills} kills, {len(village.wrong)} failed", flush=True)
             if kills >= given.kills or (village.unspent() and given.opens_first):
                 break
         village.judge()
