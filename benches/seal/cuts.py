@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Cuts the power of a seal at any moment, and goes on stamping on what is left until it is refused.
 
-  python benches/seal/cuts.py PROGRAMS [--recordings N] [--cuts M] [--seed S] [--folder F] [--without]
+  python benches/seal/cuts.py PROGRAMS [--recordings N] [--cuts M] [--seed S] [--folder F] [--without CALLS]
 
 1. The gateway's data folder, its seal's notes and its counter among it, lies on a disk that is recorded as `benches/power/city`
    does it: every write and every flush. The gateway hears its authority and holds grants, then ingest and the witness stop:
@@ -13,7 +13,8 @@
    and counter agree; each grant is used until it is refused, and all strokes together, those before the cut and those after
    it, are no more than was granted. Receipts, findings and audit are compared as in kills.py.
 
-With --without the recorded gateway runs with syncs that do nothing, and this must find strokes that are not spent.
+With --without the recorded gateway runs with calls that do nothing, `fsync,fdatasync` or one of them, and this must find
+strokes that are not spent.
 PROGRAMS holds gateway, ingest, power and examples/hand. Needs root for loop mounts, and FUSE.
 """
 
@@ -110,7 +111,7 @@ class Recorded(Seal):
 
     def record(self, without):
         if without:
-            self.environment["gateway"] = {"LD_PRELOAD": str(no_syncs(self.folder))}
+            self.environment["gateway"] = {"LD_PRELOAD": str(no_syncs(self.folder, without))}
         self.disk.record()
         (self.disk.mount / "box").mkdir()
         self.begin()
@@ -251,10 +252,10 @@ class Recorded(Seal):
         self.outcomes += self.judge()
 
 
-def no_syncs(folder):
+def no_syncs(folder, calls):
     """The program that ships, with calls that only say they have been made."""
     library = folder / "without.so"
-    source = "int fsync(int file) { return 0; } int fdatasync(int file) { return 0; }"
+    source = "".join(f"int {call}(int file) {{ return 0; }}\n" for call in calls.split(","))
     subprocess.run(["gcc", "-shared", "-fPIC", "-O", "-x", "c", "-o", library, "-"], input=source, text=True, check=True)
     return library
 
@@ -267,7 +268,7 @@ def main():
     arguments.add_argument("--seed", type=int, default=7)
     arguments.add_argument("--case", type=int, help="only this one of the cuts")
     arguments.add_argument("--folder", type=pathlib.Path)
-    arguments.add_argument("--without", action="store_true")
+    arguments.add_argument("--without", metavar="CALLS")
     given = arguments.parse_args()
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     work = given.folder or pathlib.Path(tempfile.mkdtemp(dir=memory))
@@ -295,7 +296,7 @@ def main():
                     if village.wrong:
                         failed += 1
                         print(f"FAIL recording {number} case {case}, cut {cut}: " + "; ".join(village.wrong), flush=True)
-                        if given.without:
+                        if given.without and given.case is None:
                             break
                 print(f"  {lost_writes} writes lost; uses ended, over all cuts: {dict(village.outcomes)}", flush=True)
             finally:
@@ -304,7 +305,7 @@ def main():
             if given.without and failed:
                 break
         print(f"{cuts} cuts of {number} recordings, seed {given.seed}: {failed} failed", flush=True)
-        good = bool(failed) == given.without
+        good = bool(failed) == bool(given.without)
         if given.without:
             print("the rig can fail" if good else "FAIL: without a sync nothing was lost: this rig shows nothing")
     finally:

@@ -29,8 +29,11 @@ from uses import Seal
 USES = 6
 # Grants that are held at once.
 HELD = 3
+# Kills in one village: the office shows so many receipts of a seal, and no more.
+ROUND = 100
 # Most µs that a sync of the disk takes longer, before and after.
 SYNC_US = 15_000
+ALL = "all"
 # How often what goes on ends as it should: to know how long the steps take, and that it still works.
 PLANS = ["before"] * 4 + ["open"] * 2 + ["pressed"] * 3 + ["twice", "blocked", "stop", "well"]
 
@@ -108,28 +111,32 @@ class Kills(Seal):
         """Strokes that no use was spent for."""
         return sum(this.strokes + this.later for this in self.attempts if this.number is None)
 
-    def table_of(self, spent):
+    def rows(self):
+        """What was done and what came of it, by step."""
         rows = collections.defaultdict(collections.Counter)
         said = {(receipt["grant"], receipt["use_number"]): receipt["outcome"] for receipt in self.receipts()}
-        outcomes = collections.Counter(outcome for (_, use), outcome in said.items() if use)
         for this in self.attempts:
-            outcome = said.get((this.grant, this.number), "")
-            row = rows[self.step(this, outcome)]
-            row["times"] += 1
-            row["strokes"] += this.strokes + this.later
-            row["spent"] += this.number is not None
-            row[outcome] += 1
-        columns = ["times", "spent", "stamped", "pressed_again", "not_pressed", "unknown", "strokes"]
-        print(f"{'killed at':34}" + "".join(f"{column:>14}" for column in columns))
-        for name in sorted(rows):
-            print(f"{name:34}" + "".join(f"{rows[name][column]:14}" for column in columns))
-        all_spent, strokes = sum(spent.values()), self.strokes()
-        doubles = sum(max(0, this.strokes + this.later - 1) for this in self.attempts)
-        print(f"uses granted {USES * len(self.grants)}, spent {all_spent}, stamped {outcomes['stamped']}, "
-              f"lost {all_spent - outcomes['stamped'] - outcomes['pressed_again']} (of them unknown {outcomes['unknown']}), "
-              f"strokes {strokes}")
-        print(f"pressed again in one opening {doubles}, which the rig did; openings with a stroke {strokes - doubles} "
-              f"of {all_spent} spent; strokes that no use was spent for {self.unspent()}", flush=True)
+            outcome, strokes = said.get((this.grant, this.number), ""), this.strokes + this.later
+            rows[self.step(this, outcome)].update({
+                "times": 1, "spent": this.number is not None, outcome: 1, "strokes": strokes, "again": max(0, strokes - 1)})
+        rows[ALL] = sum(rows.values(), collections.Counter())
+        rows[ALL]["granted"] = USES * len(self.grants)
+        rows[ALL]["unspent"] = self.unspent()
+        return rows
+
+
+def print_table(rows):
+    columns = ["times", "spent", "stamped", "pressed_again", "not_pressed", "unknown", "strokes"]
+    print(f"{'killed at':34}" + "".join(f"{column:>14}" for column in columns))
+    for name in sorted(rows):
+        print(f"{name:34}" + "".join(f"{rows[name][column]:14}" for column in columns))
+    everything = rows[ALL]
+    spent, strokes, again = everything["spent"], everything["strokes"], everything["again"]
+    lost = everything["not_pressed"] + everything["unknown"]
+    print(f"uses granted {everything['granted']}, spent {spent}, lost {lost} (of them unknown {everything['unknown']}), "
+          f"strokes {strokes}")
+    print(f"pressed again in one opening {again}, which the rig did; openings with a stroke {strokes - again} of {spent} spent; "
+          f"strokes that no use was spent for {everything['unspent']}", flush=True)
 
 
 def slow_disk(folder):
@@ -147,37 +154,51 @@ def main():
     arguments.add_argument("--folder", type=pathlib.Path)
     arguments.add_argument("--opens-first", type=pathlib.Path)
     given = arguments.parse_args()
-    folder = given.folder or pathlib.Path(tempfile.mkdtemp())
-    village = Kills(folder, given.programs.resolve(), random.Random(given.seed))
+    work = given.folder or pathlib.Path(tempfile.mkdtemp())
+    rows, kills, wrong, began = collections.defaultdict(collections.Counter), 0, [], time.monotonic()
     good = False
     try:
+        for number in range(-(-given.kills // ROUND)):
+            village = Kills(work / str(number), given.programs.resolve(), random.Random(given.seed + number))
+            try:
+                kills += play(village, min(ROUND, given.kills - kills), given.opens_first)
+                for name, row in village.rows().items():
+                    rows[name] += row
+            finally:
+                village.close()
+            wrong += village.wrong
+            for line in village.wrong:
+                print(f"FAIL seed {given.seed + number}: {line}", flush=True)
+            if number + 1 < given.kills / ROUND:
+                print(f"{kills} kills, {len(wrong)} failed", flush=True)
+        print_table(rows)
+        print(f"{kills} kills in {time.monotonic() - began:.0f} s, seed {given.seed}: {len(wrong)} failed", flush=True)
+        good = not wrong
         if given.opens_first:
-            shutil.copy2(given.opens_first, village.programs / "gateway")
-        village.environment["gateway"] = slow_disk(folder)
-        village.begin()
-        kills, began = 0, time.monotonic()
-        village.one("well", fresh(village))
-        for plan in plans(village.random):
-            this = village.one(plan, fresh(village))
-            kills += this.killed
-            if kills >= given.kills or (village.unspent() and given.opens_first):
-                break
-        village.judge()
-        village.table_of(village.spent(village.ready()))
-        for line in village.wrong:
-            print(f"FAIL: {line}")
-        print(f"{kills} kills in {time.monotonic() - began:.0f} s, seed {given.seed}: {len(village.wrong)} failed", flush=True)
-        good = not village.wrong
-        if given.opens_first:
-            good = village.unspent() > 0
+            good = rows[ALL]["unspent"] > 0
             print("the rig can fail" if good else "FAIL: a gateway that opens first was not found: this rig shows nothing")
     finally:
-        village.close()
         if not good:
-            print(f"failed; what there is lies in {folder}", file=sys.stderr)
+            print(f"failed; what there is lies in {work}", file=sys.stderr)
         elif not given.folder:
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(work, ignore_errors=True)
     return 0 if good else 1
+
+
+def play(village, most, opens_first):
+    """So many kills in a village; one that opens first is let go as soon as it is found out."""
+    if opens_first:
+        shutil.copy2(opens_first, village.programs / "gateway")
+    village.environment["gateway"] = slow_disk(village.folder)
+    village.begin()
+    village.one("well", fresh(village))
+    kills = 0
+    for plan in plans(village.random):
+        kills += village.one(plan, fresh(village)).killed
+        if kills >= most or (village.unspent() and opens_first):
+            break
+    village.judge()
+    return kills
 
 
 def plans(chance):

@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 
-from village import CARD, SEAL, Village, until
+from village import CARD, Refused, Village, until
 
 # How long the desk may take for an answer: a gateway that waits for a press says so after 20 s.
 ANSWER_S = 40
@@ -234,6 +234,9 @@ class Seal(Village):
         strokes = sum(attempt.strokes + attempt.later for attempt in self.attempts)
         if strokes != self.strokes():
             wrong.append(f"the world has seen {self.strokes()} strokes, the person made {strokes}")
+        # A photograph lies in the same write as what it shows.
+        pictures = {receipt[which] for found in uses.values() for receipt in found for which in ("before", "after")} - {None}
+        until("all photographs have come", lambda: all(map(self.has_picture, pictures)))
         # What the office found, and what a stranger finds, is what was done, and nothing else.
         outcomes = collections.Counter(found[0]["outcome"] for found in uses.values())
         due = {word: outcomes[word] for word in ("unknown", "pressed_again") if outcomes[word]}
@@ -247,6 +250,12 @@ class Seal(Village):
         if len(remarks) != sum(due.values()):
             wrong.append(f"the audit remarks {remarks}, due {due}")
         return outcomes
+
+    def has_picture(self, digest):
+        try:
+            return bool(self.people["auditor"].ask("GET", f"/api/v1/pictures/{digest}"))
+        except Refused:
+            return False
 
 
 def tells_the_truth(outcome, attempt):
