@@ -40,5 +40,7 @@ fn main() -> ! {
             black_box(lock.hear(&told(), &moment));
         }
     }
-    loop {}
+    loop {
+        cortex_m::asm::wfi();
+    }
 }

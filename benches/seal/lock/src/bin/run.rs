@@ -88,5 +88,7 @@ fn main() -> ! {
     is_good &= lock.hands.is_closed_again;
     hprintln!("stack: {} B at most; receipts: {}", heap::deepest_stack(), lock.hands.receipts);
     exit(if is_good { EXIT_SUCCESS } else { EXIT_FAILURE });
-    loop {}
+    loop {
+        cortex_m::asm::wfi();
+    }
 }
