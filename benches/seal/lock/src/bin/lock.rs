@@ -1,0 +1,46 @@
+//! The lock as it is weighed: what comes from outside is unknown to the compiler, so that nothing of a seal is left out.
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+use alloc::vec::Vec;
+use core::hint::black_box;
+
+use cortex_m_rt::entry;
+use panic_halt as _;
+use seal::stamping::{Action, Event};
+use watchfire_lock::{Hands, Lock, commissioned, heap, moment};
+
+struct Outside;
+
+impl Hands for Outside {
+    fn journal(&mut self, entry: &[u8]) -> bool {
+        black_box(entry);
+        black_box(true)
+    }
+
+    fn act(&mut self, action: &Action) -> Event {
+        black_box(action);
+        black_box(Event::Pressed)
+    }
+
+    fn say(&mut self, envelope: &[u8]) {
+        black_box(envelope);
+    }
+}
+
+#[entry]
+fn main() -> ! {
+    heap::start();
+    let told = || black_box(Vec::<u8>::new());
+    if let Some(roots) = commissioned(&told()) {
+        let mut lock = Lock::new(roots, &black_box([0; 32]), Outside);
+        while let Some(moment) = moment(&told()) {
+            black_box(lock.hear(&told(), &moment));
+        }
+    }
+    loop {
+        cortex_m::asm::wfi();
+    }
+}

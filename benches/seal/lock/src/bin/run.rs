@@ -1,0 +1,94 @@
+//! The lock hears the story that `decide --story` has told, in QEMU: instructions and memory of each step.
+#![no_std]
+#![no_main]
+
+use cortex_m::peripheral::SYST;
+use cortex_m::peripheral::syst::SystClkSource;
+use cortex_m_rt::entry;
+use cortex_m_semihosting::debug::{EXIT_FAILURE, EXIT_SUCCESS, exit};
+use cortex_m_semihosting::hprintln;
+use panic_halt as _;
+use seal::stamping::{Action, Event};
+use watchfire_lock::{Hands, Lock, commissioned, heap, moment};
+
+macro_rules! told {
+    ($name:literal) => {
+        include_bytes!(concat!(env!("LOCK_STORY"), "/", $name))
+    };
+}
+
+/// QEMU counts an instruction as a nanosecond (-icount shift=0), and this board's timer ticks at 25 MHz.
+const INSTRUCTIONS_PER_TICK: u32 = 40;
+/// The timer has 24 bits.
+const FULL: u32 = 0x00ff_ffff;
+
+/// Everything goes as it should.
+#[derive(Default)]
+struct Good {
+    is_closed_again: bool,
+    receipts: u32,
+}
+
+impl Hands for Good {
+    fn journal(&mut self, _: &[u8]) -> bool {
+        true
+    }
+
+    fn act(&mut self, action: &Action) -> Event {
+        match action {
+            Action::Photograph => Event::Photographed(Some([7; 32].into())),
+            Action::Count(_) => Event::Counted,
+            Action::Open => Event::Pressed,
+            _ => {
+                self.is_closed_again = true;
+                Event::Closed
+            }
+        }
+    }
+
+    fn say(&mut self, _: &[u8]) {
+        self.receipts += 1;
+    }
+}
+
+fn measured(timer: &mut SYST, name: &str, hear: impl FnOnce() -> bool) -> bool {
+    let before = heap::used();
+    heap::most_used();
+    timer.clear_current();
+    let _ = timer.has_wrapped();
+    let good = hear();
+    let ticks = FULL - SYST::get_current();
+    let is_over = timer.has_wrapped();
+    let (most, k) = (heap::most_used(), ticks * INSTRUCTIONS_PER_TICK / 1000);
+    hprintln!("{:<28} {:>9} {:>9} {:>9}", name, k, most - before, heap::used());
+    // What takes longer than the timer can say is a failure too.
+    good && !is_over
+}
+
+#[entry]
+fn main() -> ! {
+    heap::start();
+    let mut timer = cortex_m::Peripherals::take().expect("it is taken once").SYST;
+    timer.set_clock_source(SystClkSource::Core);
+    timer.set_reload(FULL);
+    timer.enable_counter();
+
+    let roots = commissioned(told!("roots")).expect("the story begins with roots");
+    let moment = moment(told!("moment")).expect("the story has a moment");
+    let mut lock = Lock::new(roots, &[9; 32], Good::default());
+    hprintln!("{:<28} {:>9} {:>9} {:>9}", "", "k instr.", "heap B", "held B");
+    let mut is_good = true;
+    let (grant, hostile) = (&told!("grant")[..], &told!("hostile")[..]);
+    is_good &= measured(&mut timer, "rules, 24 approvers", || lock.hear(told!("policy"), &moment));
+    is_good &= measured(&mut timer, "answer, 100 revocations", || lock.hear(told!("answer"), &moment));
+    is_good &= measured(&mut timer, "decision: leave", || lock.would(grant, &moment));
+    is_good &= measured(&mut timer, "decision: hostile", || !lock.would(hostile, &moment));
+    is_good &= measured(&mut timer, "leave, stamp, receipt", || lock.hear(grant, &moment));
+    is_good &= measured(&mut timer, "the same again, refused", || !lock.hear(grant, &moment));
+    is_good &= lock.hands.is_closed_again;
+    hprintln!("stack: {} B at most; receipts: {}", heap::deepest_stack(), lock.hands.receipts);
+    exit(if is_good { EXIT_SUCCESS } else { EXIT_FAILURE });
+    loop {
+        cortex_m::asm::wfi();
+    }
+}
