@@ -182,13 +182,14 @@ impl Village {
             at_s: NOON_S + 3540,
             receipts: 0,
             last_receipt: [0; 32].into(),
+            tampered: 0,
+            policy: 0,
         };
         let answer = Answer {
             version: seal::talk::VERSION,
             seal: self.policy.seal.clone(),
             nonce: self.grant.nonce.expect("it answers a question"),
             contact,
-            policy: self.policy.number,
         };
         signed(Kind::Answer, &answer.to_bytes(), &ISSUERS[..1])
     }
