@@ -192,6 +192,7 @@ impl<H: Hands> Lock<H> {
             before: None,
             after: None,
             is_test: self.trust.as_ref().is_some_and(|trust| trust.is_test),
+            tampered: self.memory.tampered,
         }
     }
 
