@@ -166,9 +166,9 @@ def main():
                     rows[name] += row
             finally:
                 village.close()
-            wrong += village.wrong
-            for line in village.wrong:
-                print(f"FAIL seed {given.seed + number}: {line}", flush=True)
+                wrong += village.wrong
+                for line in village.wrong:
+                    print(f"FAIL seed {given.seed + number}: {line}", flush=True)
             if number + 1 < given.kills / ROUND:
                 print(f"{kills} kills, {len(wrong)} failed", flush=True)
         print_table(rows)

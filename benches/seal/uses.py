@@ -16,6 +16,8 @@ from village import CARD, Refused, Village, until
 
 # How long the desk may take for an answer: a gateway that waits for a press says so after 20 s.
 ANSWER_S = 40
+# How long it may take until a seal that was started can be used.
+READY_S = 60
 # Between two looks at the lock.
 LOOK_S = 0.001
 # How long a photograph takes at most: long enough to be killed in.
@@ -72,6 +74,7 @@ class Seal(Village):
         super().__init__(folder, copied(programs, folder), most_uses=uses, **more)
         self.random, self.uses = random, uses
         self.grants, self.attempts, self.wrong = [], [], []
+        self.patience_s = READY_S
 
     def begin(self):
         super().begin()
@@ -117,7 +120,7 @@ class Seal(Village):
             look = self.look()
             is_it = look and look["journal"] and look["time_known"] and not look["receipt_owed"] and look["ready"]
             return look if is_it else None
-        return until("the seal can be used", is_ready)
+        return until("the seal can be used", is_ready, self.patience_s)
 
     def spent(self, look):
         """Uses that are spent, by grant, as the journal has it. A grant that is not held any more was used up."""
