@@ -56,6 +56,7 @@ mod write;
 
 use people::{accounts, own, sessions};
 use problem::{METHOD, NOT_FOUND, Problem};
+use seals::{cases, devices, public};
 use who::Peer;
 
 pub(crate) use query::duration;
@@ -176,24 +177,24 @@ fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(own::choose))
         .routes(routes!(own::keys, own::add_key))
         .routes(routes!(own::retire_key))
-        .routes(routes!(seals::trust))
-        .routes(routes!(seals::roots))
-        .routes(routes!(seals::seals, seals::enrol))
-        .routes(routes!(seals::timeline))
-        .routes(routes!(seals::lock))
-        .routes(routes!(seals::clear))
-        .routes(routes!(seals::put_policy))
-        .routes(routes!(seals::applications, seals::apply))
-        .routes(routes!(seals::application))
-        .routes(routes!(seals::to_sign))
-        .routes(routes!(seals::approve))
-        .routes(routes!(seals::reject))
-        .routes(routes!(seals::cancel))
-        .routes(routes!(seals::revoke))
-        .routes(routes!(seals::carried))
-        .routes(routes!(seals::findings))
-        .routes(routes!(seals::impressions))
-        .routes(routes!(seals::picture))
+        .routes(routes!(public::trust))
+        .routes(routes!(public::roots))
+        .routes(routes!(devices::seals, devices::enrol))
+        .routes(routes!(devices::timeline))
+        .routes(routes!(devices::lock))
+        .routes(routes!(devices::clear))
+        .routes(routes!(devices::put_policy))
+        .routes(routes!(cases::applications, cases::apply))
+        .routes(routes!(cases::application))
+        .routes(routes!(cases::to_sign))
+        .routes(routes!(cases::approve))
+        .routes(routes!(cases::reject))
+        .routes(routes!(cases::cancel))
+        .routes(routes!(cases::revoke))
+        .routes(routes!(cases::carried))
+        .routes(routes!(public::findings))
+        .routes(routes!(public::impressions))
+        .routes(routes!(public::picture))
         .routes(routes!(read::openapi))
         .routes(routes!(read::metrics))
 }

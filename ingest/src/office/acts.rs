@@ -10,8 +10,9 @@ use seal::notice::Deed;
 use seal::policy::{Named, Policy, Roots};
 use wire::{Area, GatewayId};
 
-use super::book::{Book, Finding};
+use super::book::Book;
 use super::draft::{self, No, Wish, approval, draft};
+use super::finding::Finding;
 use super::sql::{self, Case};
 use super::{Office, OfficeError, hex, leaf_of, seconds};
 

@@ -9,7 +9,8 @@ use seal::memory::Contact;
 use seal::receipt::TimeQuality;
 use seal::talk::{Answer, Hello, MAX_REVOKED, VERSION};
 
-use super::book::{Book, Finding};
+use super::book::Book;
+use super::finding::Finding;
 
 /// A revocation that a seal may not have heard of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

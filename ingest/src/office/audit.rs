@@ -12,7 +12,8 @@ use seal::policy::{Policy, Roots};
 use seal::receipt::Receipt;
 use wire::{Area, GatewayId};
 
-use super::book::{Book, Finding, Granted};
+use super::book::{Book, Granted};
+use super::finding::Finding;
 
 /// What was found at a leaf.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,7 +11,8 @@ use seal::receipt::{Outcome, Receipt};
 use seal::talk::Hello;
 
 use super::answer::{FRESH_S, Heard, Reply, reply};
-use super::book::{Book, Finding};
+use super::book::Book;
+use super::finding::Finding;
 use super::sql::{self, ReceiptRow, Sent};
 use super::{HANDED, Office, OfficeError, leaf_of, picture_name, policy_of, seconds};
 use crate::clock::now_ms;

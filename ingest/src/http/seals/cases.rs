@@ -1,0 +1,372 @@
+//! From application to grant.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, Uri};
+use base64ct::{Base64, Encoding as _};
+use seal::grant::{Evidence, Fence, Id};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use wire::Datum;
+
+use super::{bytes, content, digest, id, key};
+use crate::clock::now_ms;
+use crate::http::App;
+use crate::http::body::Form;
+use crate::http::problem::{Problem, REFUSED_BY_OFFICE};
+use crate::http::query::Params;
+use crate::http::who::Who;
+use crate::office::ask::CaseView;
+use crate::office::draft::Wish;
+use crate::office::{Office, OfficeError};
+use crate::people::role::Action;
+
+/// A circle on the ground, WGS-84.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct FenceForm {
+    /// Degrees north.
+    lat: f64,
+    /// Degrees east.
+    lon: f64,
+    /// Metres around.
+    radius_m: u32,
+}
+
+/// What is applied for.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct ApplyForm {
+    /// The seal.
+    seal: String,
+    /// The matter, as the list of powers names it.
+    matter: String,
+    /// What it is about, for those who approve. It stands in no grant.
+    title: String,
+    /// SHA-256 of the document, hexadecimal.
+    document: String,
+    /// Pages of it.
+    pages: u16,
+    /// How many impressions.
+    copies: u16,
+    /// From when on, milliseconds since 1970 UTC; now when absent.
+    not_before_ms: Option<i64>,
+    /// Until when; a working day later when absent.
+    expires_ms: Option<i64>,
+    /// Where; anywhere when absent.
+    fence: Option<FenceForm>,
+    /// Who may use it beside me.
+    #[serde(default)]
+    operators: Vec<String>,
+    /// Take a photograph of the paper before, whatever the rules say.
+    #[serde(default)]
+    before: bool,
+    /// Take one of the impression.
+    #[serde(default)]
+    after: bool,
+}
+
+/// What came of an application.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct AppliedView {
+    /// The id of the grant that it asks for.
+    grant: String,
+}
+
+fn wish(form: ApplyForm) -> Result<(String, String, Wish), Problem> {
+    let seconds = |ms: Option<i64>, what: &str| {
+        let read = |ms: i64| {
+            u64::try_from(ms / 1000).map_err(|_| {
+                content(format!("{what} is {ms}: not before 1970"), format!("{what} 为 {ms}：早于 1970 年"))
+            })
+        };
+        ms.map(read).transpose()
+    };
+    let fence = form.fence.map(|fence| {
+        let e7 = |degrees: f64, most: f64| {
+            (degrees.abs() <= most).then(|| (degrees * 1e7).round() as i32).ok_or_else(|| {
+                content(format!("{degrees} degrees are off the map"), format!("{degrees} 度不在地图上"))
+            })
+        };
+        let (lat_e7, lon_e7) = (e7(fence.lat, 90.0)?, e7(fence.lon, 180.0)?);
+        Ok::<_, Problem>(Fence { datum: Datum::Wgs84, lat_e7, lon_e7, radius_m: fence.radius_m })
+    });
+    let wish = Wish {
+        matter: form.matter,
+        document: digest(&form.document)?,
+        pages: form.pages,
+        copies: form.copies,
+        not_before_s: seconds(form.not_before_ms, "not_before_ms")?,
+        expires_s: seconds(form.expires_ms, "expires_ms")?,
+        fence: fence.transpose()?,
+        operators: form.operators,
+        evidence: Evidence { before: form.before, after: form.after, person: false },
+    };
+    Ok((form.seal, form.title, wish))
+}
+
+/// Applies for stamps.
+#[utoipa::path(post, path = "/api/v1/applications", tag = "seals", request_body = ApplyForm,
+    responses(
+        (status = 201, description = "It waits for approval", body = AppliedView),
+        (status = 400, description = "Bad content", content_type = "application/problem+json", body = Problem),
+        (status = 403, description = "Not an applicant there", content_type = "application/problem+json", body = Problem),
+        (status = 409, description = "By the rules it cannot be", content_type = "application/problem+json", body = Problem)
+    ))]
+pub(in crate::http) async fn apply(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Form(form): Form<ApplyForm>,
+) -> Result<(StatusCode, Json<AppliedView>), Problem> {
+    let office = app.office()?;
+    let (seal, title, wish) = wish(form)?;
+    who.must(Action::Apply, &office.area_of(&seal).await?)?;
+    let grant = office.apply(&seal, &title, wish, who.account().name.as_str(), now_ms()).await?;
+    let grant = grant.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok((StatusCode::CREATED, Json(AppliedView { grant })))
+}
+
+/// Whether somebody may see an application: their own, or as one who decides or watches there.
+async fn may_see(office: &Office, who: &Who, case: &CaseView) -> Result<bool, Problem> {
+    let area = office.area_of(&case.seal).await?;
+    let is_own = case.applicant == who.account().name.as_str();
+    Ok(is_own || who.must(Action::SeeApplications, &area).is_ok())
+}
+
+/// Applications that I may see, newest first: 200 at most.
+#[utoipa::path(get, path = "/api/v1/applications", tag = "seals",
+    params(("state" = Option<String>, Query, description = "open, granted, rejected, cancelled or revoked; all when absent")),
+    responses(
+        (status = 200, description = "The applications", body = [CaseView]),
+        (status = 400, description = "Bad parameter", content_type = "application/problem+json", body = Problem),
+        (status = 401, description = "Not logged in", content_type = "application/problem+json", body = Problem)
+    ))]
+pub(in crate::http) async fn applications(
+    State(app): State<Arc<App>>,
+    who: Who,
+    uri: Uri,
+) -> Result<Json<Vec<CaseView>>, Problem> {
+    let office = app.office()?;
+    let params = Params::read(&uri, &["state"])?;
+    let mut mine = Vec::new();
+    for case in office.cases(params.text("state")).await? {
+        if may_see(office, &who, &case).await? {
+            mine.push(case);
+        }
+    }
+    Ok(Json(mine))
+}
+
+async fn seen_case(office: &Office, who: &Who, grant: &str) -> Result<(Id, CaseView), Problem> {
+    let grant = id(grant)?;
+    let case = office.case(&grant).await?;
+    if may_see(office, who, &case).await? {
+        return Ok((grant, case));
+    }
+    Err(OfficeError::NotThere { what: "application", name: case.grant }.into())
+}
+
+/// One application.
+#[utoipa::path(get, path = "/api/v1/applications/{grant}", tag = "seals",
+    params(("grant" = String, Path, description = "The id of the grant, hexadecimal")),
+    responses(
+        (status = 200, description = "The application", body = CaseView),
+        (status = 404, description = "None that I may see", content_type = "application/problem+json", body = Problem)
+    ))]
+pub(in crate::http) async fn application(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Path(grant): Path<String>,
+) -> Result<Json<CaseView>, Problem> {
+    Ok(Json(seen_case(app.office()?, &who, &grant).await?.1))
+}
+
+/// What is to be signed.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct ToSignView {
+    /// The bytes that the key signs, base64: the Sig_structure of RFC 9052 §4.4 over the grant.
+    to_be_signed: String,
+    /// The grant in them, base64: show it before signing.
+    payload: String,
+}
+
+/// What the owner of a key signs to approve.
+#[utoipa::path(get, path = "/api/v1/applications/{grant}/to-sign", tag = "seals",
+    params(
+        ("grant" = String, Path, description = "The id of the grant, hexadecimal"),
+        ("key" = String, Query, description = "The key, base64url")
+    ),
+    responses(
+        (status = 200, description = "The bytes", body = ToSignView),
+        (status = 404, description = "None that I may see", content_type = "application/problem+json", body = Problem)
+    ))]
+pub(in crate::http) async fn to_sign(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Path(grant): Path<String>,
+    uri: Uri,
+) -> Result<Json<ToSignView>, Problem> {
+    let office = app.office()?;
+    let params = Params::read(&uri, &["key"])?;
+    let key = key(params.text("key").unwrap_or_default())?;
+    let (grant, case) = seen_case(office, &who, &grant).await?;
+    let to_be_signed = Base64::encode_string(&office.to_sign(&grant, &key).await?);
+    Ok(Json(ToSignView { to_be_signed, payload: case.payload }))
+}
+
+/// An approval.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct ApprovalForm {
+    /// My key, base64url.
+    key: String,
+    /// Its signature over `to_be_signed`, base64.
+    signature: String,
+}
+
+/// What came of an approval.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct ApprovedView {
+    /// Whether it was the last one that was needed.
+    granted: bool,
+}
+
+/// Approves an application, by a signature of my own key.
+#[utoipa::path(post, path = "/api/v1/applications/{grant}/approvals", tag = "seals", request_body = ApprovalForm,
+    params(("grant" = String, Path, description = "The id of the grant, hexadecimal")),
+    responses(
+        (status = 200, description = "It counts", body = ApprovedView),
+        (status = 400, description = "Bad content", content_type = "application/problem+json", body = Problem),
+        (status = 403, description = "Not an approver there", content_type = "application/problem+json", body = Problem),
+        (status = 409, description = "It does not count", content_type = "application/problem+json", body = Problem)
+    ))]
+pub(in crate::http) async fn approve(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Path(grant): Path<String>,
+    Form(form): Form<ApprovalForm>,
+) -> Result<Json<ApprovedView>, Problem> {
+    let office = app.office()?;
+    let (grant, case) = seen_case(office, &who, &grant).await?;
+    who.must(Action::Approve, &office.area_of(&case.seal).await?)?;
+    let (key, signature) = (key(&form.key)?, bytes(&form.signature, "signature")?);
+    let account = who.account();
+    if !account.signs_with(&key) {
+        return Err(Problem::new(
+            REFUSED_BY_OFFICE,
+            "this key is not registered under your name, or no longer: POST /api/v1/me/keys",
+            "该密钥未登记在您名下或已停用：POST /api/v1/me/keys",
+        ));
+    }
+    let granted = office.approve(&grant, account.name.as_str(), &key, &signature, now_ms()).await?;
+    Ok(Json(ApprovedView { granted }))
+}
+
+/// A reason.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct WhyForm {
+    /// Why, for those who ask later.
+    why: String,
+}
+
+/// Refuses an application.
+#[utoipa::path(post, path = "/api/v1/applications/{grant}/rejection", tag = "seals", request_body = WhyForm,
+    params(("grant" = String, Path, description = "The id of the grant, hexadecimal")),
+    responses(
+        (status = 204, description = "It is rejected"),
+        (status = 403, description = "Not an approver there", content_type = "application/problem+json", body = Problem),
+        (status = 409, description = "It is decided already", content_type = "application/problem+json", body = Problem)
+    ))]
+pub(in crate::http) async fn reject(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Path(grant): Path<String>,
+    Form(form): Form<WhyForm>,
+) -> Result<StatusCode, Problem> {
+    let office = app.office()?;
+    let (grant, case) = seen_case(office, &who, &grant).await?;
+    who.must(Action::Approve, &office.area_of(&case.seal).await?)?;
+    office.end_case(&grant, "rejected", who.account().name.as_str(), &form.why, now_ms()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Cancels an application of my own that is not decided.
+#[utoipa::path(post, path = "/api/v1/applications/{grant}/cancellation", tag = "seals", request_body = WhyForm,
+    params(("grant" = String, Path, description = "The id of the grant, hexadecimal")),
+    responses(
+        (status = 204, description = "It is cancelled"),
+        (status = 404, description = "None of my own", content_type = "application/problem+json", body = Problem),
+        (status = 409, description = "It is decided already", content_type = "application/problem+json", body = Problem)
+    ))]
+pub(in crate::http) async fn cancel(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Path(grant): Path<String>,
+    Form(form): Form<WhyForm>,
+) -> Result<StatusCode, Problem> {
+    let office = app.office()?;
+    let (grant, case) = seen_case(office, &who, &grant).await?;
+    if case.applicant != who.account().name.as_str() {
+        return Err(OfficeError::NotThere { what: "application of your own", name: case.grant }.into());
+    }
+    office.end_case(&grant, "cancelled", &case.applicant, &form.why, now_ms()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Takes a grant back: the applicant may, and who may revoke there.
+#[utoipa::path(post, path = "/api/v1/applications/{grant}/revocation", tag = "seals", request_body = WhyForm,
+    params(("grant" = String, Path, description = "The id of the grant, hexadecimal")),
+    responses(
+        (status = 204, description = "The seal hears of it when it is connected, or stops when its lease ends"),
+        (status = 403, description = "Not there", content_type = "application/problem+json", body = Problem),
+        (status = 409, description = "It is not granted", content_type = "application/problem+json", body = Problem)
+    ))]
+pub(in crate::http) async fn revoke(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Path(grant): Path<String>,
+    Form(form): Form<WhyForm>,
+) -> Result<StatusCode, Problem> {
+    let office = app.office()?;
+    let (grant, case) = seen_case(office, &who, &grant).await?;
+    if case.applicant != who.account().name.as_str() {
+        who.must(Action::RevokeGrant, &office.area_of(&case.seal).await?)?;
+    }
+    office.revoke(&grant, who.account().name.as_str(), &form.why, now_ms()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A grant to be carried to a seal.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct CarriedView {
+    /// The grant with its proof, base64: `gateway seal present` takes it.
+    presented: String,
+}
+
+/// The grant with its proof, for a seal that is not connected.
+#[utoipa::path(get, path = "/api/v1/applications/{grant}/grant", tag = "seals",
+    params(("grant" = String, Path, description = "The id of the grant, hexadecimal")),
+    responses(
+        (status = 200, description = "The grant", body = CarriedView),
+        (status = 404, description = "None that I may see", content_type = "application/problem+json", body = Problem),
+        (status = 409, description = "Not granted, or no witness has seen it yet", content_type = "application/problem+json", body = Problem)
+    ))]
+pub(in crate::http) async fn carried(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Path(grant): Path<String>,
+) -> Result<Json<CarriedView>, Problem> {
+    let office = app.office()?;
+    let (grant, _) = seen_case(office, &who, &grant).await?;
+    match office.to_carry(&grant).await? {
+        Some(bytes) => Ok(Json(CarriedView { presented: Base64::encode_string(&bytes) })),
+        None => Err(Problem::new(
+            REFUSED_BY_OFFICE,
+            "it is not granted, or not enough witnesses have seen it yet: ask again in a moment",
+            "尚未授权，或见证机构尚未签名：请稍后再试",
+        )),
+    }
+}

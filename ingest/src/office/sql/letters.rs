@@ -1,0 +1,121 @@
+//! What seals have sent and is not taken yet, what was strange, and photographs in parts.
+
+use seal::keys::Digest;
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Error, Row as _};
+
+use super::fixed;
+
+/// Most letters that are kept although no seal has signed them: some 40 MB.
+const MAX_STRANGE: i64 = 10_000;
+
+/// What a seal has sent and nobody has looked at.
+pub(in crate::office) struct Sent {
+    pub(in crate::office) number: i64,
+    pub(in crate::office) gateway: String,
+    pub(in crate::office) received_ms: i64,
+    pub(in crate::office) envelope: Vec<u8>,
+}
+
+/// The oldest that seals have sent.
+pub(in crate::office) async fn inbox(connection: &mut AnyConnection, limit: i64) -> Result<Vec<Sent>, Error> {
+    let rows =
+        sqlx::query("SELECT number, gateway, received_ms, envelope FROM seal_inbox ORDER BY number LIMIT $1")
+            .bind(limit)
+            .fetch_all(connection)
+            .await?;
+    let sent = |row: &AnyRow| {
+        Ok(Sent {
+            number: row.try_get("number")?,
+            gateway: row.try_get("gateway")?,
+            received_ms: row.try_get("received_ms")?,
+            envelope: row.try_get("envelope")?,
+        })
+    };
+    rows.iter().map(sent).collect()
+}
+
+pub(in crate::office) async fn done(connection: &mut AnyConnection, number: i64) -> Result<(), Error> {
+    sqlx::query("DELETE FROM seal_inbox WHERE number = $1").bind(number).execute(connection).await?;
+    Ok(())
+}
+
+/// Remembers a hello, and forgets those from before; whether it was new.
+pub(in crate::office) async fn add_hello(
+    connection: &mut AnyConnection,
+    digest: &Digest,
+    at_ms: i64,
+    forget_ms: i64,
+) -> Result<bool, Error> {
+    sqlx::query("DELETE FROM hellos WHERE at_ms < $1").bind(forget_ms).execute(&mut *connection).await?;
+    let done =
+        sqlx::query("INSERT INTO hellos (digest, at_ms) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING")
+            .bind(&digest[..])
+            .bind(at_ms)
+            .execute(connection)
+            .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Photographs all of whose parts are there.
+pub(in crate::office) async fn whole_pictures(connection: &mut AnyConnection) -> Result<Vec<Digest>, Error> {
+    let rows = sqlx::query(
+        "SELECT digest FROM picture_parts GROUP BY digest, total HAVING SUM(LENGTH(part)) >= total LIMIT 16",
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(|row| Ok(fixed(row, "digest")?.into())).collect()
+}
+
+/// Keeps what no seal has signed, and forgets the oldest of what there is no room for; whether this gateway has sent none
+/// for a while, in which case it is told.
+pub(in crate::office) async fn add_strange(
+    connection: &mut AnyConnection,
+    sent: &Sent,
+    quiet_ms: i64,
+) -> Result<bool, Error> {
+    let row = sqlx::query("SELECT MAX(received_ms) AS last FROM strange WHERE gateway = $1")
+        .bind(sent.gateway.as_str())
+        .fetch_one(&mut *connection)
+        .await?;
+    let last: Option<i64> = row.try_get("last")?;
+    sqlx::query(
+        "INSERT INTO strange (number, gateway, received_ms, envelope) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (number) DO NOTHING",
+    )
+    .bind(sent.number)
+    .bind(sent.gateway.as_str())
+    .bind(sent.received_ms)
+    .bind(sent.envelope.as_slice())
+    .execute(&mut *connection)
+    .await?;
+    let sql = format!(
+        "DELETE FROM strange WHERE number < (SELECT number FROM strange ORDER BY number DESC LIMIT 1 OFFSET {MAX_STRANGE})"
+    );
+    sqlx::query(sqlx::AssertSqlSafe(sql)).execute(connection).await?;
+    Ok(last.is_none_or(|last| sent.received_ms - last > quiet_ms))
+}
+
+/// The parts of a photograph, put together.
+pub(in crate::office) async fn picture(
+    connection: &mut AnyConnection,
+    digest: &Digest,
+) -> Result<Vec<u8>, Error> {
+    let rows = sqlx::query("SELECT part FROM picture_parts WHERE digest = $1 ORDER BY start")
+        .bind(&digest[..])
+        .fetch_all(connection)
+        .await?;
+    let mut bytes = Vec::new();
+    for row in &rows {
+        bytes.extend(row.try_get::<Vec<u8>, _>("part")?);
+    }
+    Ok(bytes)
+}
+
+pub(in crate::office) async fn forget_picture(
+    connection: &mut AnyConnection,
+    digest: &Digest,
+) -> Result<(), Error> {
+    sqlx::query("DELETE FROM picture_parts WHERE digest = $1").bind(&digest[..]).execute(connection).await?;
+    Ok(())
+}

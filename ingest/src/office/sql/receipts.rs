@@ -1,0 +1,180 @@
+//! Receipts and findings.
+
+use seal::grant::Id;
+use seal::keys::Digest;
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Error, Row as _};
+
+use super::{PAGE, fixed, fixed_or_none, number};
+use crate::office::finding::Finding;
+
+/// Most impressions that are told of one digest.
+const IMPRESSIONS: i64 = 8;
+
+/// A receipt as it can be asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::office) struct ReceiptRow {
+    pub(in crate::office) digest: Digest,
+    pub(in crate::office) seal: String,
+    pub(in crate::office) number: u64,
+    pub(in crate::office) grant: Option<Id>,
+    pub(in crate::office) use_number: u16,
+    pub(in crate::office) outcome: String,
+    pub(in crate::office) refusal: Option<String>,
+    pub(in crate::office) at_s: u64,
+    pub(in crate::office) received_ms: i64,
+    pub(in crate::office) before: Option<Digest>,
+    pub(in crate::office) after: Option<Digest>,
+}
+
+/// A finding as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::office) struct FindingRow {
+    pub(in crate::office) seal: String,
+    pub(in crate::office) word: String,
+    pub(in crate::office) en: String,
+    pub(in crate::office) zh: String,
+    pub(in crate::office) evidence: Digest,
+    pub(in crate::office) at_ms: i64,
+}
+
+const RECEIPT: &str = "digest, seal, number, grant_id, use_number, outcome, refusal, at_s, received_ms, picture_before, \
+                       picture_after";
+
+fn receipt_from(row: &AnyRow) -> Result<ReceiptRow, Error> {
+    Ok(ReceiptRow {
+        digest: fixed(row, "digest")?.into(),
+        seal: row.try_get("seal")?,
+        number: number(row, "number")?,
+        grant: fixed_or_none(row, "grant_id")?.map(Id::from),
+        use_number: number(row, "use_number")?,
+        outcome: row.try_get("outcome")?,
+        refusal: row.try_get("refusal")?,
+        at_s: number(row, "at_s")?,
+        received_ms: row.try_get("received_ms")?,
+        before: fixed_or_none(row, "picture_before")?.map(Digest::from),
+        after: fixed_or_none(row, "picture_after")?.map(Digest::from),
+    })
+}
+
+pub(in crate::office) async fn add_receipt(
+    connection: &mut AnyConnection,
+    row: &ReceiptRow,
+) -> Result<(), Error> {
+    let sql = format!(
+        "INSERT INTO receipts ({RECEIPT}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
+         ON CONFLICT (digest) DO NOTHING"
+    );
+    sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(&row.digest[..])
+        .bind(row.seal.as_str())
+        .bind(row.number as i64)
+        .bind(row.grant.map(|grant| grant.to_vec()))
+        .bind(i64::from(row.use_number))
+        .bind(row.outcome.as_str())
+        .bind(row.refusal.as_deref())
+        .bind(row.at_s as i64)
+        .bind(row.received_ms)
+        .bind(row.before.map(|digest| digest.to_vec()))
+        .bind(row.after.map(|digest| digest.to_vec()))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// What receipts are looked for by.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::office) enum By<'a> {
+    /// Its own digest, or that of one of its photographs.
+    Digest(&'a Digest),
+    /// All of a seal, newest first.
+    Seal(&'a str),
+}
+
+pub(in crate::office) async fn receipts(
+    connection: &mut AnyConnection,
+    by: By<'_>,
+) -> Result<Vec<ReceiptRow>, Error> {
+    // A digest is of one, or of a photograph that somebody presents again.
+    let limit = if matches!(by, By::Digest(_)) { IMPRESSIONS } else { PAGE };
+    let select = |condition: &str| {
+        sqlx::AssertSqlSafe(format!("SELECT {RECEIPT} FROM receipts WHERE {condition} LIMIT {limit}"))
+    };
+    let rows = match by {
+        By::Digest(digest) => {
+            let sql = select("digest = $1 OR picture_before = $2 OR picture_after = $3");
+            sqlx::query(sql)
+                .bind(&digest[..])
+                .bind(&digest[..])
+                .bind(&digest[..])
+                .fetch_all(connection)
+                .await?
+        }
+        By::Seal(seal) => {
+            sqlx::query(select("seal = $1 ORDER BY number DESC")).bind(seal).fetch_all(connection).await?
+        }
+    };
+    rows.iter().map(receipt_from).collect()
+}
+
+/// Whether there is another receipt of this seal with this number.
+pub(in crate::office) async fn has_twin(
+    connection: &mut AnyConnection,
+    seal: &str,
+    number: u64,
+    digest: &Digest,
+) -> Result<bool, Error> {
+    let row =
+        sqlx::query("SELECT digest FROM receipts WHERE seal = $1 AND number = $2 AND digest <> $3 LIMIT 1")
+            .bind(seal)
+            .bind(number as i64)
+            .bind(&digest[..])
+            .fetch_optional(connection)
+            .await?;
+    Ok(row.is_some())
+}
+
+pub(in crate::office) async fn add_finding(
+    connection: &mut AnyConnection,
+    seal: &str,
+    finding: &Finding,
+    evidence: &Digest,
+    now_ms: i64,
+) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO findings (nth, seal, word, en, zh, evidence, at_ms) \
+         VALUES ((SELECT COALESCE(MAX(nth), 0) + 1 FROM findings), $1, $2, $3, $4, $5, $6)",
+    )
+    .bind(seal)
+    .bind(finding.word())
+    .bind(finding.to_string())
+    .bind(finding.zh())
+    .bind(&evidence[..])
+    .bind(now_ms)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Findings, newest first: of a seal when it is named.
+pub(in crate::office) async fn findings(
+    connection: &mut AnyConnection,
+    seal: Option<&str>,
+) -> Result<Vec<FindingRow>, Error> {
+    let sql = format!(
+        "SELECT seal, word, en, zh, evidence, at_ms FROM findings WHERE $1 = '' OR seal = $1 ORDER BY nth DESC LIMIT {PAGE}"
+    );
+    let rows =
+        sqlx::query(sqlx::AssertSqlSafe(sql)).bind(seal.unwrap_or_default()).fetch_all(connection).await?;
+    let finding = |row: &AnyRow| {
+        Ok(FindingRow {
+            seal: row.try_get("seal")?,
+            word: row.try_get("word")?,
+            en: row.try_get("en")?,
+            zh: row.try_get("zh")?,
+            evidence: fixed(row, "evidence")?.into(),
+            at_ms: row.try_get("at_ms")?,
+        })
+    };
+    rows.iter().map(finding).collect()
+}
