@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 
-from village import CARD, DURESS, PIN, Village, until
+from village import CARD, DURESS, Refused, Village, until
 
 ROWS = []
 STAMPS_ALONE = 3
@@ -199,6 +199,19 @@ def t7_cloned(village):
     row("T7", "a copy of everything, run after the original", f"found with its first hellos: {', '.join(sorted(found))}; grants over")
 
 
+def t8_stolen_key(village):
+    """An approver's key is stolen after it has signed, and retired: it must not count."""
+    grant = village.apply(copies=1)
+    village.approve(grant, "county")
+    village.people["county"].ask("DELETE", f"/api/v1/me/keys/{village.public('county')}")
+    try:
+        village.approve(grant, "clerk")
+        raise AssertionError("granted with a retired key")
+    except Refused as refused:
+        assert refused.status == 409, refused
+    row("T8", "a key is retired between its signature and the grant", "no grant: the application has to be made again")
+
+
 def t9_rewritten(village):
     copy = village.folder / "old-log"
     log = village.folder / "city" / "seals" / "log"
@@ -264,7 +277,7 @@ def main():
     try:
         village.begin()
         for tried in (t1_replay, t1_old_card, t2_over_count, t4_t12_revoked_while_alone, t5_hoarded, t6_stolen, t7_cloned,
-                      t10_second_press, t13_forged, t14_made_to, t9_rewritten):
+                      t10_second_press, t13_forged, t14_made_to, t8_stolen_key, t9_rewritten):
             tried(village)
         row("T3", "the clock is set back, or unknown", "seal: tests::decisions; gateway: seal::contact")
         row("T8", "the server issues alone, hides, makes rules of its own", "ingest: office::tests::an_insider_at_the_server_stamps_nothing")

@@ -21,6 +21,8 @@ use crate::http::who::Who;
 use crate::office::ask::CaseView;
 use crate::office::draft::Wish;
 use crate::office::{Office, OfficeError};
+use crate::people::account::Login;
+use crate::people::read_key;
 use crate::people::role::Action;
 
 /// A circle on the ground, WGS-84.
@@ -259,6 +261,22 @@ pub(in crate::http) async fn approve(
             "this key is not registered under your name, or no longer: POST /api/v1/me/keys",
             "该密钥未登记在您名下或已停用：POST /api/v1/me/keys",
         ));
+    }
+    // A key that was retired since, or whose owner is gone, must not count towards the grant.
+    for before in &case.approvals {
+        let login =
+            Login::new(&before.person).map_err(|error| content(error.to_string(), error.to_string()))?;
+        let owner = app.people.account(&login).await?;
+        if !read_key(&before.key).is_some_and(|key| owner.signs_with(&key)) {
+            let person = &before.person;
+            return Err(Problem::new(
+                REFUSED_BY_OFFICE,
+                format!(
+                    "{person} has approved with a key that counts no more: reject this, it has to be applied for again"
+                ),
+                format!("{person} 审批所用密钥已停用：请驳回并重新申请"),
+            ));
+        }
     }
     let granted = office.approve(&grant, account.name.as_str(), &key, &signature, now_ms()).await?;
     Ok(Json(ApprovedView { granted }))
