@@ -282,7 +282,7 @@ def main():
         row("T3", "the clock is set back, or unknown", "seal: tests::decisions; gateway: seal::contact")
         row("T8", "the server issues alone, hides, makes rules of its own", "ingest: office::tests::an_insider_at_the_server_stamps_nothing")
         row("T11", "recorded, replayed, altered, fuzzed", "seal: tests::policies, tests::hostile; office::answer; fuzz target seal")
-        print(f"{len(ROWS)} threats tried, none got through")
+        print(f"{len({threat for threat, _, _ in ROWS})} threats in {len(ROWS)} attempts, none got through")
     except BaseException:
         for name in ("ingest", "gateway", "witness"):
             print(f"--- {name}\n{village.log(name)[-3000:]}", file=sys.stderr)

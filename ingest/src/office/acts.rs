@@ -89,25 +89,7 @@ impl Office {
         let mut transaction = sql::begin(&mut desk.connection).await?;
         let before = sql::book(&mut transaction, &seal).await?;
         let is_other = before.as_ref().is_some_and(|book| book.key != key);
-        let mut book = before.unwrap_or_else(|| Book {
-            seal: seal.clone(),
-            area: area.clone(),
-            gateway: gateway.clone(),
-            key,
-            policy: 0,
-            epoch: 0,
-            next_sequence: 1,
-            min_sequence: 0,
-            cleared: 0,
-            is_locked: false,
-            receipts: 0,
-            last_receipt: [0; 32].into(),
-            counter: 0,
-            tampered: 0,
-            heard_ms: 0,
-            doubted: None,
-            duress: 0,
-        });
+        let mut book = before.unwrap_or_else(|| Book::new(&seal, area.clone(), gateway.clone(), key));
         if is_other {
             book.min_sequence = book.next_sequence;
             book.counter = 0;
@@ -118,6 +100,9 @@ impl Office {
         let notice = self.notice(&seal, by, Deed::Enrolled { seal: seal.clone(), key }, now_ms)?;
         sql::add_leaf(&mut transaction, &notice).await?;
         if is_other {
+            let (seal, min_sequence) = (seal.clone(), book.min_sequence);
+            let voided = self.notice(&seal, by, Deed::Voided { seal: seal.clone(), min_sequence }, now_ms)?;
+            sql::add_leaf(&mut transaction, &voided).await?;
             sql::add_finding(&mut transaction, &seal, &Finding::Rekeyed, &notice.digest, now_ms).await?;
         }
         transaction.commit().await?;

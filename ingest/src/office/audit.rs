@@ -132,25 +132,7 @@ impl Audit {
         match notice.deed {
             Deed::Enrolled { key, .. } => {
                 let (Ok(area), Ok(gateway)) = (Area::new("0"), GatewayId::new("0")) else { return Ok(()) };
-                let fresh = Book {
-                    seal: seal.clone(),
-                    area,
-                    gateway,
-                    key,
-                    policy: 0,
-                    epoch: 0,
-                    next_sequence: 1,
-                    min_sequence: 0,
-                    cleared: 0,
-                    is_locked: false,
-                    receipts: 0,
-                    last_receipt: [0; 32].into(),
-                    counter: 0,
-                    tampered: 0,
-                    heard_ms: 0,
-                    doubted: None,
-                    duress: 0,
-                };
+                let fresh = Book::new(&seal, area, gateway, key);
                 let book = self.books.entry(seal.clone()).or_insert(fresh);
                 if book.key != key {
                     (book.counter, book.key) = (0, key);

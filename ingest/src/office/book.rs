@@ -68,6 +68,29 @@ pub struct Granted {
 }
 
 impl Book {
+    /// A seal of which nothing was heard yet.
+    pub fn new(seal: &str, area: Area, gateway: GatewayId, key: PublicKey) -> Self {
+        Self {
+            seal: seal.into(),
+            area,
+            gateway,
+            key,
+            policy: 0,
+            epoch: 0,
+            next_sequence: 1,
+            min_sequence: 0,
+            cleared: 0,
+            is_locked: false,
+            receipts: 0,
+            last_receipt: [0; 32].into(),
+            counter: 0,
+            tampered: 0,
+            heard_ms: 0,
+            doubted: None,
+            duress: 0,
+        }
+    }
+
     /// Compares a receipt with what is known, and takes it in. `digest` names it, `granted` is the grant that it names, if
     /// there is one; `twin` whether there is another receipt with this number.
     pub fn take(

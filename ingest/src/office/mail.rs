@@ -1,7 +1,6 @@
 //! What seals have sent: receipts and hellos, in the order of the engine's log, and photographs.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
 
 use seal::envelope::{Envelope, Kind};
@@ -16,6 +15,7 @@ use super::finding::Finding;
 use super::sql::{self, ReceiptRow, Sent};
 use super::{HANDED, Office, OfficeError, leaf_of, picture_name, policy_of, seconds};
 use crate::clock::now_ms;
+use crate::tlog::{Folder, Storage as _, put};
 
 /// Most that is taken out of the inbox at once.
 const BATCH: i64 = 64;
@@ -277,11 +277,7 @@ impl Office {
 
 /// Writes a photograph so that it is on stable storage, whole, before its parts are forgotten.
 fn keep_picture(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    fs::create_dir_all(folder)?;
-    let aside = folder.join(format!("{name}.new"));
-    let mut file = File::create(&aside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(aside, folder.join(name))?;
-    crate::log::sync_folder(folder)
+    let folder = Folder::open(folder)?;
+    put(&folder, name, bytes)?;
+    folder.sync_folder("")
 }

@@ -433,7 +433,8 @@ fn policy_of(leaf: &Leaf) -> Option<Policy> {
     Policy::read(Envelope::read(Kind::Policy, &leaf.body).ok()?.payload)
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Hexadecimal digits, two for each byte.
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

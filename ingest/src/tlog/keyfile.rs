@@ -85,7 +85,7 @@ pub fn make(path: &Path, name: &str, role: KeyRole) -> Result<String, KeyFileErr
     }
     let io = |error| KeyFileError::Io(path.into(), error);
     let mut secret = [0; 32];
-    File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut secret)).map_err(io)?;
+    getrandom::fill(&mut secret).map_err(|error| io(std::io::Error::other(error.to_string())))?;
     let public = verifier(&NamedKey::of(name, &secret).public, role);
     // The name and the id of the verifier; what follows there is the public key, which may have plus signs.
     let named: Vec<&str> = public.splitn(3, '+').take(2).collect();

@@ -20,7 +20,7 @@ use crate::http::query::Params;
 use crate::http::who::Who;
 use crate::office::ask::CaseView;
 use crate::office::draft::Wish;
-use crate::office::{Office, OfficeError};
+use crate::office::{Office, OfficeError, hex};
 use crate::people::account::Login;
 use crate::people::read_key;
 use crate::people::role::Action;
@@ -126,8 +126,7 @@ pub(in crate::http) async fn apply(
     let (seal, title, wish) = wish(form)?;
     who.must(Action::Apply, &office.area_of(&seal).await?)?;
     let grant = office.apply(&seal, &title, wish, who.account().name.as_str(), now_ms()).await?;
-    let grant = grant.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok((StatusCode::CREATED, Json(AppliedView { grant })))
+    Ok((StatusCode::CREATED, Json(AppliedView { grant: hex(&grant[..]) })))
 }
 
 /// Whether somebody may see an application: their own, or as one who decides or watches there.
