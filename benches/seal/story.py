@@ -1,98 +1,114 @@
 #!/usr/bin/env python3
-"""The story of a certificate, with everything real: applied for, approved by two, granted, stamped twice with photographs,
-verified by anybody; a third press is refused. Then the same with the network cut after the grant.
+"""The story of a certificate, with everything real: in Chromium people come in, make keys, apply, and two approve with a
+signature; it is granted, and a seal stamps twice with photographs; everybody's pages show it, and a stranger verifies; a third
+press is refused. Then the same with the network cut after the grant.
 
-  python benches/seal/story.py PROGRAMS [FOLDER]
+  python benches/seal/story.py PROGRAMS CACHE [FOLDER]
+
+What people do in browsers is told by `benches/console/seals.mjs`, which leads; what happens at the seal it asks for here, a line
+of JSON each way. PROGRAMS holds ingest, gateway and examples/hand, CACHE what Node needs (`benches/console/packages`).
+Photographs of the pages go to the folder in $SHOTS.
 """
 
 import json
+import os
 import pathlib
 import shutil
+import subprocess
 import sys
 import tempfile
 
 from village import Village, until
 
 
-def say(line):
-    print(line, flush=True)
+class Story(Village):
+    """What the browsers ask for."""
+
+    def opens(self):
+        """An office in which nobody is yet: its address, the token of the first admin, where files can be left."""
+        self.found()
+        base, token = self.first_link()
+        return {"base": base, "token": token, "folder": str(self.folder)}
+
+    def rules_for(self, approvers):
+        """Rules in which these people, by name and key, approve: the file."""
+        self.approvers = approvers
+        return str(self.signed_rules(1))
+
+    def used(self, grant, carried):
+        """Two uses and a third one. Somebody has kept a copy of the grant, and brings it once more."""
+        before = self.strokes()
+        said = [self.stamp(grant) for _ in (1, 2)]
+        assert all(use["ok"] for use in said), said
+        assert "closed" in self.hand("press"), "it is open"
+        third = self.stamp(grant)
+        assert not third["ok"], third
+        copy = json.loads(pathlib.Path(carried).read_text())["presented"]
+        again = json.loads(self.desk("present", "--grant", copy, ok=(2,)).stdout)
+        assert self.strokes() - before == 2, self.strokes()
+        return [*said, third, again]
+
+    def verified(self, digest):
+        """A stranger at a command line, as soon as the witness has seen it."""
+        return until(f"{digest} is covered", lambda: holding(self.verify(digest, ok=(0, 65))))
+
+    def forged(self):
+        """A photograph of another stamp."""
+        other = self.folder / "forged.jpg"
+        other.write_bytes(b"\xff\xd8 a forged stamp \xff\xd9")
+        return self.verify(other, ok=(65,)).stdout
+
+    def audited(self):
+        """The whole log, as soon as the witness has seen all of it."""
+        return until("the audit holds", lambda: holding(self.audit(ok=(0, 65))))
+
+    def cut(self):
+        self.line.cut()
+
+    def mend(self):
+        self.line.mend()
 
 
-def stamped_and_refused(village, grant):
-    """Two uses and a third one; the number of strokes says that nothing else happened. Somebody has kept a copy of the
-    grant, and brings it once more."""
-    copy = village.carried(grant)
-    before = village.strokes()
-    for n in (1, 2):
-        said = village.stamp(grant)
-        assert said["ok"], said
-        say(f"  use {n}: {json.dumps(said, ensure_ascii=False)[:160]}")
-    assert "closed" in village.hand("press"), "nothing is open"
-    assert not village.stamp(grant)["ok"], "a third use"
-    said = json.loads(village.desk("present", "--grant", copy, ok=(2,)).stdout)
-    say(f"  use 3: {json.dumps(said, ensure_ascii=False)[:160]}")
-    assert village.strokes() - before == 2, village.strokes()
+def holding(done):
+    """What it said, if it holds."""
+    return done.stdout if done.returncode == 0 else None
+
+
+def tell(story, cache):
+    """Starts the browsers and does what they ask for; whether all was well."""
+    shots = os.environ.get("SHOTS", story.folder / "shots")
+    browsers = subprocess.Popen(["node", cache / "console" / "seals.mjs", shots], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                text=True)
+    for line in browsers.stdout:
+        if not line.startswith('{"act"'):
+            print(line, end="", flush=True)
+            continue
+        asked = json.loads(line)
+        try:
+            answer = {"done": getattr(story, asked["act"])(*asked["words"])}
+        except Exception as error:  # whatever it was ends the story over there
+            answer = {"failed": f"{type(error).__name__}: {error}"}
+        browsers.stdin.write(json.dumps(answer) + "\n")
+        browsers.stdin.flush()
+    return browsers.wait(60) == 0
 
 
 def main():
-    programs = pathlib.Path(sys.argv[1]).resolve()
-    folder = pathlib.Path(sys.argv[2]) if len(sys.argv) > 2 else pathlib.Path(tempfile.mkdtemp())
-    village = Village(folder, programs)
+    programs, cache = (pathlib.Path(word).resolve() for word in sys.argv[1:3])
+    folder = pathlib.Path(sys.argv[3] if len(sys.argv) > 3 else tempfile.mkdtemp()).resolve()
+    subprocess.run([pathlib.Path(__file__).parents[1] / "console" / "packages", cache / "console"], check=True)
+    story, good = Story(folder, programs), False
     try:
-        village.begin()
-        say("office, witness, people, rules and seal are there")
-        grant = village.granted()
-        village.holds(grant)
-        say(f"granted by two of three and logged: {grant}")
-        stamped_and_refused(village, grant)
-        receipts = until("two uses and a refusal are on record", lambda: (
-            len(village.receipts("stamped")) == 2 and village.receipts("refused") and village.receipts("stamped")))
-        for receipt in receipts:
-            # The photograph that anybody may have taken with them, or the receipt's own digest, as on a QR code.
-            for digest in (receipt["digest"], receipt["after"], receipt["before"]):
-                until(f"{digest} is seen by the witness", lambda: village.verify(digest, ok=(0, 65)).returncode == 0)
-        photograph = next(path for path in sorted(village.album.iterdir()))
-        said = village.verify(photograph).stdout
-        assert "covered by a grant" in said, said
-        say("verified by its receipt, its digest and its photograph:\n" + said)
-        pictures = until("the photographs have come", lambda: [
-            picture for picture in (receipts[0]["after"], receipts[1]["after"])
-            if not isinstance(picture_of(village, picture), Exception)] or None)
-        say(f"{len(pictures)} photographs are there")
-        other = village.folder / "other.jpg"
-        other.write_bytes(b"\xff\xd8 a forged stamp \xff\xd9")
-        assert village.verify(other, ok=(65,)).returncode == 65
-        say("a photograph of another stamp is covered by nothing")
-        say(village.audit().stdout)
-
-        say("the network is cut after the next grant")
-        grant = village.granted()
-        village.holds(grant)
-        village.line.cut()
-        stamped_and_refused(village, grant)
-        village.line.mend()
-        until("all is on record after the network is back", lambda: len(village.receipts("stamped")) == 4)
-        until("its refusal too", lambda: len(village.receipts("refused")) == 2)
-        assert village.timeline()["findings"] == [], village.timeline()["findings"]
-        until("the audit holds", lambda: village.audit(ok=(0, 65)).returncode == 0)
-        say(village.audit().stdout)
-        say("the story holds")
-    except BaseException:
-        for name in ("ingest", "gateway", "witness"):
-            print(f"--- {name}\n{village.log(name)[-3000:]}", file=sys.stderr)
-        raise
+        good = tell(story, cache)
     finally:
-        village.close()
-        if len(sys.argv) <= 2:
+        story.close()
+        if not good:
+            for name in ("ingest", "gateway", "witness"):
+                print(f"--- {name}\n{story.log(name)[-3000:]}", file=sys.stderr)
+        elif len(sys.argv) <= 3:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def picture_of(village, digest):
-    try:
-        return village.people["auditor"].ask("GET", f"/api/v1/pictures/{digest}")
-    except Exception as error:  # not there yet
-        return error
+    return 0 if good else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -14,10 +14,11 @@ import re
 import signal
 import socket
 import subprocess
-import threading
 import time
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from line import Line
 
 SEAL = "gongli-07"
 AREA = "jinan/pingyin/gongli"
@@ -80,52 +81,6 @@ class Person:
         return self.ask("POST", "/api/v1/session", {"name": self.name, "password": password})
 
 
-class Line:
-    """The network between gateway and city, which can be cut."""
-
-    def __init__(self, to):
-        self.to, self.is_cut, self.open = to, False, []
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            near, _ = self.listener.accept()
-            try:
-                if self.is_cut:
-                    raise OSError("cut")
-                far = socket.create_connection(("127.0.0.1", self.to))
-            except OSError:
-                near.close()
-                continue
-            self.open += [near, far]
-            for one, other in ((near, far), (far, near)):
-                threading.Thread(target=self.carry, args=(one, other), daemon=True).start()
-
-    @staticmethod
-    def carry(one, other):
-        try:
-            while data := one.recv(65536):
-                other.sendall(data)
-        except OSError:
-            pass
-        for end in (one, other):
-            end.close()
-
-    def cut(self):
-        self.is_cut = True
-        for end in self.open:
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-        self.open = []
-
-    def mend(self):
-        self.is_cut = False
-
-
 class Village:
     seal = SEAL
 
@@ -133,6 +88,8 @@ class Village:
         self.folder, self.programs = pathlib.Path(folder), pathlib.Path(programs)
         self.http, self.mqtt, self.witness_port = free_port(), free_port(), free_port()
         self.running, self.people, self.lease, self.most_uses = {}, {}, (alone, stamps, answer), most_uses
+        # Keys of those who approve, by name.
+        self.approvers = {}
         # More of its environment, by program.
         self.environment = {}
         self.world, self.album = self.folder / "world", self.folder / "album"
@@ -176,6 +133,12 @@ class Village:
         return said[0].split()[-1], said[1].split()[-1]
 
     def begin(self):
+        self.found()
+        self.admit_people()
+        self.commission()
+
+    def found(self):
+        """Keys, a witness, and ingest with its office, in which nobody is yet."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.log_verifier = self.key("seals.example-log")[1]
         self.issuer = self.key("issuer")[0]
@@ -200,8 +163,6 @@ url = "http://127.0.0.1:{self.witness_port}"
 key = "{self.witness_verifier}"
 """)
         self.start_ingest()
-        self.admit_people()
-        self.commission()
 
     def start_witness(self):
         self.start("witness", "ingest", "witness", "--listen", f"127.0.0.1:{self.witness_port}", "--data",
@@ -216,8 +177,12 @@ key = "{self.witness_verifier}"
         self.start("gateway", "gateway", "run", "--config", self.gateway_config)
         until("the desk of the seal is open", lambda: self.desk("status", ok=(0, 1, 2)).returncode == 0)
 
+    def first_link(self):
+        """The address by which the first admin comes in: of the server, and the token."""
+        return until("the first link", lambda: re.search(r"(http://[\d.:]+)/first#([\w-]+)", self.log("ingest"))).groups()
+
     def admit_people(self):
-        token = until("the first link", lambda: re.search(r"/first#(\S+)", self.log("ingest")))[1].rstrip('"')
+        _, token = self.first_link()
         admin = Person(self, "admin")
         admin.ask("POST", "/api/v1/first", {"token": token, "name": "admin", "password": PASSWORD.format("admin")})
         admin.enter(PASSWORD.format("admin"))
@@ -239,6 +204,7 @@ key = "{self.witness_verifier}"
             proof = self.signer(name).sign(f"watchfire person key v1\n{name}\n{public}\n".encode())
             self.people[name].ask("POST", "/api/v1/me/keys", {
                 "key": public, "label": "file", "proof": base64url(proof), "password": PASSWORD.format(name)})
+            self.approvers[name] = public
 
     def signer(self, name):
         """The secret of a key file, for what a browser does."""
@@ -250,7 +216,14 @@ key = "{self.witness_verifier}"
         return base64url(self.signer(name).public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
 
     def commission(self):
-        """The installer: roots and key of the device, enrolment, rules, people at the seal."""
+        """The installer: the device, its enrolment, its rules."""
+        self.people["installer"].ask("POST", "/api/v1/seals", {
+            "seal": SEAL, "area": AREA, "gateway": "gongli-07", "key": self.device()})
+        self.rules(1)
+        self.start_gateway()
+
+    def device(self):
+        """The device with roots, people and a camera; its key."""
         roots = self.run("ingest", "seal", "--http", f"127.0.0.1:{self.http}", "roots", SEAL).stdout
         (self.folder / "roots.toml").write_text(roots)
         self.album.mkdir(exist_ok=True)
@@ -289,11 +262,7 @@ hello = "10s"
 album = "album"
 """)
         said = self.run("gateway", "seal", "init", "--config", self.gateway_config).stdout
-        self.device_key = re.search(r"\b[A-Za-z0-9_-]{43}\b", said)[0]
-        self.people["installer"].ask("POST", "/api/v1/seals", {
-            "seal": SEAL, "area": AREA, "gateway": "gongli-07", "key": self.device_key})
-        self.rules(1)
-        self.start_gateway()
+        return re.search(r"\b[A-Za-z0-9_-]{43}\b", said)[0]
 
     def write_people(self):
         """Who may use it: by a card, by a number, and by a number that says that somebody makes them."""
@@ -301,10 +270,15 @@ album = "album"
         (self.folder / "people.toml").write_text(
             f'[[person]]\nname = "bookkeeper"\ncard = "{CARD}"\npin = "{pin}"\nduress = "{duress}"\n')
 
-    def rules(self, number, roots=(1, 2)):
+    def rules(self, number):
+        """New rules, signed by two of the roots, and taken by the office."""
+        policy = base64.b64encode(self.signed_rules(number).read_bytes()).decode()
+        self.people["admin"].ask("POST", "/api/v1/policies", {"policy": policy})
+
+    def signed_rules(self, number, keys=("root-1", "root-2")):
+        """The file of them."""
         alone, stamps, answer = self.lease
-        approvers = "".join(
-            f'[[approver]]\nperson = "{name}"\nkey = "{self.public(name)}"\n' for name in ("secretary", "clerk", "county"))
+        approvers = "".join(f'[[approver]]\nperson = "{name}"\nkey = "{key}"\n' for name, key in self.approvers.items())
         text = f"""
 seal = "{SEAL}"
 number = {number}
@@ -315,7 +289,7 @@ witnesses_needed = 1
 {approvers}
 [[matter]]
 matter = "certificate of residence"
-approvers = ["secretary", "clerk", "county"]
+approvers = {json.dumps(list(self.approvers))}
 needed = 2
 most_uses = {self.most_uses}
 photograph_before = true
@@ -325,13 +299,11 @@ stamps = {stamps}
 answer = "{answer}"
 """
         (self.folder / "rules.toml").write_text(text)
-        given = self.folder / "rules.toml"
-        for root in roots:
-            self.run("ingest", "seal", "policy", given, "--key", self.folder / f"root-{root}.key", "--output",
-                     self.folder / "rules.cose")
-            given = self.folder / "rules.cose"
-        policy = base64.b64encode(given.read_bytes()).decode()
-        self.people["admin"].ask("POST", "/api/v1/policies", {"policy": policy})
+        given, signed = self.folder / "rules.toml", self.folder / "rules.cose"
+        for key in keys:
+            self.run("ingest", "seal", "policy", given, "--key", self.folder / f"{key}.key", "--output", signed)
+            given = signed
+        return signed
 
     # What people do.
 
