@@ -25,6 +25,7 @@ AREA = "jinan/pingyin/gongli"
 PASSWORD = "a long pass phrase of {}"
 CARD = "04a2f35b"
 PIN, DURESS = "271828", "314159"
+DOCUMENT = b"a certificate of residence"
 # How long something may take that takes a second or two.
 PATIENCE_S = 60
 
@@ -84,10 +85,12 @@ class Person:
 class Village:
     seal = SEAL
 
-    def __init__(self, folder, programs, answer="10min", alone="1d", stamps=20, most_uses=3):
+    def __init__(self, folder, programs, answer="10min", alone="1d", stamps=20, most_uses=3, hello="10s"):
         self.folder, self.programs = pathlib.Path(folder), pathlib.Path(programs)
         self.http, self.mqtt, self.witness_port = free_port(), free_port(), free_port()
         self.running, self.people, self.lease, self.most_uses = {}, {}, (alone, stamps, answer), most_uses
+        # The usual pause between two hellos.
+        self.hello = hello
         # Keys of those who approve, by name.
         self.approvers = {}
         # More of its environment, by program.
@@ -108,7 +111,7 @@ class Village:
     def start(self, name, program, *arguments):
         log = open(self.folder / f"{name}.log", "a")
         command = [self.programs / program, *map(str, arguments)]
-        environment = {**os.environ, **self.environment.get(name, {})}
+        environment = {**os.environ, "NO_COLOR": "1", **self.environment.get(name, {})}
         self.running[name] = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
 
     def stop(self, name, how=signal.SIGTERM):
@@ -180,6 +183,15 @@ key = "{self.witness_verifier}"
     def first_link(self):
         """The address by which the first admin comes in: of the server, and the token."""
         return until("the first link", lambda: re.search(r"(http://[\d.:]+)/first#([\w-]+)", self.log("ingest"))).groups()
+
+    def heard(self):
+        """After a start nobody knows how long it was alone: it asks."""
+        until("the seal was heard", lambda: self.status()["heard_s_ago"] is not None)
+
+    def restart(self):
+        self.stop("gateway")
+        self.start_gateway()
+        self.heard()
 
     def admit_people(self):
         _, token = self.first_link()
@@ -257,7 +269,7 @@ name = "{SEAL}"
 roots = "roots.toml"
 people = "people.toml"
 world = "world"
-hello = "10s"
+hello = "{self.hello}"
 [seal.camera]
 album = "album"
 """)
@@ -307,7 +319,7 @@ answer = "{answer}"
 
     # What people do.
 
-    def apply(self, copies=2, document=b"a certificate of residence", **more):
+    def apply(self, copies=2, document=DOCUMENT, **more):
         form = {"seal": SEAL, "matter": "certificate of residence", "title": "Certificate for Li Ming", "pages": 1,
                 "document": hashlib.sha256(document).hexdigest(), "copies": copies, **more}
         return self.people["bookkeeper"].ask("POST", "/api/v1/applications", form)["grant"]
@@ -361,6 +373,19 @@ answer = "{answer}"
         except json.JSONDecodeError as error:
             raise AssertionError(f"the desk says {said!r} {wrong!r}") from error
 
+    def stamps(self, grant, **how):
+        said = self.stamp(grant, **how)
+        assert said["ok"], said
+        return said
+
+    def present(self, copy):
+        """Somebody brings a grant; the reason why it is refused, or nothing."""
+        return json.loads(self.desk("present", "--grant", copy, ok=(0, 2)).stdout).get("refused")
+
+    def words(self):
+        """What the office found, newest first."""
+        return [finding["word"] for finding in self.timeline()["findings"]]
+
     def timeline(self):
         return self.people["auditor"].ask("GET", f"/api/v1/seals/{SEAL}")
 
@@ -371,6 +396,7 @@ answer = "{answer}"
         return self.run("ingest", "seal", "--http", f"127.0.0.1:{self.http}", "verify", what, "--roots",
                         self.folder / "roots.toml", ok=ok)
 
-    def audit(self, ok=(0,)):
-        return self.run("ingest", "seal", "--http", f"127.0.0.1:{self.http}", "audit", "--roots", self.folder / "roots.toml",
-                        "--output", self.folder / "copy", ok=ok)
+    def audit(self, ok=(0,), port=None, copy="copy"):
+        """Goes through the log as a stranger, or through what somebody else serves for it."""
+        return self.run("ingest", "seal", "--http", f"127.0.0.1:{port or self.http}", "audit", "--roots",
+                        self.folder / "roots.toml", "--output", self.folder / copy, ok=ok)

@@ -41,16 +41,27 @@ impl Roots {
     }
 }
 
-/// The entries of a bundle: two bytes of length, then the leaf.
-fn leaves(mut bytes: &[u8]) -> Option<Vec<&[u8]>> {
+/// The entries of a bundle, as far as they are whole: two bytes of length, then the leaf.
+fn leaves(mut bytes: &[u8]) -> Vec<&[u8]> {
     let mut leaves = Vec::new();
-    while !bytes.is_empty() {
-        let (length, rest) = bytes.split_first_chunk::<2>()?;
-        let (leaf, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+    while let Some((length, rest)) = bytes.split_first_chunk::<2>()
+        && let Some((leaf, rest)) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))
+    {
         leaves.push(leaf);
         bytes = rest;
     }
-    Some(leaves)
+    leaves
+}
+
+/// Which leaf of a bundle is the first that is not there, or not the one with the hash that the log serves for it.
+fn first_other(leaves: &[&[u8]], hashes: &[u8], width: u64) -> Option<usize> {
+    let width = usize::try_from(width).unwrap_or(usize::MAX);
+    let mut hashes = hashes.chunks(size_of::<Digest>());
+    let wrong = (0..width).find(|&at| {
+        let its = hashes.next().zip(leaves.get(at));
+        its.is_none_or(|(hash, leaf)| hash != &tree::leaf(leaf)[..])
+    });
+    wrong.or((leaves.len() > width).then_some(width))
 }
 
 /// Fetches, checks, says what was found.
@@ -77,40 +88,53 @@ pub(super) fn audit(http: SocketAddr, file: Option<&Path>, output: Option<&Path>
         write(&path, bytes)
     };
     let (mut audit, mut tree_of) = (Audit::new(roots), Roots::default());
+    let fetch = |tile: Tile| -> Result<Vec<u8>, SealError> {
+        let name = format!("tile/{tile}");
+        let bytes = get(http, &format!("/tlog/{name}"))?;
+        keep(&name, &bytes)?;
+        Ok(bytes)
+    };
+    let mut other = None;
     let tiles = checkpoint.size.div_ceil(WIDTH);
     for index in 0..tiles {
         let width = WIDTH.min(checkpoint.size - index * WIDTH);
-        let name = format!("tile/{}", Tile { kind: Kind::Leaves, index, width });
-        let bytes = get(http, &format!("/tlog/{name}"))?;
-        let entries = leaves(&bytes).filter(|entries| entries.len() as u64 == width);
-        let entries = entries.ok_or_else(|| SealError::Failed(format!("{name} is not what it should be")))?;
+        let bytes = fetch(Tile { kind: Kind::Leaves, index, width })?;
+        let hashes = fetch(Tile { kind: Kind::Hashes(0), index, width })?;
+        let entries = leaves(&bytes);
+        let here = || first_other(&entries, &hashes, width).map(|at| index * WIDTH + at as u64);
+        other = other.or_else(here);
         for leaf in entries {
             tree_of.push(tree::leaf(leaf));
             audit.take(leaf);
         }
-        keep(&name, &bytes)?;
         if index % TELL_EVERY == 0 && io::stderr().is_terminal() {
             let _ = write!(io::stderr(), "\r{} / {tiles}", index + 1);
         }
     }
     if output.is_some() {
-        for tile in crate::tlog::tiles_of(checkpoint.size).filter(|tile| tile.kind != Kind::Leaves) {
-            let name = format!("tile/{tile}");
-            keep(&name, &get(http, &format!("/tlog/{name}"))?)?;
+        let is_above = |tile: &Tile| !matches!(tile.kind, Kind::Leaves | Kind::Hashes(0));
+        for tile in crate::tlog::tiles_of(checkpoint.size).filter(is_above) {
+            fetch(tile)?;
         }
         keep("checkpoint", &text)?;
     }
-    if checkpoint.size > 0 && tree_of.root() != Some(checkpoint.root) {
-        say("✗ 叶子与检查点不符 the leaves do not make the tree that the checkpoint says");
-        return Err(SealError::DoesNotHold);
+    if let Some(index) = other {
+        say(format_args!(
+            "✗ #{index} 叶子缺失或不是记入的那一片 the leaf is missing, or is not the one whose hash is in the log"
+        ));
     }
-    say("✓ 叶子与检查点相符 the leaves make the tree that witnesses have seen");
+    let is_whole = checkpoint.size == 0 || tree_of.root() == Some(checkpoint.root);
+    if is_whole {
+        say("✓ 叶子与检查点相符 the leaves make the tree that witnesses have seen");
+    } else {
+        say("✗ 叶子与检查点不符 the leaves do not make the tree that the checkpoint says");
+    }
     let counts: Vec<String> = audit.counts.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
     say(counts.join(", "));
     for remark in &audit.remarks {
         say(format_args!("✗ #{} {}: {} {}", remark.index, remark.seal, remark.zh, remark.en));
     }
-    if audit.remarks.is_empty() {
+    if is_whole && other.is_none() && audit.remarks.is_empty() {
         say("✓ 每份授权、回执都相符 every grant and every receipt agrees");
         Ok(())
     } else {
@@ -133,7 +157,24 @@ mod tests {
             (0..count).for_each(|n| roots.push(leaf(n)));
             assert_eq!(roots.root(), Some(expected), "{count}");
         }
-        assert_eq!(leaves(&[0, 1, 7, 0, 2, 8, 9]), Some(vec![&[7][..], &[8, 9]]));
-        assert_eq!(leaves(&[0, 3, 7]), None);
+        assert_eq!(leaves(&[0, 1, 7, 0, 2, 8, 9]), [&[7][..], &[8, 9]]);
+        assert_eq!(leaves(&[0, 1, 7, 0, 3, 7]), [&[7][..]], "the last one is cut off");
+    }
+
+    #[test]
+    fn the_leaf_that_is_not_the_logged_one_is_named() {
+        let all: [&[u8]; 3] = [&[1], &[2], &[3]];
+        let hashes: Vec<u8> = all.iter().flat_map(|leaf| tree::leaf(leaf).to_vec()).collect();
+        assert_eq!(first_other(&all, &hashes, 3), None);
+        for (leaves, index, what) in [
+            (vec![&[1][..], &[9], &[3]], 1, "altered"),
+            (vec![&[1], &[3]], 1, "dropped"),
+            (vec![&[1], &[2]], 2, "the last one dropped"),
+            (vec![&[1], &[2], &[3], &[4]], 3, "one more"),
+            (vec![], 0, "nothing"),
+        ] {
+            assert_eq!(first_other(&leaves, &hashes, 3), Some(index), "{what}");
+        }
+        assert_eq!(first_other(&all, &hashes[..64], 3), Some(2), "a hash is missing");
     }
 }
