@@ -30,7 +30,7 @@ import sys
 import tempfile
 import time
 
-from uses import Attempt, Seal
+from uses import Attempt, Progress, Seal
 from village import until
 
 USES, GRANTS = 4, 4
@@ -290,6 +290,7 @@ def main():
     work = given.folder or pathlib.Path(tempfile.mkdtemp(dir=memory))
     cuts = failed = 0
     good = added = False
+    progress = Progress("cuts", given.recordings * given.cuts)
     try:
         for number in range(1, given.recordings + 1):
             seed = given.seed + number
@@ -310,6 +311,7 @@ def main():
                     if village.wrong:
                         failed += 1
                         print(f"FAIL recording {number}, cut {cut}: " + "; ".join(village.wrong), flush=True)
+                    progress.is_done(1, failed)
                     added = added or village.is_added
                     if given.without and added:
                         break
@@ -319,7 +321,7 @@ def main():
                 village.disk.let_go()
             if given.without and added:
                 break
-        print(f"{cuts} cuts of {number} recordings, seed {given.seed}: {failed} failed", flush=True)
+        print(f"{cuts} cuts of {number} recordings, {progress.each_s():.1f} s each, seed {given.seed}: {failed} failed", flush=True)
         good = not failed
         if given.without:
             good = added

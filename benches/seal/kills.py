@@ -21,9 +21,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 
-from uses import Seal
+from uses import Progress, Seal
 
 # Uses of a grant: several, so that one too many would show.
 USES = 6
@@ -155,13 +154,13 @@ def main():
     arguments.add_argument("--opens-first", type=pathlib.Path)
     given = arguments.parse_args()
     work = given.folder or pathlib.Path(tempfile.mkdtemp())
-    rows, kills, wrong, began = collections.defaultdict(collections.Counter), 0, [], time.monotonic()
-    good = False
+    rows, kills, wrong = collections.defaultdict(collections.Counter), 0, []
+    progress, good = Progress("kills", given.kills), False
     try:
         for number in range(-(-given.kills // ROUND)):
             village = Kills(work / str(number), given.programs.resolve(), random.Random(given.seed + number))
             try:
-                kills += play(village, min(ROUND, given.kills - kills), given.opens_first)
+                kills += play(village, min(ROUND, given.kills - kills), given.opens_first, progress)
                 for name, row in village.rows().items():
                     rows[name] += row
             finally:
@@ -169,10 +168,8 @@ def main():
                 wrong += village.wrong
                 for line in village.wrong:
                     print(f"FAIL seed {given.seed + number}: {line}", flush=True)
-            if number + 1 < given.kills / ROUND:
-                print(f"{kills} kills, {len(wrong)} failed", flush=True)
         print_table(rows)
-        print(f"{kills} kills in {time.monotonic() - began:.0f} s, seed {given.seed}: {len(wrong)} failed", flush=True)
+        print(f"{kills} kills, {progress.each_s():.1f} s each, seed {given.seed}: {len(wrong)} failed", flush=True)
         good = not wrong
         if given.opens_first:
             good = rows[ALL]["unspent"] > 0
@@ -185,7 +182,7 @@ def main():
     return 0 if good else 1
 
 
-def play(village, most, opens_first):
+def play(village, most, opens_first, progress):
     """So many kills in a village; one that opens first is let go as soon as it is found out."""
     if opens_first:
         shutil.copy2(opens_first, village.programs / "gateway")
@@ -194,7 +191,9 @@ def play(village, most, opens_first):
     village.one("well", fresh(village))
     kills = 0
     for plan in plans(village.random):
-        kills += village.one(plan, fresh(village)).killed
+        killed = village.one(plan, fresh(village)).killed
+        kills += killed
+        progress.is_done(killed, len(village.wrong))
         if kills >= most or (village.unspent() and opens_first):
             break
     village.judge()

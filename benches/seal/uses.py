@@ -22,6 +22,28 @@ READY_S = 60
 LOOK_S = 0.001
 # How long a photograph takes at most: long enough to be killed in.
 PICTURE_S = 0.08
+# How often a rig that runs for long says how far it is.
+TELL_EVERY_S = 20
+
+
+class Progress:
+    """Says now and then how many of all are done, and how long the others will take."""
+
+    def __init__(self, what, of):
+        self.what, self.of, self.done, self.began = what, of, 0, time.monotonic()
+        self.told = self.began
+
+    def each_s(self):
+        return (time.monotonic() - self.began) / max(1, self.done)
+
+    def is_done(self, count, failed):
+        self.done += count
+        if time.monotonic() < self.told + TELL_EVERY_S:
+            return
+        self.told = time.monotonic()
+        left_s = round(self.each_s() * (self.of - self.done))
+        print(f"  {self.done} of {self.of} {self.what}, {failed} failed, {self.each_s():.1f} s each, "
+              f"{left_s // 60} min {left_s % 60} s left", flush=True)
 
 
 @dataclasses.dataclass
