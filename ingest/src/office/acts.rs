@@ -91,11 +91,12 @@ impl Office {
         let is_other = before.as_ref().is_some_and(|book| book.key != key);
         let mut book = before.unwrap_or_else(|| Book::new(&seal, area.clone(), gateway.clone(), key));
         if is_other {
+            let earlier = book.rekey(key, seconds(now_ms));
+            sql::put_earlier_key(&mut transaction, &seal, &earlier).await?;
             book.min_sequence = book.next_sequence;
-            book.counter = 0;
             sql::void(&mut transaction, &seal, book.min_sequence).await?;
         }
-        (book.area, book.gateway, book.key) = (area, gateway, key);
+        (book.area, book.gateway) = (area, gateway);
         sql::put_book(&mut transaction, &book).await?;
         let notice = self.notice(&seal, by, Deed::Enrolled { seal: seal.clone(), key }, now_ms)?;
         sql::add_leaf(&mut transaction, &notice).await?;

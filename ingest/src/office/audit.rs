@@ -6,13 +6,14 @@ use std::collections::{BTreeMap, HashMap};
 use seal::decision::is_approved;
 use seal::envelope::{Envelope, Kind};
 use seal::grant::{Grant, Id};
-use seal::keys::{Digest, digest};
+use seal::keys::{Digest, KeyId, digest};
 use seal::notice::{Deed, Notice};
 use seal::policy::{Policy, Roots};
 use seal::receipt::Receipt;
 use wire::{Area, GatewayId};
 
 use super::book::{Book, Granted};
+use super::earlier::Earlier;
 use super::finding::Finding;
 
 /// What was found at a leaf.
@@ -35,7 +36,8 @@ pub struct Audit {
     books: HashMap<String, Book>,
     policies: HashMap<String, Vec<Policy>>,
     grants: HashMap<Id, Granted>,
-    receipts: HashMap<(String, u64), Digest>,
+    receipts: HashMap<(String, KeyId, u64), Digest>,
+    earlier: HashMap<String, Vec<Earlier>>,
     /// Leaves by kind.
     pub counts: BTreeMap<&'static str, u64>,
     /// Everything that was found.
@@ -58,6 +60,7 @@ impl Audit {
             policies: HashMap::new(),
             grants: HashMap::new(),
             receipts: HashMap::new(),
+            earlier: HashMap::new(),
             counts: BTreeMap::new(),
             remarks: Vec::new(),
             next: 0,
@@ -135,7 +138,10 @@ impl Audit {
                 let fresh = Book::new(&seal, area, gateway, key);
                 let book = self.books.entry(seal.clone()).or_insert(fresh);
                 if book.key != key {
-                    (book.counter, book.key) = (0, key);
+                    let earlier = book.rekey(key, notice.at_s);
+                    let all = self.earlier.entry(seal.clone()).or_default();
+                    all.retain(|one| one.key != earlier.key);
+                    all.push(earlier);
                     return wrong(&seal, Finding::Rekeyed.to_string(), Finding::Rekeyed.zh());
                 }
             }
@@ -178,6 +184,9 @@ impl Audit {
             let (zh, en) = why.sentences();
             return wrong(&seal, format!("a grant against the rules: {en}"), format!("授权违反规则：{zh}"));
         }
+        if let Some(book) = self.books.get_mut(&seal) {
+            book.next_sequence = book.next_sequence.max(grant.sequence + 1);
+        }
         let granted = Granted {
             digest: digest(&[envelope.payload]),
             sequence: grant.sequence,
@@ -198,19 +207,38 @@ impl Audit {
         let (Some(envelope), Some(receipt)) = (envelope, read) else {
             return wrong("", "a receipt that cannot be read", "回执无法读取");
         };
-        let Some(book) = self.books.get_mut(&receipt.seal).filter(|book| envelope.is_signed_by(&book.key))
-        else {
-            return wrong(
+        let nobody = || {
+            wrong(
                 &receipt.seal,
                 "a receipt that no enrolled seal has signed",
                 "回执不是已登记印章签名的",
-            );
+            )
         };
+        let Some(book) = self.books.get_mut(&receipt.seal) else { return nobody() };
+        let mut earlier = match self.earlier.get_mut(&receipt.seal) {
+            Some(all) if !envelope.is_signed_by(&book.key) => {
+                all.iter_mut().find(|earlier| envelope.is_signed_by(&earlier.key))
+            }
+            _ => None,
+        };
+        let signer = earlier.as_ref().map_or(book.key, |earlier| earlier.key);
         let name = digest(&[leaf]);
-        let at = (receipt.seal.clone(), receipt.number);
-        let twin = self.receipts.insert(at, name).is_some_and(|before| before != name);
+        let at = (receipt.seal.clone(), signer.id(), receipt.number);
+        let twin = self.receipts.get(&at).is_some_and(|before| *before != name);
+        let can_say = match &earlier {
+            Some(earlier) => earlier.can_say(&receipt, twin),
+            None => envelope.is_signed_by(&book.key),
+        };
+        if !can_say {
+            return nobody();
+        }
+        self.receipts.insert(at, name);
         let granted = receipt.used.and_then(|used| self.grants.get_mut(&used.grant));
-        for finding in book.take(&receipt, name, granted, twin) {
+        let found = match &mut earlier {
+            Some(earlier) => book.take_late(earlier, &receipt, name, granted),
+            None => book.take(&receipt, name, granted, twin),
+        };
+        for finding in found {
             let (seal, en, zh) = (receipt.seal.clone(), finding.to_string(), finding.zh());
             self.remarks.push(Remark { index, seal, en, zh });
         }

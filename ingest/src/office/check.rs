@@ -5,7 +5,7 @@ use base64ct::{Base64, Encoding as _};
 use seal::decision::is_approved;
 use seal::envelope::{Envelope, Kind};
 use seal::grant::Grant;
-use seal::keys::{Digest, digest};
+use seal::keys::{Digest, PublicKey, digest};
 use seal::notice::{Deed, Notice};
 use seal::policy::{Policy, Roots};
 use seal::proof::{LogTrust, Proof};
@@ -103,6 +103,14 @@ fn open(proven: &Proven, log: &LogTrust) -> Result<Opened, String> {
     Ok(Opened { bytes })
 }
 
+/// The key that an enrolment gives a seal.
+fn key_in(enrolment: &[u8], name: &str) -> Option<PublicKey> {
+    match Notice::read(Envelope::read(Kind::Notice, enrolment).ok()?.payload)?.deed {
+        Deed::Enrolled { seal, key } if seal == name => Some(key),
+        _ => None,
+    }
+}
+
 impl Bundle {
     /// Checks that `asked` is the digest of the receipt, or of one of its photographs, and that a grant covers it that was
     /// given by the rules, all in the log. `roots` is for the seal that the receipt names.
@@ -142,9 +150,8 @@ impl Bundle {
         if !policy.issuers.iter().any(|issuer| signed.is_signed_by(issuer)) {
             return Err("the issuer has not signed the enrolment".into());
         }
-        match Notice::read(signed.payload).map(|notice| notice.deed) {
-            Some(Deed::Enrolled { seal, key }) if seal == receipt.seal && envelope.is_signed_by(&key) => {}
-            _ => return Err("it is signed by another key".into()),
+        if !key_in(&enrolment, &receipt.seal).is_some_and(|key| envelope.is_signed_by(&key)) {
+            return Err("it is signed by another key".into());
         }
         let step = &mut checked.steps;
         let mut step = |en, zh| step.push(Step { en, zh, wrong: None });
@@ -220,16 +227,24 @@ impl Office {
             let grant = case.as_ref().and_then(|case| Grant::read(&case.payload).ok());
             let number = grant.as_ref().map_or(0, |grant| grant.policy);
             let policy = sql::policy_numbered(connection, &row.seal, number).await?;
-            let enrolment = sql::enrolment(connection, &row.seal, &leaf).await?;
+            // The newest first: a receipt by one before that came after the change.
+            let enrolments = sql::enrolments(connection, &row.seal, &leaf).await?;
+            let signed = Envelope::read(Kind::Receipt, &leaf.body).ok();
+            let has_signed = |enrolment: &Leaf| {
+                let key = key_in(&enrolment.body, &row.seal);
+                signed.as_ref().is_some_and(|signed| key.is_some_and(|key| signed.is_signed_by(&key)))
+            };
+            let at = enrolments.iter().position(has_signed);
+            let (enrolment, is_late) = (at.and_then(|at| enrolments.get(at)), at != Some(0));
             let bundle = Bundle {
                 receipt: self.proven(&leaf)?,
-                enrolment: enrolment.map(|leaf| self.proven(&leaf)).transpose()?,
+                enrolment: enrolment.map(|leaf| self.proven(leaf)).transpose()?,
                 grant: granted.map(|leaf| self.proven(&leaf)).transpose()?,
                 policy: policy.map(|leaf| self.proven(&leaf)).transpose()?,
             };
             let revoked_s = case.as_ref().and_then(|case| case.revoked_s);
             let is_revoked = revoked_s.is_some_and(|at_s| at_s <= row.at_s);
-            let is_covered = !is_revoked && bundle.check(asked, &self.roots(&row.seal)).holds();
+            let is_covered = !is_revoked && !is_late && bundle.check(asked, &self.roots(&row.seal)).holds();
             let grant = grant.filter(|_| leaf_of_case.is_some());
             views.push(ImpressionView {
                 receipt: receipt_view(&row),

@@ -43,6 +43,8 @@ pub enum Finding {
     Voided,
     /// The key of the seal was changed.
     Rekeyed,
+    /// This receipt is signed by a key that the seal had before, and came after the change.
+    EarlierKey(u64),
     /// The device remembers an older state than its counter shows.
     OldState(u64, u64),
     /// The device has fewer receipts than it has sent.
@@ -74,6 +76,7 @@ impl Finding {
             Finding::NoPhotograph => "no_photograph",
             Finding::Voided => "voided",
             Finding::Rekeyed => "rekeyed",
+            Finding::EarlierKey(_) => "earlier_key",
             Finding::OldState(..) => "old_state",
             Finding::SetBack(..) => "set_back",
             Finding::Forged => "forged",
@@ -102,6 +105,9 @@ impl Finding {
             Finding::NoPhotograph => "缺少规定的照片".into(),
             Finding::Voided => "所用授权已作废".into(),
             Finding::Rekeyed => "印章密钥已更换".into(),
+            Finding::EarlierKey(number) => {
+                format!("第 {number} 号回执由更换前的密钥签名，更换后才收到：无法证明签于更换之前")
+            }
             Finding::OldState(remembered, counter) => {
                 format!("设备只记得 {remembered} 次，计数器为 {counter}：存储卡可能被换回旧卡")
             }
@@ -146,6 +152,10 @@ impl fmt::Display for Finding {
             Finding::NoPhotograph => f.write_str("a photograph that has to be there is missing"),
             Finding::Voided => f.write_str("the grant was over: the seal had forgotten what it had done"),
             Finding::Rekeyed => f.write_str("the key of the seal was changed"),
+            Finding::EarlierKey(number) => write!(
+                f,
+                "receipt {number} is signed by a key that the seal had before, and came after the change: nothing shows that it was made before"
+            ),
             Finding::OldState(remembered, counter) => write!(
                 f,
                 "the device remembers {remembered} uses and has counted {counter}: its card may be an old copy"
@@ -184,6 +194,7 @@ mod tests {
             Finding::NoPhotograph,
             Finding::Voided,
             Finding::Rekeyed,
+            Finding::EarlierKey(1),
             Finding::OldState(1, 2),
             Finding::SetBack(1, 2),
             Finding::Forged,

@@ -77,12 +77,29 @@ impl Office {
         let mut desk = self.shared.desk.lock().await;
         let mut transaction = sql::begin(&mut desk.connection).await?;
         let book = sql::book(&mut transaction, &receipt.seal).await?;
-        let Some(mut book) = book.filter(|book| envelope.is_signed_by(&book.key)) else {
+        let leaf = leaf_of("receipt", &receipt.seal, sent.envelope.clone(), sent.received_ms);
+        let mut earlier = None;
+        if book.as_ref().is_some_and(|book| !envelope.is_signed_by(&book.key)) {
+            let all = sql::earlier_keys(&mut transaction, &receipt.seal).await?;
+            earlier = all.into_iter().find(|earlier| envelope.is_signed_by(&earlier.key));
+        }
+        let signer = earlier.as_ref().map(|earlier| earlier.key).or(book.as_ref().map(|book| book.key));
+        let twin = match &signer {
+            Some(signer) => {
+                let (seal, number) = (&receipt.seal, receipt.number);
+                sql::has_twin(&mut transaction, seal, number, &leaf.digest, signer).await?
+            }
+            None => false,
+        };
+        let can_say = |book: &Book| match &earlier {
+            Some(earlier) => earlier.can_say(&receipt, twin),
+            None => envelope.is_signed_by(&book.key),
+        };
+        let Some(mut book) = book.filter(can_say) else {
             drop(transaction);
             drop(desk);
             return self.take_strange(sent, &receipt.seal).await;
         };
-        let leaf = leaf_of("receipt", &receipt.seal, sent.envelope.clone(), sent.received_ms);
         let mut found = Vec::new();
         // A frame that came twice changes nothing.
         if sql::add_leaf(&mut transaction, &leaf).await? {
@@ -91,10 +108,14 @@ impl Office {
                 Some(used) => sql::granted(&mut transaction, &used.grant).await?,
                 None => None,
             };
-            let twin = sql::has_twin(&mut transaction, &receipt.seal, receipt.number, &leaf.digest).await?;
-            found = book.take(&receipt, leaf.digest, granted.as_mut(), twin);
-            book.heard_ms = book.heard_ms.max(sent.received_ms);
-            sql::put_book(&mut transaction, &book).await?;
+            if let Some(earlier) = &mut earlier {
+                found = book.take_late(earlier, &receipt, leaf.digest, granted.as_mut());
+                sql::put_earlier_key(&mut transaction, &receipt.seal, earlier).await?;
+            } else {
+                found = book.take(&receipt, leaf.digest, granted.as_mut(), twin);
+                book.heard_ms = book.heard_ms.max(sent.received_ms);
+                sql::put_book(&mut transaction, &book).await?;
+            }
             if let (Some(used), Some(granted)) = (used, granted) {
                 sql::used(&mut transaction, &used.grant, granted.used).await?;
             }
@@ -110,6 +131,7 @@ impl Office {
                 received_ms: sent.received_ms,
                 before: receipt.before,
                 after: receipt.after,
+                signer,
             };
             sql::add_receipt(&mut transaction, &row).await?;
             for finding in &found {
@@ -162,6 +184,9 @@ impl Office {
         book.doubted = again.then_some(hello.nonce);
         if hello.receipts > book.receipts {
             (book.receipts, book.last_receipt) = (hello.receipts, hello.last_receipt);
+        }
+        if hello.receipts >= book.receipts {
+            book.began = 0;
         }
         book.epoch = book.epoch.max(hello.epoch);
         book.duress = book.duress.max(hello.duress);

@@ -14,7 +14,8 @@
 //! - What a seal says is kept whatever it says. What does not agree is a finding, told at once.
 //!
 //! # Layout
-//! - [`book`]: what is known of a seal, and comparing; [`finding`]: what does not agree (pure); [`draft`]: from application to grant (pure); [`answer`]: what a
+//! - [`book`]: what is known of a seal, and comparing; [`earlier`]: what a key says that it had before; [`finding`]: what
+//!   does not agree (pure); [`draft`]: from application to grant (pure); [`answer`]: what a
 //!   seal is told (pure)
 //! - [`mail`]: what seals have sent; [`acts`]: what people do; [`ask`]: what people ask; [`check`]: is an impression covered
 //! - [`audit`]: the whole log, read by a stranger (pure); [`command`]: `ingest seal`
@@ -49,6 +50,7 @@ pub mod book;
 pub mod check;
 pub mod command;
 pub mod draft;
+pub mod earlier;
 pub mod finding;
 mod mail;
 mod sql;

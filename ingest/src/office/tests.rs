@@ -91,16 +91,20 @@ impl Village {
 
     async fn with_seal(fresh: database::testing::Fresh) -> (Self, Device) {
         let village = Self::new(fresh).await;
+        village.enrol(DEVICE).await;
+        village.office.put_policy(village.rules(1, &ROOTS), now_ms()).await.unwrap();
+        let device = Device::new(village.office.roots(SEAL));
+        (village, device)
+    }
+
+    async fn enrol(&self, device: u8) {
         let enrolment = Enrolment {
             seal: SEAL.into(),
             area: Area::new("370124/gongli").unwrap(),
             gateway: GatewayId::new("gongli-07").unwrap(),
-            key: key(DEVICE).public(),
+            key: key(device).public(),
         };
-        village.office.enrol(enrolment, "installer", now_ms()).await.unwrap();
-        village.office.put_policy(village.rules(1, &ROOTS), now_ms()).await.unwrap();
-        let device = Device::new(village.office.roots(SEAL));
-        (village, device)
+        self.office.enrol(enrolment, "installer", now_ms()).await.unwrap();
     }
 
     fn policy(&self, number: u32) -> Policy {
@@ -252,6 +256,7 @@ async fn open(settings: &Settings) -> (Office, OfficeTask, Arc<StdMutex<Vec<Vec<
 
 /// The seal, as a gateway drives it.
 struct Device {
+    key: u8,
     roots: Roots,
     trust: Option<Trust>,
     memory: Memory,
@@ -266,6 +271,7 @@ struct Device {
 impl Device {
     fn new(roots: Roots) -> Self {
         Self {
+            key: DEVICE,
             roots,
             trust: None,
             memory: Memory::default(),
@@ -301,7 +307,7 @@ impl Device {
             answered: self.answered,
             duress: self.memory.duress,
         };
-        Envelope::sign(Kind::Hello, &hello.to_bytes(), &[&key(DEVICE)]).unwrap().to_bytes()
+        Envelope::sign(Kind::Hello, &hello.to_bytes(), &[&key(self.key)]).unwrap().to_bytes()
     }
 
     fn hear(&mut self, bytes: &[u8]) {
@@ -403,7 +409,7 @@ impl Device {
             is_test: false,
             tampered: self.memory.tampered,
         };
-        let bytes = Envelope::sign(Kind::Receipt, &receipt.to_bytes(), &[&key(DEVICE)]).unwrap().to_bytes();
+        let bytes = Envelope::sign(Kind::Receipt, &receipt.to_bytes(), &[&key(self.key)]).unwrap().to_bytes();
         let settles = outcome != Outcome::Refused;
         self.memory.add(&Entry::Receipt { number: receipt.number, digest: digest(&[&bytes]), settles });
         bytes
@@ -597,5 +603,57 @@ async fn an_application_is_decided_once() {
         );
         assert!(village.office.to_carry(&grant).await.unwrap().is_none());
         assert!(matches!(village.office.case(&[0; 16].into()).await, Err(OfficeError::NotThere { .. })));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_replaced_device_has_stamped_is_on_record_and_no_more_than_that() {
+    for (mut village, mut old) in Village::each().await {
+        let grant = village.granted().await;
+        village.contact(&mut old).await;
+        let [first, second] = [old.stamp(&grant).0, old.stamp(&grant).0];
+        village.send(&first).await;
+        village.settled().await;
+        // It is replaced before the second has come: the new one goes on from what is known, and nobody accuses it.
+        village.enrol(10).await;
+        let mut new = Device { key: 10, ..Device::new(village.office.roots(SEAL)) };
+        let fresh = village.granted().await;
+        village.contact(&mut new).await;
+        assert_eq!(village.words().await, ["rekeyed"]);
+        let (its, no) = new.stamp(&fresh);
+        assert_eq!(no, None);
+        for bytes in [&its, &second, &first, &second] {
+            village.send(bytes).await;
+        }
+        let timeline = village.timeline().await;
+        let words: Vec<&str> = timeline.findings.iter().map(|finding| finding.word.as_str()).collect();
+        assert_eq!(words, ["earlier_key", "rekeyed"], "no twin, and nothing forged");
+        let numbers: Vec<u64> = timeline.receipts.iter().map(|receipt| receipt.number).collect();
+        assert_eq!(numbers, [2, 2, 1]);
+        assert_eq!(timeline.applications.iter().map(|case| case.used).collect::<Vec<_>>(), [1, 2]);
+        for (receipt, is_covered, why) in [
+            (&first, true, "it came before the change"),
+            (&second, false, "nothing shows when it was made"),
+            (&its, true, "by the new key"),
+        ] {
+            let found = village.office.impressions(&digest(&[receipt])).await.unwrap();
+            assert_eq!(found[0].is_covered, is_covered, "{why}");
+        }
+        assert_eq!(village.audit().remarks.len(), 2, "a stranger sees the same");
+        // Who has the old device stamps nothing more with it.
+        let late = Envelope::read(Kind::Receipt, &second).unwrap();
+        let mut late = Receipt::read(late.payload).unwrap();
+        (late.number, late.previous) = (3, digest(&[&second]));
+        late.scene.at_s = seconds(now_ms()) + 5;
+        let late = Envelope::sign(Kind::Receipt, &late.to_bytes(), &[&key(DEVICE)]).unwrap().to_bytes();
+        village.send(&late).await;
+        assert_eq!(village.words().await[0], "forged");
+        assert!(village.office.impressions(&digest(&[&late])).await.unwrap().is_empty());
+        // The new one was healed once: the next time it has forgotten.
+        new.memory = Memory::default();
+        new.counter = 0;
+        village.contact(&mut new).await;
+        village.contact(&mut new).await;
+        assert!(village.words().await.contains(&"set_back".to_owned()));
     }
 }

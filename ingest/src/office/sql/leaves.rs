@@ -146,20 +146,20 @@ pub(in crate::office) async fn policy_numbered(
     leaf(connection, &fixed(&row, "digest")?.into()).await
 }
 
-/// The newest enrolment of a seal that came before something.
-pub(in crate::office) async fn enrolment(
+/// Enrolments of a seal that came before something, newest first: more keys than a seal has in its life.
+pub(in crate::office) async fn enrolments(
     connection: &mut AnyConnection,
     seal: &str,
     before: &Leaf,
-) -> Result<Option<Leaf>, Error> {
+) -> Result<Vec<Leaf>, Error> {
     let sql = format!(
         "SELECT {LEAF} FROM leaves WHERE seal = $1 AND kind = 'enrolment' \
-         AND nth < (SELECT nth FROM leaves WHERE digest = $2) ORDER BY nth DESC LIMIT 1"
+         AND nth < (SELECT nth FROM leaves WHERE digest = $2) ORDER BY nth DESC LIMIT 100"
     );
-    let row = sqlx::query(sqlx::AssertSqlSafe(sql))
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(seal)
         .bind(&before.digest[..])
-        .fetch_optional(connection)
+        .fetch_all(connection)
         .await?;
-    row.as_ref().map(leaf_from).transpose()
+    rows.iter().map(leaf_from).collect()
 }

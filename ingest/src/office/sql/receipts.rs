@@ -1,11 +1,11 @@
 //! Receipts and findings.
 
 use seal::grant::Id;
-use seal::keys::Digest;
+use seal::keys::{Digest, PublicKey};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Error, Row as _};
 
-use super::{PAGE, fixed, fixed_or_none, number};
+use super::{PAGE, fixed, fixed_or_none, key_of, number};
 use crate::office::finding::Finding;
 
 /// Most impressions that are told of one digest.
@@ -25,6 +25,7 @@ pub(in crate::office) struct ReceiptRow {
     pub(in crate::office) received_ms: i64,
     pub(in crate::office) before: Option<Digest>,
     pub(in crate::office) after: Option<Digest>,
+    pub(in crate::office) signer: Option<PublicKey>,
 }
 
 /// A finding as it is listed.
@@ -39,7 +40,7 @@ pub(in crate::office) struct FindingRow {
 }
 
 const RECEIPT: &str = "digest, seal, number, grant_id, use_number, outcome, refusal, at_s, received_ms, picture_before, \
-                       picture_after";
+                       picture_after, signer";
 
 fn receipt_from(row: &AnyRow) -> Result<ReceiptRow, Error> {
     Ok(ReceiptRow {
@@ -54,6 +55,7 @@ fn receipt_from(row: &AnyRow) -> Result<ReceiptRow, Error> {
         received_ms: row.try_get("received_ms")?,
         before: fixed_or_none(row, "picture_before")?.map(Digest::from),
         after: fixed_or_none(row, "picture_after")?.map(Digest::from),
+        signer: fixed_or_none(row, "signer")?.map(key_of),
     })
 }
 
@@ -62,7 +64,7 @@ pub(in crate::office) async fn add_receipt(
     row: &ReceiptRow,
 ) -> Result<(), Error> {
     let sql = format!(
-        "INSERT INTO receipts ({RECEIPT}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
+        "INSERT INTO receipts ({RECEIPT}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
          ON CONFLICT (digest) DO NOTHING"
     );
     sqlx::query(sqlx::AssertSqlSafe(sql))
@@ -77,6 +79,7 @@ pub(in crate::office) async fn add_receipt(
         .bind(row.received_ms)
         .bind(row.before.map(|digest| digest.to_vec()))
         .bind(row.after.map(|digest| digest.to_vec()))
+        .bind(row.signer.map(|key| key.bytes.to_vec()))
         .execute(connection)
         .await?;
     Ok(())
@@ -117,20 +120,23 @@ pub(in crate::office) async fn receipts(
     rows.iter().map(receipt_from).collect()
 }
 
-/// Whether there is another receipt of this seal with this number.
+/// Whether there is another receipt of this seal with this number by the same key.
 pub(in crate::office) async fn has_twin(
     connection: &mut AnyConnection,
     seal: &str,
     number: u64,
     digest: &Digest,
+    signer: &PublicKey,
 ) -> Result<bool, Error> {
-    let row =
-        sqlx::query("SELECT digest FROM receipts WHERE seal = $1 AND number = $2 AND digest <> $3 LIMIT 1")
-            .bind(seal)
-            .bind(number as i64)
-            .bind(&digest[..])
-            .fetch_optional(connection)
-            .await?;
+    let row = sqlx::query(
+        "SELECT digest FROM receipts WHERE seal = $1 AND number = $2 AND digest <> $3 AND signer = $4 LIMIT 1",
+    )
+    .bind(seal)
+    .bind(number as i64)
+    .bind(&digest[..])
+    .bind(&signer.bytes[..])
+    .fetch_optional(connection)
+    .await?;
     Ok(row.is_some())
 }
 
