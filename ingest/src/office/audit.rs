@@ -207,13 +207,8 @@ impl Audit {
         let (Some(envelope), Some(receipt)) = (envelope, read) else {
             return wrong("", "a receipt that cannot be read", "回执无法读取");
         };
-        let nobody = || {
-            wrong(
-                &receipt.seal,
-                "a receipt that no enrolled seal has signed",
-                "回执不是已登记印章签名的",
-            )
-        };
+        let nobody =
+            || wrong(&receipt.seal, "a receipt that no enrolled seal has signed", "回执不是已登记印章签名的");
         let Some(book) = self.books.get_mut(&receipt.seal) else { return nobody() };
         let mut earlier = match self.earlier.get_mut(&receipt.seal) {
             Some(all) if !envelope.is_signed_by(&book.key) => {

@@ -39,6 +39,10 @@ pub enum Finding {
     Duress(u64),
     /// A photograph that was asked for is missing.
     NoPhotograph,
+    /// A photograph that this receipt names has not come.
+    PhotoMissing(u64),
+    /// A photograph that was missing has come.
+    PhotoCame(u64),
     /// Used although its grant was over: the seal had forgotten what it had done.
     Voided,
     /// The key of the seal was changed.
@@ -74,6 +78,8 @@ impl Finding {
             Finding::NotClosed => "not_closed",
             Finding::Duress(_) => "duress",
             Finding::NoPhotograph => "no_photograph",
+            Finding::PhotoMissing(_) => "photo_missing",
+            Finding::PhotoCame(_) => "photo_came",
             Finding::Voided => "voided",
             Finding::Rekeyed => "rekeyed",
             Finding::EarlierKey(_) => "earlier_key",
@@ -103,6 +109,8 @@ impl Finding {
             Finding::NotClosed => "设备未能锁闭，请立即到现场".into(),
             Finding::Duress(number) => format!("第 {number} 号回执：使用人以胁迫方式验证身份"),
             Finding::NoPhotograph => "缺少规定的照片".into(),
+            Finding::PhotoMissing(number) => format!("第 {number} 号回执所列照片未送达"),
+            Finding::PhotoCame(number) => format!("第 {number} 号回执所缺照片已送达"),
             Finding::Voided => "所用授权已作废".into(),
             Finding::Rekeyed => "印章密钥已更换".into(),
             Finding::EarlierKey(number) => {
@@ -150,6 +158,12 @@ impl fmt::Display for Finding {
                 write!(f, "at the use of receipt {number} the person showed that somebody makes them")
             }
             Finding::NoPhotograph => f.write_str("a photograph that has to be there is missing"),
+            Finding::PhotoMissing(number) => {
+                write!(f, "a photograph that receipt {number} names has not come")
+            }
+            Finding::PhotoCame(number) => {
+                write!(f, "a photograph of receipt {number} that was missing has come")
+            }
             Finding::Voided => f.write_str("the grant was over: the seal had forgotten what it had done"),
             Finding::Rekeyed => f.write_str("the key of the seal was changed"),
             Finding::EarlierKey(number) => write!(
@@ -192,6 +206,8 @@ mod tests {
             Finding::NotClosed,
             Finding::Duress(1),
             Finding::NoPhotograph,
+            Finding::PhotoMissing(1),
+            Finding::PhotoCame(1),
             Finding::Voided,
             Finding::Rekeyed,
             Finding::EarlierKey(1),

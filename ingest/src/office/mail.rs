@@ -1,7 +1,4 @@
-//! What seals have sent: receipts and hellos, in the order of the engine's log, and photographs.
-
-use std::io;
-use std::path::Path;
+//! What seals have sent: receipts and hellos, in the order of the engine's log.
 
 use seal::envelope::{Envelope, Kind};
 use seal::keys::digest;
@@ -13,9 +10,8 @@ use super::answer::{FRESH_S, Heard, Reply, reply};
 use super::book::Book;
 use super::finding::Finding;
 use super::sql::{self, ReceiptRow, Sent};
-use super::{HANDED, Office, OfficeError, leaf_of, picture_name, policy_of, seconds};
+use super::{HANDED, Office, OfficeError, leaf_of, policy_of, seconds};
 use crate::clock::now_ms;
-use crate::tlog::{Folder, Storage as _, put};
 
 /// Most that is taken out of the inbox at once.
 const BATCH: i64 = 64;
@@ -134,6 +130,7 @@ impl Office {
                 signer,
             };
             sql::add_receipt(&mut transaction, &row).await?;
+            self.wait_for_pictures(&mut transaction, &row).await?;
             for finding in &found {
                 sql::add_finding(&mut transaction, &receipt.seal, finding, &leaf.digest, sent.received_ms)
                     .await?;
@@ -264,31 +261,11 @@ impl Office {
         Ok(transaction.commit().await?)
     }
 
-    fn tell_findings(seal: &str, found: &[Finding], at_ms: i64) {
+    pub(super) fn tell_findings(seal: &str, found: &[Finding], at_ms: i64) {
         // Not on the stream: anybody may listen there, also who makes somebody stamp.
         for finding in found {
             tracing::warn!(seal, at_ms, finding = %finding, "{}", finding.zh());
         }
-    }
-
-    /// Writes photographs of which all parts are there; how many.
-    pub(super) async fn keep_pictures(&self) -> Result<usize, OfficeError> {
-        let mut desk = self.shared.desk.lock().await;
-        let whole = sql::whole_pictures(&mut desk.connection).await?;
-        for name in &whole {
-            let bytes = sql::picture(&mut desk.connection, name).await?;
-            if digest(&[&bytes]) == *name {
-                let folder = self.shared.settings.folder.join("pictures");
-                tokio::task::block_in_place(|| keep_picture(&folder, &picture_name(name), &bytes))?;
-            } else {
-                tracing::warn!(
-                    picture = super::hex(&name[..]),
-                    "a photograph is not what it is named: it is dropped"
-                );
-            }
-            sql::forget_picture(&mut desk.connection, name).await?;
-        }
-        Ok(whole.len())
     }
 
     /// The rules of a seal as they are now.
@@ -298,11 +275,4 @@ impl Office {
     ) -> Result<Option<seal::policy::Policy>, OfficeError> {
         Ok(sql::policy(connection, seal).await?.as_ref().and_then(policy_of))
     }
-}
-
-/// Writes a photograph so that it is on stable storage, whole, before its parts are forgotten.
-fn keep_picture(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let folder = Folder::open(folder)?;
-    put(&folder, name, bytes)?;
-    folder.sync_folder("")
 }

@@ -84,6 +84,7 @@ impl Village {
             witnesses_needed: 1,
             roots: ROOTS.map(|number| key(number).public()).into(),
             roots_needed: 2,
+            photo_patience: Duration::from_secs(86_400),
         };
         let (office, task, said, mail) = open(&settings).await;
         Self { _files: (folder, fresh), office, task: Some(task), said, mail, sent: 0, witness }
@@ -178,6 +179,22 @@ impl Village {
             .await
             .unwrap();
         self.mail.notify_one();
+    }
+
+    /// Puts a part of a photograph where the engine does.
+    async fn send_part(&mut self, gateway: &str, name: &Digest, start: usize, total: usize, part: &[u8]) {
+        self.sent += 1;
+        let mut connection = database::connect(&self.office.shared.settings.database).await.unwrap();
+        sqlx::query("INSERT INTO picture_parts (digest, gateway, start, total, number, part) VALUES ($1, $2, $3, $4, $5, $6)")
+            .bind(&name[..])
+            .bind(gateway)
+            .bind(start as i64)
+            .bind(total as i64)
+            .bind(self.sent)
+            .bind(part)
+            .execute(&mut connection)
+            .await
+            .unwrap();
     }
 
     /// Waits until everything is looked at, logged, and seen by the witness.
@@ -655,5 +672,43 @@ async fn what_a_replaced_device_has_stamped_is_on_record_and_no_more_than_that()
         village.contact(&mut new).await;
         village.contact(&mut new).await;
         assert!(village.words().await.contains(&"set_back".to_owned()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_photograph_that_does_not_come_is_found_and_nobody_is_in_its_way() {
+    for (mut village, mut seal) in Village::each().await {
+        let grant = village.granted().await;
+        village.contact(&mut seal).await;
+        let receipt = seal.stamp(&grant).0;
+        village.send(&receipt).await;
+        village.settled().await;
+        let (picture, day_ms) = ([b"the impression".as_slice(), &[1]].concat(), 86_400_000);
+        let name = digest(&[&picture]);
+        let office = village.office.clone();
+        office.miss_pictures(now_ms() + day_ms - 60_000).await.unwrap();
+        assert_eq!(village.words().await, [""; 0]);
+        for _ in 0..2 {
+            office.miss_pictures(now_ms() + day_ms + 60_000).await.unwrap();
+            assert_eq!(village.words().await, ["photo_missing"], "told once");
+        }
+        // A stranger knows the digest, and is first with something else; the genuine one comes late.
+        village.send_part("stranger", &name, 0, picture.len(), &[0; 15]).await;
+        village.send_part("gongli-07", &name, 0, picture.len(), &picture[..9]).await;
+        office.keep_pictures(now_ms()).await.unwrap();
+        assert_eq!(office.picture(&name).await, None, "not whole");
+        village.send_part("gongli-07", &name, 9, picture.len(), &picture[9..]).await;
+        office.keep_pictures(now_ms()).await.unwrap();
+        assert_eq!(office.picture(&name).await, Some(picture));
+        assert_eq!(village.words().await, ["photo_came", "photo_missing"]);
+        // What no receipt names is kept by nobody, and a receipt that comes again waits for nothing.
+        let other = digest(&[b"a holiday"]);
+        village.send_part("gongli-07", &other, 0, 9, b"a holiday").await;
+        office.keep_pictures(now_ms()).await.unwrap();
+        assert_eq!(office.picture(&other).await, None);
+        village.send(&receipt).await;
+        village.settled().await;
+        office.miss_pictures(now_ms() + 3 * day_ms).await.unwrap();
+        assert_eq!(village.words().await.len(), 2);
     }
 }

@@ -7,12 +7,14 @@ use sqlx::{Any, AnyConnection, Connection, Error, Row, Transaction};
 mod cases;
 mod leaves;
 mod letters;
+mod pictures;
 mod receipts;
 mod seals;
 
 pub(super) use cases::*;
 pub(super) use leaves::*;
 pub(super) use letters::*;
+pub(super) use pictures::*;
 pub(super) use receipts::*;
 pub(super) use seals::*;
 
