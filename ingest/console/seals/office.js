@@ -46,8 +46,8 @@ export const enrol = (form) => send('POST', '/seals', form);
 export const timeline = (seal) => ask(`/seals/${part(seal)}`);
 /** Locks a seal, or unlocks it. */
 export const lock = (seal, locked) => send('POST', `/seals/${part(seal)}/lock`, { locked });
-/** Says that somebody has looked into tampering. */
-export const clear = (seal) => ask(`/seals/${part(seal)}/clear`, {}, { method: 'POST' });
+/** Says that somebody has looked into the tampering that they saw. */
+export const clear = (seal, tampered_ever) => send('POST', `/seals/${part(seal)}/clear`, { tampered_ever });
 /** Takes rules that the roots have signed, base64. */
 export const putPolicy = (policy) => send('POST', '/policies', { policy });
 /** What does not agree. */

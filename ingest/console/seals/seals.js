@@ -54,7 +54,7 @@ export function sealTools(seal, again) {
   return el('div', { class: 'actions' },
     seal.is_locked ? action(t('seal.unlock'), run(t('seal.sureUnlock', { seal: seal.seal }), () => office.lock(seal.seal, false)), { why: because('clear', seal.area) })
       : action(t('seal.lock'), run(null, () => office.lock(seal.seal, true)), { why: because('lock', seal.area) }),
-    seal.tampered ? action(t('seal.clear'), run(t('seal.sureClear'), () => office.clear(seal.seal)), { why: because('clear', seal.area) }) : null);
+    seal.tampered ? action(t('seal.clear'), run(t('seal.sureClear'), () => office.clear(seal.seal, seal.tampered_ever)), { why: because('clear', seal.area) }) : null);
 }
 
 function card(seal, findings, again) {

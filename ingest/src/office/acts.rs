@@ -363,13 +363,15 @@ impl Office {
         self.change(seal, by, now_ms, |book| book.is_locked = is_locked, |_| deed).await
     }
 
-    /// Says that somebody has looked into all tampering that a seal has told of.
+    /// Says that somebody has looked into the tampering that they have seen: the first `seen` times of all that the seal has
+    /// told. What came since keeps it locked.
     ///
     /// # Errors
     /// [`OfficeError`].
-    pub async fn clear(&self, seal: &str, by: &str, now_ms: i64) -> Result<(), OfficeError> {
+    pub async fn clear(&self, seal: &str, seen: u32, by: &str, now_ms: i64) -> Result<(), OfficeError> {
         let deed = |book: &Book| Deed::Cleared { seal: seal.into(), cleared: book.cleared };
-        self.change(seal, by, now_ms, |book| book.cleared = book.tampered, deed).await
+        let clear = |book: &mut Book| book.cleared = book.cleared.max(seen.min(book.tampered));
+        self.change(seal, by, now_ms, clear, deed).await
     }
 
     async fn change(

@@ -34,6 +34,8 @@ pub struct SealView {
     pub is_locked: bool,
     /// Tampering that nobody has looked into yet.
     pub tampered: u32,
+    /// All that it has ever told: what a clearing names.
+    pub tampered_ever: u32,
     /// Number of its last receipt.
     pub receipts: u64,
     /// When it was heard last.
@@ -232,6 +234,7 @@ fn seal_view(book: &Book, policy: Option<&Policy>) -> SealView {
         is_test: policy.is_some_and(|policy| policy.is_test),
         is_locked: book.is_locked,
         tampered: book.tampered.saturating_sub(book.cleared),
+        tampered_ever: book.tampered,
         receipts: book.receipts,
         heard_ms: Some(book.heard_ms).filter(|&ms| ms > 0),
     }

@@ -712,3 +712,18 @@ async fn a_photograph_that_does_not_come_is_found_and_nobody_is_in_its_way() {
         assert_eq!(village.words().await.len(), 2);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_what_somebody_has_seen_is_cleared() {
+    for (village, _) in Village::each().await {
+        let mut desk = village.office.shared.desk.lock().await;
+        let mut book = sql::book(&mut desk.connection, SEAL).await.unwrap().unwrap();
+        book.tampered = 3;
+        sql::put_book(&mut desk.connection, &book).await.unwrap();
+        drop(desk);
+        for (seen, left) in [(2, 1), (1, 1), (9, 0)] {
+            village.office.clear(SEAL, seen, "operator", now_ms()).await.unwrap();
+            assert_eq!(village.timeline().await.seal.tampered, left, "{seen} seen");
+        }
+    }
+}

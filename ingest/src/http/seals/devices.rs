@@ -122,8 +122,16 @@ pub(in crate::http) async fn lock(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// What somebody has looked into.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct ClearForm {
+    /// `tampered_ever` of the seal as they have seen it: what came since is not cleared.
+    tampered_ever: u32,
+}
+
 /// Says that somebody has looked into the tampering that a seal has told of.
-#[utoipa::path(post, path = "/api/v1/seals/{seal}/clear", tag = "seals",
+#[utoipa::path(post, path = "/api/v1/seals/{seal}/clear", tag = "seals", request_body = ClearForm,
     params(("seal" = String, Path, description = "Its name")),
     responses(
         (status = 204, description = "It hears of it when it is connected"),
@@ -134,10 +142,11 @@ pub(in crate::http) async fn clear(
     State(app): State<Arc<App>>,
     who: Who,
     Path(seal): Path<String>,
+    Form(form): Form<ClearForm>,
 ) -> Result<StatusCode, Problem> {
     let office = app.office()?;
     who.must(Action::ClearSeal, &office.area_of(&seal).await?)?;
-    office.clear(&seal, who.account().name.as_str(), now_ms()).await?;
+    office.clear(&seal, form.tampered_ever, who.account().name.as_str(), now_ms()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
