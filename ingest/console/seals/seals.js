@@ -7,17 +7,17 @@ import { href, message } from '../panel.js';
 import { agoText, dateTimeText, whenText } from '../time.js';
 import { unbase64url } from './bytes.js';
 import * as office from './office.js';
-import { Refused, action, code, field, form, frame, text, watch } from './parts.js';
+import { Refused, action, code, field, form, frame, text, watchOlder } from './parts.js';
 import { may, rolesFor } from './person.js';
 
 /** The page. */
 export function view(root) {
   const body = frame(root, 'seals', t('seals.tab.seals'));
   const shown = el('div');
-  const { again, page } = watch(shown, async () => {
-    const [seals, findings] = await Promise.all([office.seals(), may('seeAudit') ? office.findings() : []]);
+  const { again, page } = watchOlder(shown, async (before) => {
+    const [seals, findings] = await Promise.all([office.seals(), may('seeAudit') ? office.findings(before.findings) : []]);
     return { seals, findings };
-  }, ({ seals, findings }) => fill(shown, findingList(findings),
+  }, { findings: (one) => one.number }, ({ seals, findings }, older) => fill(shown, findingList(findings), older,
     seals.length ? el('div', { class: 'cards', role: 'list' }, seals.map((seal) => card(seal, findings.filter((one) => one.seal === seal.seal).length, again))) : message(t('seal.none'), 'calm')));
   fill(body, shown, may('enrol') ? enrolment(() => again()) : null);
   return page;

@@ -50,6 +50,7 @@ export const SEALS = {
   'apply.operatorsHint': ['用户名，以逗号分隔', 'Names to log in with, with commas between'], 'apply.place': ['限定地点', 'Only at a place'], 'apply.lat': ['纬度（WGS-84）', 'Degrees north (WGS-84)'], 'apply.lon': ['经度', 'Degrees east'],
   'apply.radius': ['半径，米', 'Metres around'], 'apply.placeBad': ['地点需要纬度、经度和半径三个数', 'A place takes three numbers: degrees north, degrees east, metres around'],
 
+  'seals.older': ['更早', 'Older'],
   'case.title': ['用印申请', 'Application'], 'case.none': ['没有申请', 'No applications'], 'case.group.waiting': ['等待我审批', 'Waiting for me'], 'case.group.own': ['我的申请', 'My own'], 'case.group.others': ['其他', 'Others'],
   'case.state.open': ['待审批', 'Open'], 'case.state.granted': ['已授权', 'Granted'], 'case.state.rejected': ['已驳回', 'Rejected'], 'case.state.cancelled': ['已取消', 'Cancelled'], 'case.state.revoked': ['已撤销', 'Revoked'],
   'case.approved': ['{n} / {needed} 人已审批', '{n} of {needed} approvals'], 'case.used': ['已用 {n} / {of}', '{n} of {of} used'], 'case.unseen': ['等待见证机构确认', 'Waiting for the witnesses'], 'case.copies': ['{n} 次', '{n} impressions'],

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::ask::{ReceiptView, receipt_view};
-use super::sql::{self, By, Leaf};
+use super::sql::{self, Leaf};
 use super::{Office, OfficeError, hex};
 
 /// Something signed, with the proof that it is in the log. Both base64; no proof while witnesses have not seen it.
@@ -213,7 +213,7 @@ impl Office {
         let mut desk = self.shared.desk.lock().await;
         let connection = &mut desk.connection;
         let mut views = Vec::new();
-        for row in sql::receipts(connection, By::Digest(asked)).await? {
+        for row in sql::receipts_named(connection, asked).await? {
             let Some(leaf) = sql::leaf(connection, &row.digest).await? else { continue };
             let case = match &row.grant {
                 Some(grant) => sql::case(connection, grant).await?,

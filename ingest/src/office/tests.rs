@@ -16,12 +16,15 @@ use seal::trust::{Lease, Trust};
 use wire::Area;
 
 use super::acts::Enrolment;
-use super::ask::TimelineView;
+use super::ask::{Before, TimelineView};
 use super::audit::Audit;
 use super::draft::Wish;
+use super::finding::Finding;
+use super::sql::{Cases, ReceiptRow};
 use super::*;
 use crate::clock::now_ms;
 use crate::http::serve_witness;
+use crate::people::role::Scope;
 use crate::tlog::WitnessUrl;
 use crate::witness::Witness;
 
@@ -99,9 +102,13 @@ impl Village {
     }
 
     async fn enrol(&self, device: u8) {
+        self.enrol_as(SEAL, "370124/gongli", device).await;
+    }
+
+    async fn enrol_as(&self, seal: &str, area: &str, device: u8) {
         let enrolment = Enrolment {
-            seal: SEAL.into(),
-            area: Area::new("370124/gongli").unwrap(),
+            seal: seal.into(),
+            area: Area::new(area).unwrap(),
             gateway: GatewayId::new("gongli-07").unwrap(),
             key: key(device).public(),
         };
@@ -134,9 +141,7 @@ impl Village {
     }
 
     fn rules(&self, number: u32, signers: &[u8]) -> Vec<u8> {
-        let keys: Vec<MemoryKey> = signers.iter().map(|&number| key(number)).collect();
-        let keys: Vec<&dyn Signer> = keys.iter().map(|key| key as &dyn Signer).collect();
-        Envelope::sign(Kind::Policy, &self.policy(number).to_bytes(), &keys).unwrap().to_bytes()
+        signed_rules(&self.policy(number), signers)
     }
 
     async fn apply(&self) -> Id {
@@ -234,7 +239,7 @@ impl Village {
 
     async fn timeline(&self) -> TimelineView {
         self.settled().await;
-        self.office.timeline(SEAL).await.unwrap()
+        self.office.timeline(SEAL, &Before::default()).await.unwrap()
     }
 
     async fn words(&self) -> Vec<String> {
@@ -257,6 +262,12 @@ impl Drop for Village {
             task.stop();
         }
     }
+}
+
+fn signed_rules(policy: &Policy, signers: &[u8]) -> Vec<u8> {
+    let keys: Vec<MemoryKey> = signers.iter().map(|&number| key(number)).collect();
+    let keys: Vec<&dyn Signer> = keys.iter().map(|key| key as &dyn Signer).collect();
+    Envelope::sign(Kind::Policy, &policy.to_bytes(), &keys).unwrap().to_bytes()
 }
 
 async fn open(settings: &Settings) -> (Office, OfficeTask, Arc<StdMutex<Vec<Vec<u8>>>>, Arc<Notify>) {
@@ -710,6 +721,78 @@ async fn a_photograph_that_does_not_come_is_found_and_nobody_is_in_its_way() {
         village.settled().await;
         office.miss_pictures(now_ms() + 3 * day_ms).await.unwrap();
         assert_eq!(village.words().await.len(), 2);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_go_on_where_they_ended_and_end_at_the_area() {
+    for (mut village, mut seal) in Village::each().await {
+        let scopes = |texts: &[&str]| texts.iter().map(|text| Scope::new(text).unwrap()).collect::<Vec<_>>();
+        let gongli = &scopes(&["mianyang", "370124/gongli"]);
+        let mut grants = Vec::new();
+        for _ in 0..3 {
+            grants.push(village.granted().await);
+        }
+        village.contact(&mut seal).await;
+        for grant in &grants {
+            let receipt = seal.stamp(grant).0;
+            village.send(&receipt).await;
+        }
+        village.enrol_as("gongli-08", "370124/gongli/c8", 18).await;
+        village.enrol_as("gonglim", "370124/gonglim", 19).await;
+        village.settled().await;
+        let mut desk = village.office.shared.desk.lock().await;
+        let c = &mut desk.connection;
+        for (finding, name) in (0..).zip([SEAL, "gongli-08", "gonglim", "no-seal"]) {
+            sql::add_finding(c, name, &Finding::Twin(finding), &digest(&[b"x"]), 7).await.unwrap();
+        }
+        // Applications: two at a time, for the area, for their owner, for nobody else.
+        let newest = Cases { areas: gongli, ..Cases::default() };
+        let first = sql::cases(c, newest, 2).await.unwrap();
+        let second = sql::cases(c, Cases { before: Some(&first[1].grant), ..newest }, 2).await.unwrap();
+        let found: Vec<Id> = first.iter().chain(&second).map(|case| case.grant).collect();
+        let mut all = found.clone();
+        all.sort();
+        grants.sort();
+        assert_eq!((found.len(), all), (3, grants), "each once");
+        assert!(first.iter().chain(&second).is_sorted_by_key(|case| -case.created_ms));
+        let beside = &scopes(&["370124/gonglim", "370124/gongli/c8"]);
+        for (areas, own, count) in [
+            (beside, None, 0),
+            (beside, Some("bookkeeper"), 3),
+            (&vec![], None, 0),
+            (&scopes(&["*"]), None, 3),
+        ] {
+            let asked = Cases { areas, own, ..Cases::default() };
+            assert_eq!(sql::cases(c, asked, 9).await.unwrap().len(), count, "{areas:?} {own:?}");
+        }
+        // Receipts of a seal.
+        let numbers = |rows: &[ReceiptRow]| rows.iter().map(|row| row.number).collect::<Vec<_>>();
+        let first = sql::receipts(c, SEAL, None, 2).await.unwrap();
+        let second = sql::receipts(c, SEAL, Some(&first[1].digest), 2).await.unwrap();
+        assert_eq!((numbers(&first), numbers(&second)), (vec![3, 2], vec![1]));
+        // Findings: what is of no seal is the whole city's.
+        for (areas, expected) in [
+            (gongli, vec!["gongli-08", SEAL]),
+            (&scopes(&["*"]), vec!["no-seal", "gonglim", "gongli-08", SEAL]),
+            (&vec![], vec![]),
+        ] {
+            let (mut found, mut before) = (Vec::new(), None);
+            while let Some(row) = sql::findings(c, None, areas, before, 1).await.unwrap().pop() {
+                before = Some(row.nth);
+                found.push(row.seal);
+            }
+            assert_eq!(found, expected, "{areas:?}");
+        }
+        // Seals by name.
+        let names = async |c: &mut AnyConnection, areas: &[Scope], after: &str| {
+            let all = sql::books(c, areas, after, 2).await.unwrap();
+            all.into_iter().map(|book| book.seal).collect::<Vec<_>>()
+        };
+        assert_eq!(names(c, gongli, "").await, [SEAL, "gongli-08"]);
+        assert_eq!(names(c, gongli, SEAL).await, ["gongli-08"]);
+        assert_eq!(names(c, &scopes(&["*"]), "gongli-08").await, ["gonglim"]);
+        assert_eq!(names(c, &[], "").await, [""; 0]);
     }
 }
 

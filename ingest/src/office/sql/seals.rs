@@ -5,9 +5,10 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Error, Row as _};
 use wire::{Area, GatewayId};
 
-use super::{fixed, fixed_or_none, key_of, number, word};
+use super::{fixed, fixed_or_none, key_of, number, within, word};
 use crate::office::book::Book;
 use crate::office::earlier::Earlier;
+use crate::people::role::Scope;
 
 const BOOK: &str = "name, area, gateway, device_key, policy, epoch, next_sequence, min_sequence, cleared, is_locked, \
                     receipts, last_receipt, counter, tampered, heard_ms, doubted, duress, began";
@@ -44,10 +45,18 @@ pub(in crate::office) async fn book(
     row.as_ref().map(book_from).transpose()
 }
 
-pub(in crate::office) async fn books(connection: &mut AnyConnection) -> Result<Vec<Book>, Error> {
-    let sql = format!("SELECT {BOOK} FROM seals ORDER BY name");
-    let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(connection).await?;
-    rows.iter().map(book_from).collect()
+/// Seals in these areas by name, those behind `after`.
+pub(in crate::office) async fn books(
+    connection: &mut AnyConnection,
+    areas: &[Scope],
+    after: &str,
+    limit: i64,
+) -> Result<Vec<Book>, Error> {
+    let (within, areas) = within(areas, 2);
+    let sql = format!("SELECT {BOOK} FROM seals WHERE name > $1 AND ({within}) ORDER BY name LIMIT {limit}");
+    let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(after);
+    let query = areas.into_iter().fold(query, |query, area| query.bind(area));
+    query.fetch_all(connection).await?.iter().map(book_from).collect()
 }
 
 pub(in crate::office) async fn put_book(connection: &mut AnyConnection, book: &Book) -> Result<(), Error> {
