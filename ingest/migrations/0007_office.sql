@@ -54,3 +54,6 @@ INSERT INTO pictures_due (digest, receipt, seal, number, since_ms, is_told)
     SELECT parts.digest, receipts.digest, seal, receipts.number, received_ms, 0
     FROM receipts JOIN (SELECT DISTINCT digest FROM picture_parts) AS parts
     ON parts.digest = picture_before OR parts.digest = picture_after;
+
+-- Notices are looked for by their seal and time.
+CREATE INDEX leaves_by_seal ON leaves (seal, kind, at_ms);

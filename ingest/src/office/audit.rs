@@ -38,12 +38,17 @@ pub struct Audit {
     grants: HashMap<Id, Granted>,
     receipts: HashMap<(String, KeyId, u64), Digest>,
     earlier: HashMap<String, Vec<Earlier>>,
+    /// Notices from before the first rules of a seal, with their leaves: whether an issuer has signed them those will say.
+    early: HashMap<String, Vec<(u64, Vec<u8>)>>,
     /// Leaves by kind.
     pub counts: BTreeMap<&'static str, u64>,
     /// Everything that was found.
     pub remarks: Vec<Remark>,
     next: u64,
 }
+
+/// What is said of a notice that no issuer of its time has signed.
+const UNSIGNED: (&str, &str) = ("a notice that no issuer has signed", "公告没有签发机关签名");
 
 type Said = Result<(), (String, String, String)>;
 
@@ -61,6 +66,7 @@ impl Audit {
             grants: HashMap::new(),
             receipts: HashMap::new(),
             earlier: HashMap::new(),
+            early: HashMap::new(),
             counts: BTreeMap::new(),
             remarks: Vec::new(),
             next: 0,
@@ -73,7 +79,7 @@ impl Audit {
         self.next += 1;
         let (name, said) = match Envelope::kind_of(leaf) {
             Some(Kind::Policy) => ("policy", self.policy(leaf)),
-            Some(Kind::Notice) => ("notice", self.notice(leaf)),
+            Some(Kind::Notice) => ("notice", self.notice(leaf, index)),
             Some(Kind::Grant) => ("grant", self.grant(leaf)),
             Some(Kind::Receipt) => ("receipt", self.receipt(leaf, index)),
             _ => (
@@ -105,17 +111,19 @@ impl Audit {
                 "规则编号未递增",
             );
         }
+        for (index, notice) in self.early.remove(&policy.seal).unwrap_or_default() {
+            let envelope = Envelope::read(Kind::Notice, &notice).ok();
+            let is_signed = |key| envelope.as_ref().is_some_and(|envelope| envelope.is_signed_by(key));
+            if !policy.issuers.iter().any(is_signed) {
+                let (seal, en, zh) = (policy.seal.clone(), UNSIGNED.0.into(), UNSIGNED.1.into());
+                self.remarks.push(Remark { index, seal, en, zh });
+            }
+        }
         all.push(policy);
         Ok(())
     }
 
-    /// Whether an issuer that any rules of a seal name has signed; enrolments stand before the first rules.
-    fn is_issued(&self, seal: &str, envelope: &Envelope<'_>) -> bool {
-        let all = self.policies.get(seal).map_or(&[][..], Vec::as_slice);
-        all.is_empty() || all.iter().flat_map(|policy| &policy.issuers).any(|key| envelope.is_signed_by(key))
-    }
-
-    fn notice(&mut self, leaf: &[u8]) -> Said {
+    fn notice(&mut self, leaf: &[u8], index: u64) -> Said {
         let envelope = Envelope::read(Kind::Notice, leaf).ok();
         let read = envelope.as_ref().and_then(|envelope| Notice::read(envelope.payload));
         let (Some(envelope), Some(notice)) = (envelope, read) else {
@@ -129,8 +137,13 @@ impl Audit {
             | Deed::Voided { seal, .. } => seal.clone(),
             Deed::Key { .. } => return Ok(()),
         };
-        if !self.is_issued(&seal, &envelope) {
-            return wrong(&seal, "a notice that no issuer has signed", "公告没有签发机关签名");
+        // By the rules of its time; enrolments stand before the first.
+        match self.policies.get(&seal).and_then(|all| all.last()) {
+            Some(policy) if !policy.issuers.iter().any(|key| envelope.is_signed_by(key)) => {
+                return wrong(&seal, UNSIGNED.0, UNSIGNED.1);
+            }
+            Some(_) => {}
+            None => self.early.entry(seal.clone()).or_default().push((index, leaf.to_vec())),
         }
         match notice.deed {
             Deed::Enrolled { key, .. } => {

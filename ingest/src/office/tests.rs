@@ -18,6 +18,7 @@ use wire::Area;
 use super::acts::Enrolment;
 use super::ask::{Before, TimelineView};
 use super::audit::Audit;
+use super::check::{Bundle, Proven};
 use super::draft::Wish;
 use super::finding::Finding;
 use super::sql::{Cases, ReceiptRow};
@@ -497,6 +498,12 @@ async fn a_revocation_reaches_the_seal_with_the_next_contact() {
         village.contact(&mut seal).await;
         assert_eq!(seal.stamp(&grant).1, Some(Refusal::Revoked));
         assert_eq!(village.words().await, ["after_revocation"]);
+        // A stranger sees it in the bundle, with its proof, and needs nobody's word.
+        let found = village.office.impressions(&digest(&[&late])).await.unwrap().remove(0);
+        assert!(!found.is_covered && found.revoked_ms.is_some() && found.log_size > 0);
+        let checked = found.bundle.check(&digest(&[&late]), &village.office.roots(SEAL));
+        let wrong = checked.steps.into_iter().find_map(|step| step.wrong).unwrap();
+        assert!(wrong.contains("taken back"), "{wrong}");
         let again = village.office.revoke(&grant, "clerk", "again", now_ms()).await;
         assert!(matches!(again, Err(OfficeError::No(_))));
         village.office.lock(SEAL, true, "operator", now_ms()).await.unwrap();
@@ -668,6 +675,16 @@ async fn what_a_replaced_device_has_stamped_is_on_record_and_no_more_than_that()
             assert_eq!(found[0].is_covered, is_covered, "{why}");
         }
         assert_eq!(village.audit().remarks.len(), 2, "a stranger sees the same");
+        // The bundle itself says so: whoever leaves that out is not believed for what is left.
+        let late = village.office.impressions(&digest(&[&second])).await.unwrap().remove(0).bundle;
+        let wrong = |bundle: &Bundle| {
+            let checked = bundle.check(&digest(&[&second]), &village.office.roots(SEAL));
+            checked.steps.into_iter().find_map(|step| step.wrong)
+        };
+        assert!(wrong(&late).unwrap().contains("the key was changed"), "{:?}", wrong(&late));
+        assert_eq!(wrong(&Bundle { notices: Vec::new(), ..late.clone() }), None, "absence proves nothing");
+        let unseen = late.notices.iter().map(|shown| Proven { proof: None, ..shown.clone() }).collect();
+        assert!(wrong(&Bundle { notices: unseen, ..late }).is_some(), "what is not proven refuses as well");
         // Who has the old device stamps nothing more with it.
         let late = Envelope::read(Kind::Receipt, &second).unwrap();
         let mut late = Receipt::read(late.payload).unwrap();
@@ -721,6 +738,39 @@ async fn a_photograph_that_does_not_come_is_found_and_nobody_is_in_its_way() {
         village.settled().await;
         office.miss_pictures(now_ms() + 3 * day_ms).await.unwrap();
         assert_eq!(village.words().await.len(), 2);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_earlier_issuer_signed_holds_and_nothing_that_it_signs_later() {
+    const EARLIER: u8 = 50;
+    for (mut village, mut seal) in Village::each().await {
+        let enrolled = async |village: &Village, at_s| {
+            let deed = Deed::Enrolled { seal: SEAL.into(), key: key(DEVICE).public() };
+            let notice = Notice { version: notice::VERSION, at_s, by: "installer".into(), deed };
+            let body = Envelope::sign(Kind::Notice, &notice.to_bytes(), &[&key(EARLIER)]).unwrap().to_bytes();
+            let mut desk = village.office.shared.desk.lock().await;
+            let leaf = leaf_of("enrolment", SEAL, body, now_ms());
+            sql::add_leaf(&mut desk.connection, &leaf).await.unwrap();
+        };
+        let both = vec![village.office.issuer(), key(EARLIER).public()];
+        let rules = signed_rules(&Policy { issuers: both, ..village.policy(2) }, &ROOTS);
+        village.office.put_policy(rules, now_ms()).await.unwrap();
+        enrolled(&village, 1).await;
+        village.office.put_policy(village.rules(3, &ROOTS), now_ms()).await.unwrap();
+        let grant = village.granted().await;
+        village.contact(&mut seal).await;
+        for (is_covered, remarks) in [(true, 0), (false, 1)] {
+            let receipt = seal.stamp(&grant).0;
+            village.send(&receipt).await;
+            village.settled().await;
+            let found = village.office.impressions(&digest(&[&receipt])).await.unwrap();
+            let checked = found[0].bundle.check(&digest(&[&receipt]), &village.office.roots(SEAL));
+            assert_eq!(found[0].is_covered, is_covered, "{:?}", checked.steps);
+            assert_eq!(village.audit().remarks.len(), remarks, "{:?}", village.audit().remarks);
+            // By now the rules name it no more.
+            enrolled(&village, 2).await;
+        }
     }
 }
 

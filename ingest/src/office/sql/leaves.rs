@@ -163,3 +163,35 @@ pub(in crate::office) async fn enrolments(
         .await?;
     rows.iter().map(leaf_from).collect()
 }
+
+/// The rules of a seal that were in force when something came; the first, when it came before them.
+pub(in crate::office) async fn policy_at(
+    connection: &mut AnyConnection,
+    seal: &str,
+    came: &Leaf,
+) -> Result<Option<Leaf>, Error> {
+    let row = sqlx::query(
+        "SELECT COALESCE((SELECT MAX(number) FROM policies JOIN leaves ON leaves.digest = policies.digest \
+         WHERE policies.seal = $1 AND nth < (SELECT nth FROM leaves WHERE digest = $2)), \
+         (SELECT MIN(number) FROM policies WHERE seal = $1), 0) AS number",
+    )
+    .bind(seal)
+    .bind(&came.digest[..])
+    .fetch_one(&mut *connection)
+    .await?;
+    policy_numbered(connection, seal, number(&row, "number")?).await
+}
+
+/// Notices of a seal from a second.
+pub(in crate::office) async fn notices_at(
+    connection: &mut AnyConnection,
+    seal: &str,
+    at_s: u64,
+) -> Result<Vec<Leaf>, Error> {
+    let sql = format!(
+        "SELECT {LEAF} FROM leaves WHERE seal = $1 AND kind = 'notice' AND at_ms >= $2 AND at_ms < $3 ORDER BY nth"
+    );
+    let at_ms = at_s as i64 * 1000;
+    let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(seal).bind(at_ms).bind(at_ms + 1000);
+    query.fetch_all(connection).await?.iter().map(leaf_from).collect()
+}
