@@ -220,6 +220,7 @@ async fn office(
         witnesses_needed: seals.witnesses_needed,
         roots: seals.roots,
         roots_needed: seals.roots_needed,
+        photo_patience: seals.photo_patience,
     };
     Office::start(settings, engine.mail(), downlink, feed.clone()).await.map(Some)
 }

@@ -190,7 +190,7 @@ pub struct Memory {
     /// Grants revoked, until they expire.
     #[n(5)]
     pub revoked: Vec<(Id, u64)>,
-    /// Whether there were more than can be remembered.
+    /// Whether there were more than can be remembered, and they were not told again since.
     #[n(6)]
     pub is_list_full: bool,
     /// Uses since the last contact.
@@ -318,17 +318,23 @@ impl Memory {
         // Its own time is past, and what has expired by then is refused for that alone.
         self.floor_s = self.floor_s.max(contact.at_s);
         self.revoked.retain(|&(_, expires_s)| expires_s > contact.at_s);
+        let mut is_too_much = false;
         for revoked in &contact.revoked {
             if self.is_revoked(&revoked.0) || revoked.1 <= contact.at_s {
                 continue;
             }
-            self.is_list_full |= self.revoked.len() == MAX_REVOKED;
-            if !self.is_list_full {
+            is_too_much |= self.revoked.len() == MAX_REVOKED;
+            if !is_too_much {
                 self.revoked.push(*revoked);
             }
         }
+        // What did not fit is told again, from the same epoch on, and has room when others have expired.
+        if is_too_much {
+            self.is_list_full = true;
+        } else if contact.epoch > self.epoch {
+            (self.is_list_full, self.epoch) = (false, contact.epoch);
+        }
         self.open.retain(|open| open.expires_s > contact.at_s && open.used.sequence >= contact.min_sequence);
-        self.epoch = self.epoch.max(contact.epoch);
         self.min_sequence = self.min_sequence.max(contact.min_sequence);
         self.tampered = self.tampered.max(contact.tampered);
         self.cleared = self.cleared.max(contact.cleared).min(self.tampered);

@@ -4,22 +4,22 @@ import { t, word } from '../i18n.js';
 import { href, message } from '../panel.js';
 import { whenText, dateTimeText } from '../time.js';
 import * as office from './office.js';
-import { frame, watch } from './parts.js';
+import { frame, watchOlder } from './parts.js';
 import { may, person } from './person.js';
 
 /** The page. */
 export function view(root) {
   const tools = may('apply') ? [el('a', { class: 'primary', href: '#/apply', text: t('apply.title') })] : [];
   const body = frame(root, 'applications', t('seals.tab.applications'), { tools });
-  return watch(body, async () => {
-    const [cases, seals] = await Promise.all([office.applications(), office.seals()]);
+  return watchOlder(body, async (before) => {
+    const [cases, seals] = await Promise.all([office.applications(before.cases), office.seals()]);
     return { cases, areas: Object.fromEntries(seals.map(({ seal, area }) => [seal, area])) };
-  }, ({ cases, areas }) => {
+  }, { cases: (one) => one.grant }, ({ cases, areas }, older) => {
     const groups = { waiting: [], own: [], others: [] };
     for (const one of cases) groups[groupOf(one, areas[one.seal])].push(one);
     const shown = Object.entries(groups).filter(([, items]) => items.length);
     fill(body, shown.length ? shown.flatMap(([name, items]) => [el('h2', { text: `${t(`case.group.${name}`)} · ${items.length}` }), el('div', { class: 'cards', role: 'list' }, items.map(card))])
-      : message(t('case.none'), 'calm'));
+      : message(t('case.none'), 'calm'), older);
   }).page;
 }
 

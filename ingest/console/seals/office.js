@@ -4,6 +4,9 @@ import { ask } from '../api.js';
 const send = (method, path, body) => ask(path, {}, { method, headers: { accept: 'application/json', 'content-type': 'application/json' }, body: JSON.stringify(body) });
 const part = encodeURIComponent;
 
+/** Most that a list answers at once. */
+export const PAGE = 200;
+
 /** Whether there is an office of seals here. */
 export const hasOffice = document.querySelector('meta[name="watchfire-office"]')?.content === 'yes';
 
@@ -39,22 +42,29 @@ export const resetPassword = (name) => ask(`/accounts/${part(name)}/password`, {
 /** The keys that everything is checked by. */
 export const trust = () => ask('/trust');
 /** The seals that I may see. */
-export const seals = () => ask('/seals');
+export async function seals() {
+  const all = [];
+  for (;;) {
+    const page = await ask('/seals', { after: all.at(-1)?.seal });
+    all.push(...page);
+    if (page.length < PAGE) return all;
+  }
+}
 /** Brings a seal into service. */
 export const enrol = (form) => send('POST', '/seals', form);
-/** Everything about a seal. */
-export const timeline = (seal) => ask(`/seals/${part(seal)}`);
+/** Everything about a seal; `before` names the last application, receipt and finding behind which it goes on. */
+export const timeline = (seal, before = {}) => ask(`/seals/${part(seal)}`, before);
 /** Locks a seal, or unlocks it. */
 export const lock = (seal, locked) => send('POST', `/seals/${part(seal)}/lock`, { locked });
-/** Says that somebody has looked into tampering. */
-export const clear = (seal) => ask(`/seals/${part(seal)}/clear`, {}, { method: 'POST' });
+/** Says that somebody has looked into the tampering that they saw. */
+export const clear = (seal, tampered_ever) => send('POST', `/seals/${part(seal)}/clear`, { tampered_ever });
 /** Takes rules that the roots have signed, base64. */
 export const putPolicy = (policy) => send('POST', '/policies', { policy });
 /** What does not agree. */
-export const findings = () => ask('/findings');
+export const findings = (before) => ask('/findings', { before });
 
 /** Applications that I may see. */
-export const applications = (state) => ask('/applications', { state });
+export const applications = (before) => ask('/applications', { before });
 /** One application. */
 export const application = (grant) => ask(`/applications/${part(grant)}`);
 /** Applies. */

@@ -4,6 +4,7 @@ import { el, fill } from '../dom.js';
 import { t } from '../i18n.js';
 import { head, message } from '../panel.js';
 import { hex, isDigest, sha256 } from './bytes.js';
+import * as office from './office.js';
 import { forget, may, person } from './person.js';
 
 const REFRESH_MS = 5000; // others approve and seals stamp meanwhile
@@ -51,6 +52,37 @@ export function watch(node, ask, draw) {
   }
   again();
   return { again, page: { topics: [], update() {}, close() { closed = true; clearTimeout(timer); } } };
+}
+
+/** Two stretches of one list, newest first, as one: what is in both is as the first has it. `keyOf` names an item. */
+export function join(first, second, keyOf) {
+  const had = new Set(first.map(keyOf));
+  return [...first, ...second.filter((one) => !had.has(keyOf(one)))];
+}
+
+/**
+ * A page of lists that go on: `ask(before)` answers their newest part, or with the last keys by list what is older. `keys`
+ * names each list of the answer and says what names an item. `draw(answer, older)` gets the lists as far as they are loaded,
+ * and the button for more, null at the end.
+ */
+export function watchOlder(node, ask, keys, draw) {
+  const names = Object.keys(keys);
+  let [answer, lists, more] = [{}, {}, {}];
+  const show = () => draw({ ...answer, ...lists }, names.some((name) => more[name]) ? action(t('seals.older'), older) : null);
+  const take = (page, joined) => {
+    for (const name of names) lists[name] = joined(name, page[name]);
+    show();
+  };
+  async function older() {
+    const page = await ask(Object.fromEntries(names.filter((name) => lists[name].length).map((name) => [name, keys[name](lists[name].at(-1))])));
+    for (const name of names) more[name] = page[name].length === office.PAGE;
+    take(page, (name, items) => join(lists[name], items, keys[name]));
+  }
+  return watch(node, () => ask({}), (newest) => {
+    answer = newest;
+    for (const name of names) more[name] ??= newest[name].length === office.PAGE;
+    take(newest, (name, items) => join(items, lists[name] ?? [], keys[name]));
+  });
 }
 
 let fields = 0;

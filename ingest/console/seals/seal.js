@@ -6,19 +6,21 @@ import { datedText } from '../time.js';
 import { course } from './application.js';
 import { progress, stateChip } from './applications.js';
 import * as office from './office.js';
-import { code, frame, watch } from './parts.js';
+import { code, frame, watchOlder } from './parts.js';
 import { findingList, sealState, sealTools } from './seals.js';
 
 /** The page. */
 export function view(root, { id }) {
   const body = frame(root, 'seals', id, { back: '#/seals' });
-  const { again, page } = watch(body, () => office.timeline(id), ({ seal, applications, receipts, findings }) => {
+  const keys = { applications: (one) => one.grant, receipts: (one) => one.digest, findings: (one) => one.number };
+  const ask = (before) => office.timeline(id, { application: before.applications, receipt: before.receipts, finding: before.findings });
+  const { again, page } = watchOlder(body, ask, keys, ({ seal, applications, receipts, findings }, older) => {
     const known = new Set(applications.map((one) => one.grant));
     const strays = receipts.filter((receipt) => !known.has(receipt.grant));
     fill(body, findingList(findings), sealState(seal), sealTools(seal, again),
       el('dl', { class: 'facts' }, fact(t('gateways.area'), seal.area), fact(t('sensor.gateway'), seal.gateway), fact(t('seal.receipts'), String(seal.receipts)), fact(t('seal.key'), code(seal.key))),
       el('h2', { text: t('seal.grants') }), applications.length ? applications.map((one) => grantCard(one, receipts.filter((receipt) => receipt.grant === one.grant).reverse())) : message(t('case.none')),
-      strays.length ? [el('h2', { text: t('seal.strays') }), el('ol', { class: 'course' }, strays.map((receipt) => receiptStep(receipt, null)))] : null);
+      strays.length ? [el('h2', { text: t('seal.strays') }), el('ol', { class: 'course' }, strays.map((receipt) => receiptStep(receipt, null)))] : null, older);
   });
   return page;
 }

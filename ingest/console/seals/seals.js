@@ -7,17 +7,17 @@ import { href, message } from '../panel.js';
 import { agoText, dateTimeText, whenText } from '../time.js';
 import { unbase64url } from './bytes.js';
 import * as office from './office.js';
-import { Refused, action, code, field, form, frame, text, watch } from './parts.js';
+import { Refused, action, code, field, form, frame, text, watchOlder } from './parts.js';
 import { may, rolesFor } from './person.js';
 
 /** The page. */
 export function view(root) {
   const body = frame(root, 'seals', t('seals.tab.seals'));
   const shown = el('div');
-  const { again, page } = watch(shown, async () => {
-    const [seals, findings] = await Promise.all([office.seals(), may('seeAudit') ? office.findings() : []]);
+  const { again, page } = watchOlder(shown, async (before) => {
+    const [seals, findings] = await Promise.all([office.seals(), may('seeAudit') ? office.findings(before.findings) : []]);
     return { seals, findings };
-  }, ({ seals, findings }) => fill(shown, findingList(findings),
+  }, { findings: (one) => one.number }, ({ seals, findings }, older) => fill(shown, findingList(findings), older,
     seals.length ? el('div', { class: 'cards', role: 'list' }, seals.map((seal) => card(seal, findings.filter((one) => one.seal === seal.seal).length, again))) : message(t('seal.none'), 'calm')));
   fill(body, shown, may('enrol') ? enrolment(() => again()) : null);
   return page;
@@ -54,7 +54,7 @@ export function sealTools(seal, again) {
   return el('div', { class: 'actions' },
     seal.is_locked ? action(t('seal.unlock'), run(t('seal.sureUnlock', { seal: seal.seal }), () => office.lock(seal.seal, false)), { why: because('clear', seal.area) })
       : action(t('seal.lock'), run(null, () => office.lock(seal.seal, true)), { why: because('lock', seal.area) }),
-    seal.tampered ? action(t('seal.clear'), run(t('seal.sureClear'), () => office.clear(seal.seal)), { why: because('clear', seal.area) }) : null);
+    seal.tampered ? action(t('seal.clear'), run(t('seal.sureClear'), () => office.clear(seal.seal, seal.tampered_ever)), { why: because('clear', seal.area) }) : null);
 }
 
 function card(seal, findings, again) {

@@ -50,6 +50,7 @@ export const SEALS = {
   'apply.operatorsHint': ['用户名，以逗号分隔', 'Names to log in with, with commas between'], 'apply.place': ['限定地点', 'Only at a place'], 'apply.lat': ['纬度（WGS-84）', 'Degrees north (WGS-84)'], 'apply.lon': ['经度', 'Degrees east'],
   'apply.radius': ['半径，米', 'Metres around'], 'apply.placeBad': ['地点需要纬度、经度和半径三个数', 'A place takes three numbers: degrees north, degrees east, metres around'],
 
+  'seals.older': ['更早', 'Older'],
   'case.title': ['用印申请', 'Application'], 'case.none': ['没有申请', 'No applications'], 'case.group.waiting': ['等待我审批', 'Waiting for me'], 'case.group.own': ['我的申请', 'My own'], 'case.group.others': ['其他', 'Others'],
   'case.state.open': ['待审批', 'Open'], 'case.state.granted': ['已授权', 'Granted'], 'case.state.rejected': ['已驳回', 'Rejected'], 'case.state.cancelled': ['已取消', 'Cancelled'], 'case.state.revoked': ['已撤销', 'Revoked'],
   'case.approved': ['{n} / {needed} 人已审批', '{n} of {needed} approvals'], 'case.used': ['已用 {n} / {of}', '{n} of {of} used'], 'case.unseen': ['等待见证机构确认', 'Waiting for the witnesses'], 'case.copies': ['{n} 次', '{n} impressions'],
@@ -86,7 +87,8 @@ export const SEALS = {
   'verify.when': ['时间（印章时钟）', 'When, by the seal’s clock'], 'verify.outcome': ['结果', 'How it ended'], 'verify.refusal': ['拒绝原因', 'Why it was refused'], 'verify.use': ['次数', 'Use'], 'verify.receipt': ['回执摘要', 'SHA-256 of the receipt'],
   'verify.isIt': ['选择或拖入文件，核对它是否就是获准盖章的文件', 'Choose or drop the document to see whether it is the one that was to be stamped'],
   'verify.proof': ['证明', 'Proof'], 'verify.proofThere': ['附有全部签名与见证证明。', 'All signatures and proofs of the witnesses are attached.'], 'verify.proofMissing': ['见证尚未完成：{parts}。请稍后再查。', 'No witness has seen yet: {parts}. Ask again in a moment.'],
-  'verify.part.receipt': ['回执', 'the receipt'], 'verify.part.enrolment': ['印章登记', 'the enrolment'], 'verify.part.grant': ['授权', 'the grant'], 'verify.part.policy': ['规则', 'the rules'],
+  'verify.part.receipt': ['回执', 'the receipt'], 'verify.part.enrolment': ['印章登记', 'the enrolment'], 'verify.part.grant': ['授权', 'the grant'], 'verify.part.policy': ['规则', 'the rules'], 'verify.part.enrolled_by': ['登记时的规则', 'the rules of the enrolment'], 'verify.part.notices': ['撤销或换钥公告', 'what speaks against it'],
+  'verify.upTo': ['公开日志 {n} 片之内未见撤销；此后的撤销尚不可知', 'Not taken back, as far as shown, in a log of {n} leaves; what comes later is not known'],
   'verify.save': ['下载证明（JSON）', 'Download the proof (JSON)'], 'verify.without': ['以上结论来自本服务器。不信任它也能核验：把密钥与各机构公布的比对，然后：', 'This is what the server says. To check without trusting it, compare the keys with what their owners publish, then:'],
 
   'rules.hint': ['规则由根密钥机构离线签名（ingest seal policy）。起作用的是签名，不是上传的人。', 'The roots sign rules off the server (ingest seal policy). Their signatures count, not who uploads.'],

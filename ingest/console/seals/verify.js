@@ -37,9 +37,10 @@ export function view(root, { id }) {
 function impression(one, digest) {
   const { receipt } = one;
   const refusal = receipt.refusal ? named({ zh: receipt.refusal_zh, en: receipt.refusal_en, name: receipt.refusal }) : null;
-  const missing = Object.entries(one.bundle).filter(([, proven]) => proven && !proven.proof).map(([name]) => t(`verify.part.${name}`));
+  const missing = Object.entries(one.bundle).filter(([, proven]) => [proven].flat().some((part) => part && !part.proof)).map(([name]) => t(`verify.part.${name}`));
   return el('article', {},
-    box(one.is_covered ? 'good' : 'bad', t(one.is_covered ? 'verify.covered' : 'verify.uncovered'), one.revoked_ms === null || one.revoked_ms === undefined ? null : el('p', { text: t('verify.revoked', { when: datedText(one.revoked_ms) }) })),
+    box(one.is_covered ? 'good' : 'bad', t(one.is_covered ? 'verify.covered' : 'verify.uncovered'), one.revoked_ms === null || one.revoked_ms === undefined ? null : el('p', { text: t('verify.revoked', { when: datedText(one.revoked_ms) }) }),
+      one.is_covered ? el('p', { class: 'dim', text: t('verify.upTo', { n: one.log_size }) }) : null),
     el('dl', { class: 'facts grant' },
       fact(t('grant.seal'), receipt.seal), fact(t('verify.when'), datedText(receipt.at_ms)), fact(t('verify.outcome'), word('outcome.', receipt.outcome)), refusal ? fact(t('verify.refusal'), refusal) : null,
       fact(t('grant.matter'), one.matter), fact(t('verify.use'), receipt.use_number ? t('seal.use', { n: receipt.use_number, of: one.copies ?? '?' }) : null), fact(t('grant.pages'), one.pages === null ? null : String(one.pages)),

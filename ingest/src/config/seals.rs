@@ -1,6 +1,7 @@
 //! `[seals]`: the office, its keys, its witnesses.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use configs::Section;
 use seal::keys::PublicKey;
@@ -12,6 +13,9 @@ use crate::tlog::{WitnessAt, WitnessUrl};
 
 /// Most keys of roots: as many as an envelope has signatures.
 const MAX_ROOTS: usize = seal::envelope::MAX_SIGNATURES;
+
+/// How long a photograph may take when nothing is said: a box that lost its network after the receipt is back within a day.
+const PHOTO_PATIENCE: Duration = Duration::from_secs(86_400);
 
 /// The office of seals, checked: keys are there and can be read by nobody else.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +32,8 @@ pub struct Seals {
     pub roots: Vec<PublicKey>,
     /// How many of them have to.
     pub roots_needed: usize,
+    /// How long a photograph may take that a receipt names.
+    pub photo_patience: Duration,
 }
 
 fn key_file(section: &mut Section<'_>, key: &str, folder: &Path) -> Option<PathBuf> {
@@ -84,6 +90,8 @@ pub(super) fn read(mut section: Section<'_>, folder: &Path) -> Option<Seals> {
         section.problem("witness", "none is listed: a seal takes no grant that no witness has seen");
     }
     let witnesses_needed = needed(&mut section, "witnesses_needed", witnesses.len()).unwrap_or(1);
+    // A minute is what a photograph takes on a slow line; after a month nobody remembers.
+    let photo_patience = section.duration_ms("photo_patience", 60_000..=31 * 86_400_000);
     Some(Seals {
         log_key: log_key?,
         issuer_key: issuer_key?,
@@ -91,5 +99,6 @@ pub(super) fn read(mut section: Section<'_>, folder: &Path) -> Option<Seals> {
         witnesses_needed,
         roots,
         roots_needed,
+        photo_patience: photo_patience.map_or(PHOTO_PATIENCE, Duration::from_millis),
     })
 }

@@ -15,7 +15,7 @@ use super::listener::Bounded;
 use super::problem::{CHOOSE_PASSWORD, FORBIDDEN, Problem, UNKNOWN_PERSON};
 use crate::clock::now_ms;
 use crate::people::account::Account;
-use crate::people::role::{Action, may};
+use crate::people::role::{Action, Scope, may, scopes};
 use crate::people::session::{Session, Token};
 
 /// The cookie that carries a session's token.
@@ -55,6 +55,11 @@ impl Who {
     /// Their account.
     pub(super) fn account(&self) -> &Arc<Account> {
         &self.0.account
+    }
+
+    /// Where they may do something.
+    pub(super) fn scopes(&self, action: Action) -> Vec<Scope> {
+        scopes(&self.0.account, action)
     }
 
     /// Goes on only if they may do something in an area.

@@ -91,11 +91,12 @@ impl Office {
         let is_other = before.as_ref().is_some_and(|book| book.key != key);
         let mut book = before.unwrap_or_else(|| Book::new(&seal, area.clone(), gateway.clone(), key));
         if is_other {
+            let earlier = book.rekey(key, seconds(now_ms));
+            sql::put_earlier_key(&mut transaction, &seal, &earlier).await?;
             book.min_sequence = book.next_sequence;
-            book.counter = 0;
             sql::void(&mut transaction, &seal, book.min_sequence).await?;
         }
-        (book.area, book.gateway, book.key) = (area, gateway, key);
+        (book.area, book.gateway) = (area, gateway);
         sql::put_book(&mut transaction, &book).await?;
         let notice = self.notice(&seal, by, Deed::Enrolled { seal: seal.clone(), key }, now_ms)?;
         sql::add_leaf(&mut transaction, &notice).await?;
@@ -362,13 +363,15 @@ impl Office {
         self.change(seal, by, now_ms, |book| book.is_locked = is_locked, |_| deed).await
     }
 
-    /// Says that somebody has looked into all tampering that a seal has told of.
+    /// Says that somebody has looked into the tampering that they have seen: the first `seen` times of all that the seal has
+    /// told. What came since keeps it locked.
     ///
     /// # Errors
     /// [`OfficeError`].
-    pub async fn clear(&self, seal: &str, by: &str, now_ms: i64) -> Result<(), OfficeError> {
+    pub async fn clear(&self, seal: &str, seen: u32, by: &str, now_ms: i64) -> Result<(), OfficeError> {
         let deed = |book: &Book| Deed::Cleared { seal: seal.into(), cleared: book.cleared };
-        self.change(seal, by, now_ms, |book| book.cleared = book.tampered, deed).await
+        let clear = |book: &mut Book| book.cleared = book.cleared.max(seen.min(book.tampered));
+        self.change(seal, by, now_ms, clear, deed).await
     }
 
     async fn change(

@@ -60,7 +60,9 @@ pub fn reply(hello: &Hello, book: &Book, revoked: &[Revoked], received_s: u64, n
     if hello.counter > hello.remembered {
         found.push(Finding::OldState(hello.remembered, hello.counter));
     }
-    if hello.receipts < book.receipts {
+    // A new device in the place of another knows nothing of what that has made.
+    let is_new_device = hello.receipts == 0 && book.receipts == book.began;
+    if hello.receipts < book.receipts && !is_new_device {
         found.push(Finding::SetBack(hello.receipts, book.receipts));
     }
     // The same number, and another receipt: it went on from an old state.

@@ -9,9 +9,13 @@ use utoipa::ToSchema;
 use wire::Area;
 
 use super::book::Book;
-use super::sql::{self, By, Case, FindingRow, ReceiptRow};
+use super::sql::{self, Case, Cases, FindingRow, ReceiptRow};
 use super::{Office, OfficeError, hex, picture_name};
 use crate::people::key_text;
+use crate::people::role::Scope;
+
+/// Most that is listed at once: an answer is some hundred kB at most.
+pub const PAGE: usize = 200;
 
 /// A seal.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -34,6 +38,8 @@ pub struct SealView {
     pub is_locked: bool,
     /// Tampering that nobody has looked into yet.
     pub tampered: u32,
+    /// All that it has ever told: what a clearing names.
+    pub tampered_ever: u32,
     /// Number of its last receipt.
     pub receipts: u64,
     /// When it was heard last.
@@ -170,6 +176,8 @@ pub struct ReceiptView {
 /// Something that does not agree.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct FindingView {
+    /// Its number: later ones have higher ones.
+    pub number: i64,
     /// The seal.
     pub seal: String,
     /// What, in a word.
@@ -195,6 +203,17 @@ pub struct TimelineView {
     pub receipts: Vec<ReceiptView>,
     /// What does not agree, newest first.
     pub findings: Vec<FindingView>,
+}
+
+/// Where the older part of a timeline begins: behind these, at the newest when absent.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Before {
+    /// The application for this grant.
+    pub application: Option<Id>,
+    /// The receipt with this digest.
+    pub receipt: Option<Digest>,
+    /// The finding with this number.
+    pub finding: Option<i64>,
 }
 
 fn base64(bytes: &[u8]) -> String {
@@ -232,6 +251,7 @@ fn seal_view(book: &Book, policy: Option<&Policy>) -> SealView {
         is_test: policy.is_some_and(|policy| policy.is_test),
         is_locked: book.is_locked,
         tampered: book.tampered.saturating_sub(book.cleared),
+        tampered_ever: book.tampered,
         receipts: book.receipts,
         heard_ms: Some(book.heard_ms).filter(|&ms| ms > 0),
     }
@@ -265,6 +285,7 @@ pub(super) fn receipt_view(row: &ReceiptRow) -> ReceiptView {
 
 fn finding_view(row: &FindingRow) -> FindingView {
     FindingView {
+        number: row.nth,
         seal: row.seal.clone(),
         word: row.word.clone(),
         en: row.en.clone(),
@@ -275,16 +296,16 @@ fn finding_view(row: &FindingRow) -> FindingView {
 }
 
 impl Office {
-    /// All seals, with where they belong: who sees which is for the asker to sort out.
+    /// The seals of these areas by name, those behind `after`: [`PAGE`] at most.
     ///
     /// # Errors
     /// [`OfficeError`].
-    pub async fn seals(&self) -> Result<Vec<(Area, SealView)>, OfficeError> {
+    pub async fn seals(&self, areas: &[Scope], after: &str) -> Result<Vec<SealView>, OfficeError> {
         let mut desk = self.shared.desk.lock().await;
         let mut views = Vec::new();
-        for book in sql::books(&mut desk.connection).await? {
+        for book in sql::books(&mut desk.connection, areas, after, PAGE as i64).await? {
             let policy = Self::policy(&mut desk.connection, &book.seal).await?;
-            views.push((book.area.clone(), seal_view(&book, policy.as_ref())));
+            views.push(seal_view(&book, policy.as_ref()));
         }
         Ok(views)
     }
@@ -299,22 +320,26 @@ impl Office {
         book.map(|book| book.area).ok_or_else(|| OfficeError::NotThere { what: "seal", name: seal.into() })
     }
 
-    /// Everything about a seal.
+    /// Everything about a seal: [`PAGE`] of each kind at most.
     ///
     /// # Errors
     /// [`OfficeError`].
-    pub async fn timeline(&self, seal: &str) -> Result<TimelineView, OfficeError> {
+    pub async fn timeline(&self, seal: &str, before: &Before) -> Result<TimelineView, OfficeError> {
         let mut desk = self.shared.desk.lock().await;
         let connection = &mut desk.connection;
         let book = sql::book(connection, seal).await?;
         let book = book.ok_or_else(|| OfficeError::NotThere { what: "seal", name: seal.into() })?;
         let policy = Self::policy(connection, seal).await?;
         let mut applications = Vec::new();
-        for case in sql::cases(connection, None, Some(seal)).await? {
+        let before_case = before.application.as_ref();
+        let asked =
+            Cases { seal: Some(seal), areas: &[Scope::City], before: before_case, ..Cases::default() };
+        for case in sql::cases(connection, asked, PAGE as i64).await? {
             applications.push(self.case_view(connection, &case).await?);
         }
-        let receipts = sql::receipts(connection, By::Seal(seal)).await?;
-        let findings = sql::findings(connection, Some(seal)).await?;
+        let receipts = sql::receipts(connection, seal, before.receipt.as_ref(), PAGE as i64).await?;
+        let findings =
+            sql::findings(connection, Some(seal), &[Scope::City], before.finding, PAGE as i64).await?;
         Ok(TimelineView {
             seal: seal_view(&book, policy.as_ref()),
             applications,
@@ -323,14 +348,22 @@ impl Office {
         })
     }
 
-    /// Applications of a state, or all, newest first.
+    /// Applications for seals of these areas, and those of `own`, newest first: of a state when it is named, older than the
+    /// one for `before`, [`PAGE`] at most.
     ///
     /// # Errors
     /// [`OfficeError`].
-    pub async fn cases(&self, state: Option<&str>) -> Result<Vec<CaseView>, OfficeError> {
+    pub async fn cases(
+        &self,
+        state: Option<&str>,
+        areas: &[Scope],
+        own: &str,
+        before: Option<&Id>,
+    ) -> Result<Vec<CaseView>, OfficeError> {
         let mut desk = self.shared.desk.lock().await;
         let mut views = Vec::new();
-        for case in sql::cases(&mut desk.connection, state, None).await? {
+        let asked = Cases { state, areas, own: Some(own), before, seal: None };
+        for case in sql::cases(&mut desk.connection, asked, PAGE as i64).await? {
             views.push(self.case_view(&mut desk.connection, &case).await?);
         }
         Ok(views)
@@ -360,13 +393,19 @@ impl Office {
         leaf.map_or(Ok(None), |leaf| self.presented(&leaf))
     }
 
-    /// What does not agree, newest first, of a seal when it is named.
+    /// What does not agree in these areas, newest first, older than the one with the number `before`: [`PAGE`] at most. What
+    /// no seal has signed is for whoever sees the whole city.
     ///
     /// # Errors
     /// [`OfficeError`].
-    pub async fn findings(&self, seal: Option<&str>) -> Result<Vec<FindingView>, OfficeError> {
+    pub async fn findings(
+        &self,
+        areas: &[Scope],
+        before: Option<i64>,
+    ) -> Result<Vec<FindingView>, OfficeError> {
         let mut desk = self.shared.desk.lock().await;
-        Ok(sql::findings(&mut desk.connection, seal).await?.iter().map(finding_view).collect())
+        let found = sql::findings(&mut desk.connection, None, areas, before, PAGE as i64).await?;
+        Ok(found.iter().map(finding_view).collect())
     }
 
     /// A photograph, if it has come.

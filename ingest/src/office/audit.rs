@@ -6,13 +6,14 @@ use std::collections::{BTreeMap, HashMap};
 use seal::decision::is_approved;
 use seal::envelope::{Envelope, Kind};
 use seal::grant::{Grant, Id};
-use seal::keys::{Digest, digest};
+use seal::keys::{Digest, KeyId, digest};
 use seal::notice::{Deed, Notice};
 use seal::policy::{Policy, Roots};
 use seal::receipt::Receipt;
 use wire::{Area, GatewayId};
 
 use super::book::{Book, Granted};
+use super::earlier::Earlier;
 use super::finding::Finding;
 
 /// What was found at a leaf.
@@ -35,13 +36,19 @@ pub struct Audit {
     books: HashMap<String, Book>,
     policies: HashMap<String, Vec<Policy>>,
     grants: HashMap<Id, Granted>,
-    receipts: HashMap<(String, u64), Digest>,
+    receipts: HashMap<(String, KeyId, u64), Digest>,
+    earlier: HashMap<String, Vec<Earlier>>,
+    /// Notices from before the first rules of a seal, with their leaves: whether an issuer has signed them those will say.
+    early: HashMap<String, Vec<(u64, Vec<u8>)>>,
     /// Leaves by kind.
     pub counts: BTreeMap<&'static str, u64>,
     /// Everything that was found.
     pub remarks: Vec<Remark>,
     next: u64,
 }
+
+/// What is said of a notice that no issuer of its time has signed.
+const UNSIGNED: (&str, &str) = ("a notice that no issuer has signed", "公告没有签发机关签名");
 
 type Said = Result<(), (String, String, String)>;
 
@@ -58,6 +65,8 @@ impl Audit {
             policies: HashMap::new(),
             grants: HashMap::new(),
             receipts: HashMap::new(),
+            earlier: HashMap::new(),
+            early: HashMap::new(),
             counts: BTreeMap::new(),
             remarks: Vec::new(),
             next: 0,
@@ -70,7 +79,7 @@ impl Audit {
         self.next += 1;
         let (name, said) = match Envelope::kind_of(leaf) {
             Some(Kind::Policy) => ("policy", self.policy(leaf)),
-            Some(Kind::Notice) => ("notice", self.notice(leaf)),
+            Some(Kind::Notice) => ("notice", self.notice(leaf, index)),
             Some(Kind::Grant) => ("grant", self.grant(leaf)),
             Some(Kind::Receipt) => ("receipt", self.receipt(leaf, index)),
             _ => (
@@ -102,17 +111,19 @@ impl Audit {
                 "规则编号未递增",
             );
         }
+        for (index, notice) in self.early.remove(&policy.seal).unwrap_or_default() {
+            let envelope = Envelope::read(Kind::Notice, &notice).ok();
+            let is_signed = |key| envelope.as_ref().is_some_and(|envelope| envelope.is_signed_by(key));
+            if !policy.issuers.iter().any(is_signed) {
+                let (seal, en, zh) = (policy.seal.clone(), UNSIGNED.0.into(), UNSIGNED.1.into());
+                self.remarks.push(Remark { index, seal, en, zh });
+            }
+        }
         all.push(policy);
         Ok(())
     }
 
-    /// Whether an issuer that any rules of a seal name has signed; enrolments stand before the first rules.
-    fn is_issued(&self, seal: &str, envelope: &Envelope<'_>) -> bool {
-        let all = self.policies.get(seal).map_or(&[][..], Vec::as_slice);
-        all.is_empty() || all.iter().flat_map(|policy| &policy.issuers).any(|key| envelope.is_signed_by(key))
-    }
-
-    fn notice(&mut self, leaf: &[u8]) -> Said {
+    fn notice(&mut self, leaf: &[u8], index: u64) -> Said {
         let envelope = Envelope::read(Kind::Notice, leaf).ok();
         let read = envelope.as_ref().and_then(|envelope| Notice::read(envelope.payload));
         let (Some(envelope), Some(notice)) = (envelope, read) else {
@@ -126,8 +137,13 @@ impl Audit {
             | Deed::Voided { seal, .. } => seal.clone(),
             Deed::Key { .. } => return Ok(()),
         };
-        if !self.is_issued(&seal, &envelope) {
-            return wrong(&seal, "a notice that no issuer has signed", "公告没有签发机关签名");
+        // By the rules of its time; enrolments stand before the first.
+        match self.policies.get(&seal).and_then(|all| all.last()) {
+            Some(policy) if !policy.issuers.iter().any(|key| envelope.is_signed_by(key)) => {
+                return wrong(&seal, UNSIGNED.0, UNSIGNED.1);
+            }
+            Some(_) => {}
+            None => self.early.entry(seal.clone()).or_default().push((index, leaf.to_vec())),
         }
         match notice.deed {
             Deed::Enrolled { key, .. } => {
@@ -135,7 +151,10 @@ impl Audit {
                 let fresh = Book::new(&seal, area, gateway, key);
                 let book = self.books.entry(seal.clone()).or_insert(fresh);
                 if book.key != key {
-                    (book.counter, book.key) = (0, key);
+                    let earlier = book.rekey(key, notice.at_s);
+                    let all = self.earlier.entry(seal.clone()).or_default();
+                    all.retain(|one| one.key != earlier.key);
+                    all.push(earlier);
                     return wrong(&seal, Finding::Rekeyed.to_string(), Finding::Rekeyed.zh());
                 }
             }
@@ -178,6 +197,9 @@ impl Audit {
             let (zh, en) = why.sentences();
             return wrong(&seal, format!("a grant against the rules: {en}"), format!("授权违反规则：{zh}"));
         }
+        if let Some(book) = self.books.get_mut(&seal) {
+            book.next_sequence = book.next_sequence.max(grant.sequence + 1);
+        }
         let granted = Granted {
             digest: digest(&[envelope.payload]),
             sequence: grant.sequence,
@@ -198,19 +220,33 @@ impl Audit {
         let (Some(envelope), Some(receipt)) = (envelope, read) else {
             return wrong("", "a receipt that cannot be read", "回执无法读取");
         };
-        let Some(book) = self.books.get_mut(&receipt.seal).filter(|book| envelope.is_signed_by(&book.key))
-        else {
-            return wrong(
-                &receipt.seal,
-                "a receipt that no enrolled seal has signed",
-                "回执不是已登记印章签名的",
-            );
+        let nobody =
+            || wrong(&receipt.seal, "a receipt that no enrolled seal has signed", "回执不是已登记印章签名的");
+        let Some(book) = self.books.get_mut(&receipt.seal) else { return nobody() };
+        let mut earlier = match self.earlier.get_mut(&receipt.seal) {
+            Some(all) if !envelope.is_signed_by(&book.key) => {
+                all.iter_mut().find(|earlier| envelope.is_signed_by(&earlier.key))
+            }
+            _ => None,
         };
+        let signer = earlier.as_ref().map_or(book.key, |earlier| earlier.key);
         let name = digest(&[leaf]);
-        let at = (receipt.seal.clone(), receipt.number);
-        let twin = self.receipts.insert(at, name).is_some_and(|before| before != name);
+        let at = (receipt.seal.clone(), signer.id(), receipt.number);
+        let twin = self.receipts.get(&at).is_some_and(|before| *before != name);
+        let can_say = match &earlier {
+            Some(earlier) => earlier.can_say(&receipt, twin),
+            None => envelope.is_signed_by(&book.key),
+        };
+        if !can_say {
+            return nobody();
+        }
+        self.receipts.insert(at, name);
         let granted = receipt.used.and_then(|used| self.grants.get_mut(&used.grant));
-        for finding in book.take(&receipt, name, granted, twin) {
+        let found = match &mut earlier {
+            Some(earlier) => book.take_late(earlier, &receipt, name, granted),
+            None => book.take(&receipt, name, granted, twin),
+        };
+        for finding in found {
             let (seal, en, zh) = (receipt.seal.clone(), finding.to_string(), finding.zh());
             self.remarks.push(Remark { index, seal, en, zh });
         }

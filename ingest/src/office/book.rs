@@ -48,6 +48,8 @@ pub struct Book {
     pub doubted: Option<Id>,
     /// The last receipt of a use that somebody was made to do.
     pub duress: u64,
+    /// Number of its last receipt when it got another key, until the new device has shown that it goes on from there.
+    pub began: u64,
 }
 
 /// A grant as far as receipts are measured by it.
@@ -88,6 +90,7 @@ impl Book {
             heard_ms: 0,
             doubted: None,
             duress: 0,
+            began: 0,
         }
     }
 
@@ -192,7 +195,7 @@ impl Granted {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use seal::keys::{MemoryKey, Signer, digest};
     use seal::receipt::{Scene, TimeQuality, UseOf, VERSION};
     use seal::refusal::Refusal;
@@ -201,7 +204,7 @@ mod tests {
 
     const GRANT: [u8; 16] = [1; 16];
 
-    fn book() -> Book {
+    pub(in crate::office) fn book() -> Book {
         Book {
             seal: "gongli-07".into(),
             area: Area::new("370124/gongli").unwrap(),
@@ -220,19 +223,20 @@ mod tests {
             heard_ms: 0,
             doubted: None,
             duress: 0,
+            began: 0,
         }
     }
 
-    fn granted() -> Granted {
+    pub(in crate::office) fn granted() -> Granted {
         let evidence = Evidence { before: false, after: true, person: true };
         Granted { digest: digest(&[b"grant"]), sequence: 4, max_uses: 2, used: 0, revoked_s: None, evidence }
     }
 
-    fn use_of(number: u16) -> UseOf {
+    pub(in crate::office) fn use_of(number: u16) -> UseOf {
         UseOf { grant: GRANT.into(), digest: digest(&[b"grant"]), sequence: 4, number, of: 2 }
     }
 
-    fn stamped(number: u64) -> Receipt {
+    pub(in crate::office) fn stamped(number: u64) -> Receipt {
         Receipt {
             version: VERSION,
             seal: "gongli-07".into(),

@@ -5,7 +5,7 @@ use base64ct::{Base64, Encoding as _};
 use seal::decision::is_approved;
 use seal::envelope::{Envelope, Kind};
 use seal::grant::Grant;
-use seal::keys::{Digest, digest};
+use seal::keys::{Digest, PublicKey, digest};
 use seal::notice::{Deed, Notice};
 use seal::policy::{Policy, Roots};
 use seal::proof::{LogTrust, Proof};
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::ask::{ReceiptView, receipt_view};
-use super::sql::{self, By, Leaf};
+use super::sql::{self, Leaf};
 use super::{Office, OfficeError, hex};
 
 /// Something signed, with the proof that it is in the log. Both base64; no proof while witnesses have not seen it.
@@ -37,6 +37,12 @@ pub struct Bundle {
     pub grant: Option<Proven>,
     /// The rules by which that was given.
     pub policy: Option<Proven>,
+    /// The rules at the time of the enrolment, when they are others: they may have named another issuer.
+    #[serde(default)]
+    pub enrolled_by: Option<Proven>,
+    /// What speaks against it: the grant was taken back, or the key changed before the receipt came.
+    #[serde(default)]
+    pub notices: Vec<Proven>,
 }
 
 /// What the office knows of an impression, without who applied and what for.
@@ -56,6 +62,8 @@ pub struct ImpressionView {
     pub copies: Option<u16>,
     /// When the grant was taken back, if it was.
     pub revoked_ms: Option<i64>,
+    /// Leaves of the log that witnesses have seen: whether something was taken back is known up to here.
+    pub log_size: u64,
     /// What to check it with.
     pub bundle: Bundle,
 }
@@ -80,6 +88,8 @@ pub struct Checked {
     pub receipt: Option<Receipt>,
     /// The grant that covers it, when all holds.
     pub grant: Option<Grant>,
+    /// Leaves of the smallest log in which all of it is: what was taken back later is not known.
+    pub log_size: u64,
 }
 
 impl Checked {
@@ -89,25 +99,58 @@ impl Checked {
     }
 }
 
-/// What is proven: its envelope, and what it says.
+/// What is proven: its envelope, its place in the log, and how long that was.
 struct Opened {
     bytes: Vec<u8>,
+    index: u64,
+    size: u64,
+}
+
+impl Opened {
+    fn rules(&self, roots: &Roots) -> Result<Policy, String> {
+        let signed = Envelope::read(Kind::Policy, &self.bytes).map_err(|error| format!("{error:?}"))?;
+        let policy = Policy::read(signed.payload).ok_or("they cannot be read")?;
+        let count = roots.keys.iter().filter(|key| signed.is_signed_by(key)).count();
+        if count < roots.needed.max(1) || policy.seal != roots.seal {
+            return Err(format!("{count} of the roots have signed, for seal {:?}", policy.seal));
+        }
+        Ok(policy)
+    }
+
+    fn notice(&self) -> Result<(Envelope<'_>, Notice), String> {
+        let signed = Envelope::read(Kind::Notice, &self.bytes).map_err(|error| format!("{error:?}"))?;
+        let notice = Notice::read(signed.payload).ok_or("it cannot be read")?;
+        Ok((signed, notice))
+    }
 }
 
 fn open(proven: &Proven, log: &LogTrust) -> Result<Opened, String> {
     let bytes = Base64::decode_vec(&proven.envelope).map_err(|_| "its bytes are no base64".to_owned())?;
     let proof = proven.proof.as_ref().ok_or("no witness has seen it yet: ask again in a moment")?;
     let proof = Base64::decode_vec(proof).map_err(|_| "its proof is no base64".to_owned())?;
-    let verified = Proof::parse(&proof).and_then(|proof| proof.verify(&bytes, log));
-    verified.map_err(|error| format!("the proof does not hold: {error:?}"))?;
-    Ok(Opened { bytes })
+    let verified = Proof::parse(&proof).and_then(|proof| Ok((proof.index, proof.verify(&bytes, log)?)));
+    let (index, (checkpoint, _)) = verified.map_err(|error| format!("the proof does not hold: {error:?}"))?;
+    Ok(Opened { bytes, index, size: checkpoint.size })
+}
+
+/// The key that an enrolment gives a seal.
+fn key_in(enrolment: &Notice, name: &str) -> Option<PublicKey> {
+    match &enrolment.deed {
+        Deed::Enrolled { seal, key } if seal == name => Some(*key),
+        _ => None,
+    }
+}
+
+/// What a notice in SQL says.
+fn notice_of(leaf: &Leaf) -> Option<Notice> {
+    Notice::read(Envelope::read(Kind::Notice, &leaf.body).ok()?.payload)
 }
 
 impl Bundle {
     /// Checks that `asked` is the digest of the receipt, or of one of its photographs, and that a grant covers it that was
     /// given by the rules, all in the log. `roots` is for the seal that the receipt names.
     pub fn check(&self, asked: &Digest, roots: &Roots) -> Checked {
-        let mut checked = Checked { steps: Vec::new(), receipt: None, grant: None };
+        let mut checked = Checked { steps: Vec::new(), receipt: None, grant: None, log_size: 0 };
         let wrong = self.walk(asked, roots, &mut checked).err();
         if let Some(last) = checked.steps.last_mut() {
             last.wrong = wrong;
@@ -118,33 +161,38 @@ impl Bundle {
     fn walk(&self, asked: &Digest, roots: &Roots, checked: &mut Checked) -> Result<(), String> {
         let mut step = |en, zh| checked.steps.push(Step { en, zh, wrong: None });
         step("the receipt is in the log, seen by witnesses", "回执已入公开日志，并经见证");
-        let receipt_bytes = open(&self.receipt, &roots.log)?.bytes;
+        let receipt_leaf = open(&self.receipt, &roots.log)?;
+        let receipt_bytes = &receipt_leaf.bytes;
         step("it is a receipt, and what was asked for is it or its photograph", "所查即该回执或其照片");
-        let envelope = Envelope::read(Kind::Receipt, &receipt_bytes).map_err(|error| format!("{error:?}"))?;
+        let envelope = Envelope::read(Kind::Receipt, receipt_bytes).map_err(|error| format!("{error:?}"))?;
         let receipt = Receipt::read(envelope.payload).ok_or("it cannot be read")?;
-        let is_it = digest(&[&receipt_bytes]) == *asked;
+        let is_it = digest(&[receipt_bytes]) == *asked;
         if !is_it && receipt.before.as_ref() != Some(asked) && receipt.after.as_ref() != Some(asked) {
             return Err("it names another receipt and other photographs".into());
         }
         step("the rules are in the log, and the roots have signed them", "规则已入公开日志，并由根密钥签名");
         let rules = self.policy.as_ref().ok_or("there are none")?;
-        let rules = open(rules, &roots.log)?.bytes;
-        let signed = Envelope::read(Kind::Policy, &rules).map_err(|error| format!("{error:?}"))?;
-        let policy = Policy::read(signed.payload).ok_or("they cannot be read")?;
-        let count = roots.keys.iter().filter(|key| signed.is_signed_by(key)).count();
-        if count < roots.needed.max(1) || policy.seal != receipt.seal || roots.seal != receipt.seal {
-            return Err(format!("{count} of the roots have signed, for seal {:?}", policy.seal));
+        let rules = open(rules, &roots.log)?;
+        let policy = rules.rules(roots)?;
+        if roots.seal != receipt.seal {
+            return Err(format!("they are for seal {:?}", roots.seal));
         }
         step("the seal's key is in the log, and signed the receipt", "印章密钥已入公开日志，并签名了回执");
         let enrolment = self.enrolment.as_ref().ok_or("the seal was never enrolled")?;
-        let enrolment = open(enrolment, &roots.log)?.bytes;
-        let signed = Envelope::read(Kind::Notice, &enrolment).map_err(|error| format!("{error:?}"))?;
-        if !policy.issuers.iter().any(|issuer| signed.is_signed_by(issuer)) {
-            return Err("the issuer has not signed the enrolment".into());
+        let enrolment = open(enrolment, &roots.log)?;
+        let before =
+            self.enrolled_by.as_ref().map(|rules| open(rules, &roots.log)?.rules(roots)).transpose()?;
+        let (signed, notice) = enrolment.notice()?;
+        let is_issuer_of = |policy: &Policy| policy.issuers.iter().any(|issuer| signed.is_signed_by(issuer));
+        // An issuer that the grant's rules do not name any more may have signed before them, and no later.
+        let was_issuer = |before: &Policy| {
+            is_issuer_of(before) && (before.number > policy.number || enrolment.index < rules.index)
+        };
+        if !is_issuer_of(&policy) && !before.as_ref().is_some_and(was_issuer) {
+            return Err("no issuer of that time has signed the enrolment".into());
         }
-        match Notice::read(signed.payload).map(|notice| notice.deed) {
-            Some(Deed::Enrolled { seal, key }) if seal == receipt.seal && envelope.is_signed_by(&key) => {}
-            _ => return Err("it is signed by another key".into()),
+        if !key_in(&notice, &receipt.seal).is_some_and(|key| envelope.is_signed_by(&key)) {
+            return Err("it is signed by another key".into());
         }
         let step = &mut checked.steps;
         let mut step = |en, zh| step.push(Step { en, zh, wrong: None });
@@ -155,8 +203,8 @@ impl Bundle {
         }
         step("the grant is in the log, and is the one that was used", "授权已入公开日志，且即所用授权");
         let grant = self.grant.as_ref().ok_or("there is none")?;
-        let grant = open(grant, &roots.log)?.bytes;
-        let signed = Envelope::read(Kind::Grant, &grant).map_err(|error| format!("{error:?}"))?;
+        let grant_leaf = open(grant, &roots.log)?;
+        let signed = Envelope::read(Kind::Grant, &grant_leaf.bytes).map_err(|error| format!("{error:?}"))?;
         let grant = Grant::read(signed.payload).map_err(|error| format!("{error:?}"))?;
         let is_other_place =
             grant.seal != receipt.seal || [grant.is_test, policy.is_test] != [receipt.is_test; 2];
@@ -191,6 +239,42 @@ impl Bundle {
                 grant.expires_s
             ));
         }
+        step(
+            "rules, grant and receipt came in this order, and the enrolment before the receipt",
+            "规则、授权、回执依次入日志，登记先于回执",
+        );
+        let order = [rules.index, grant_leaf.index, receipt_leaf.index];
+        if !order.is_sorted() || enrolment.index > receipt_leaf.index {
+            let [rules, grant, receipt] = order;
+            return Err(format!(
+                "leaves {rules}, {grant} and {receipt}, and the enrolment {}",
+                enrolment.index
+            ));
+        }
+        step("nothing that was shown speaks against it", "所示材料中没有与之相反的");
+        // Unsigned by whom, it counts all the same: any doubt refuses, and it lies in the log for all to see.
+        for shown in &self.notices {
+            let leaf = open(shown, &roots.log)?;
+            let (_, Notice { at_s: shown_s, deed, .. }) = leaf.notice()?;
+            match deed {
+                Deed::Revoked { grant: id, .. } if id == grant.id && shown_s <= at_s => {
+                    return Err(format!("the grant was taken back at {shown_s} s (leaf {})", leaf.index));
+                }
+                Deed::Enrolled { seal, key }
+                    if seal == receipt.seal
+                        && !envelope.is_signed_by(&key)
+                        && (enrolment.index..receipt_leaf.index).contains(&leaf.index) =>
+                {
+                    return Err(format!(
+                        "the key was changed (leaf {}) before the receipt came (leaf {}): nothing shows that it was made before",
+                        leaf.index, receipt_leaf.index
+                    ));
+                }
+                _ => {}
+            }
+        }
+        let sizes = [&rules, &enrolment, &grant_leaf, &receipt_leaf].map(|leaf| leaf.size);
+        checked.log_size = sizes.into_iter().min().unwrap_or_default();
         checked.grant = Some(grant);
         checked.receipt = Some(receipt);
         Ok(())
@@ -206,7 +290,7 @@ impl Office {
         let mut desk = self.shared.desk.lock().await;
         let connection = &mut desk.connection;
         let mut views = Vec::new();
-        for row in sql::receipts(connection, By::Digest(asked)).await? {
+        for row in sql::receipts_named(connection, asked).await? {
             let Some(leaf) = sql::leaf(connection, &row.digest).await? else { continue };
             let case = match &row.grant {
                 Some(grant) => sql::case(connection, grant).await?,
@@ -220,14 +304,46 @@ impl Office {
             let grant = case.as_ref().and_then(|case| Grant::read(&case.payload).ok());
             let number = grant.as_ref().map_or(0, |grant| grant.policy);
             let policy = sql::policy_numbered(connection, &row.seal, number).await?;
-            let enrolment = sql::enrolment(connection, &row.seal, &leaf).await?;
-            let bundle = Bundle {
-                receipt: self.proven(&leaf)?,
-                enrolment: enrolment.map(|leaf| self.proven(&leaf)).transpose()?,
-                grant: granted.map(|leaf| self.proven(&leaf)).transpose()?,
-                policy: policy.map(|leaf| self.proven(&leaf)).transpose()?,
+            // The newest first: those before the one that counts speak against it.
+            let enrolments = sql::enrolments(connection, &row.seal, &leaf).await?;
+            let signed = Envelope::read(Kind::Receipt, &leaf.body).ok();
+            let has_signed = |enrolment: &Leaf| {
+                let key = notice_of(enrolment).and_then(|notice| key_in(&notice, &row.seal));
+                signed.as_ref().is_some_and(|signed| key.is_some_and(|key| signed.is_signed_by(&key)))
+            };
+            let at = enrolments.iter().position(has_signed);
+            let enrolment = at.and_then(|at| enrolments.get(at));
+            let changed = at.and_then(|at| enrolments.get(at.checked_sub(1)?));
+            let enrolled_by = match enrolment {
+                Some(leaf) => sql::policy_at(connection, &row.seal, leaf).await?,
+                None => None,
             };
             let revoked_s = case.as_ref().and_then(|case| case.revoked_s);
+            let revocation = match (revoked_s, &row.grant) {
+                (Some(at_s), Some(grant)) => {
+                    let all = sql::notices_at(connection, &row.seal, at_s).await?;
+                    let says = |leaf: &Leaf| {
+                        let deed = notice_of(leaf).map(|notice| notice.deed);
+                        matches!(deed, Some(Deed::Revoked { grant: id, .. }) if id == *grant)
+                    };
+                    all.into_iter().find(says)
+                }
+                _ => None,
+            };
+            let enrolled_by = enrolled_by
+                .filter(|rules| policy.as_ref().is_none_or(|policy| policy.digest != rules.digest));
+            let bundle = Bundle {
+                receipt: self.proven(&leaf)?,
+                enrolment: enrolment.map(|leaf| self.proven(leaf)).transpose()?,
+                grant: granted.map(|leaf| self.proven(&leaf)).transpose()?,
+                policy: policy.map(|leaf| self.proven(&leaf)).transpose()?,
+                enrolled_by: enrolled_by.map(|leaf| self.proven(&leaf)).transpose()?,
+                notices: revocation
+                    .iter()
+                    .chain(changed)
+                    .map(|leaf| self.proven(leaf))
+                    .collect::<Result<_, _>>()?,
+            };
             let is_revoked = revoked_s.is_some_and(|at_s| at_s <= row.at_s);
             let is_covered = !is_revoked && bundle.check(asked, &self.roots(&row.seal)).holds();
             let grant = grant.filter(|_| leaf_of_case.is_some());
@@ -238,7 +354,8 @@ impl Office {
                 document: grant.as_ref().map(|grant| hex(&grant.document[..])),
                 pages: grant.as_ref().map(|grant| grant.pages),
                 copies: grant.as_ref().map(|grant| grant.max_uses),
-                revoked_ms: case.and_then(|case| case.revoked_s).map(|s| s as i64 * 1000),
+                revoked_ms: revoked_s.map(|s| s as i64 * 1000),
+                log_size: self.shared.cosigned.borrow().size,
                 bundle,
             });
         }

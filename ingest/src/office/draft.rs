@@ -274,6 +274,7 @@ pub(super) mod tests {
             heard_ms: 0,
             doubted: None,
             duress: 0,
+            began: 0,
         }
     }
 

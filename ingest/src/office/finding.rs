@@ -39,10 +39,16 @@ pub enum Finding {
     Duress(u64),
     /// A photograph that was asked for is missing.
     NoPhotograph,
+    /// A photograph that this receipt names has not come.
+    PhotoMissing(u64),
+    /// A photograph that was missing has come.
+    PhotoCame(u64),
     /// Used although its grant was over: the seal had forgotten what it had done.
     Voided,
     /// The key of the seal was changed.
     Rekeyed,
+    /// This receipt is signed by a key that the seal had before, and came after the change.
+    EarlierKey(u64),
     /// The device remembers an older state than its counter shows.
     OldState(u64, u64),
     /// The device has fewer receipts than it has sent.
@@ -72,8 +78,11 @@ impl Finding {
             Finding::NotClosed => "not_closed",
             Finding::Duress(_) => "duress",
             Finding::NoPhotograph => "no_photograph",
+            Finding::PhotoMissing(_) => "photo_missing",
+            Finding::PhotoCame(_) => "photo_came",
             Finding::Voided => "voided",
             Finding::Rekeyed => "rekeyed",
+            Finding::EarlierKey(_) => "earlier_key",
             Finding::OldState(..) => "old_state",
             Finding::SetBack(..) => "set_back",
             Finding::Forged => "forged",
@@ -100,8 +109,13 @@ impl Finding {
             Finding::NotClosed => "设备未能锁闭，请立即到现场".into(),
             Finding::Duress(number) => format!("第 {number} 号回执：使用人以胁迫方式验证身份"),
             Finding::NoPhotograph => "缺少规定的照片".into(),
+            Finding::PhotoMissing(number) => format!("第 {number} 号回执所列照片未送达"),
+            Finding::PhotoCame(number) => format!("第 {number} 号回执所缺照片已送达"),
             Finding::Voided => "所用授权已作废".into(),
             Finding::Rekeyed => "印章密钥已更换".into(),
+            Finding::EarlierKey(number) => {
+                format!("第 {number} 号回执由更换前的密钥签名，更换后才收到：无法证明签于更换之前")
+            }
             Finding::OldState(remembered, counter) => {
                 format!("设备只记得 {remembered} 次，计数器为 {counter}：存储卡可能被换回旧卡")
             }
@@ -144,8 +158,18 @@ impl fmt::Display for Finding {
                 write!(f, "at the use of receipt {number} the person showed that somebody makes them")
             }
             Finding::NoPhotograph => f.write_str("a photograph that has to be there is missing"),
+            Finding::PhotoMissing(number) => {
+                write!(f, "a photograph that receipt {number} names has not come")
+            }
+            Finding::PhotoCame(number) => {
+                write!(f, "a photograph of receipt {number} that was missing has come")
+            }
             Finding::Voided => f.write_str("the grant was over: the seal had forgotten what it had done"),
             Finding::Rekeyed => f.write_str("the key of the seal was changed"),
+            Finding::EarlierKey(number) => write!(
+                f,
+                "receipt {number} is signed by a key that the seal had before, and came after the change: nothing shows that it was made before"
+            ),
             Finding::OldState(remembered, counter) => write!(
                 f,
                 "the device remembers {remembered} uses and has counted {counter}: its card may be an old copy"
@@ -182,8 +206,11 @@ mod tests {
             Finding::NotClosed,
             Finding::Duress(1),
             Finding::NoPhotograph,
+            Finding::PhotoMissing(1),
+            Finding::PhotoCame(1),
             Finding::Voided,
             Finding::Rekeyed,
+            Finding::EarlierKey(1),
             Finding::OldState(1, 2),
             Finding::SetBack(1, 2),
             Finding::Forged,

@@ -1,7 +1,4 @@
-//! What seals have sent: receipts and hellos, in the order of the engine's log, and photographs.
-
-use std::io;
-use std::path::Path;
+//! What seals have sent: receipts and hellos, in the order of the engine's log.
 
 use seal::envelope::{Envelope, Kind};
 use seal::keys::digest;
@@ -13,9 +10,8 @@ use super::answer::{FRESH_S, Heard, Reply, reply};
 use super::book::Book;
 use super::finding::Finding;
 use super::sql::{self, ReceiptRow, Sent};
-use super::{HANDED, Office, OfficeError, leaf_of, picture_name, policy_of, seconds};
+use super::{HANDED, Office, OfficeError, leaf_of, policy_of, seconds};
 use crate::clock::now_ms;
-use crate::tlog::{Folder, Storage as _, put};
 
 /// Most that is taken out of the inbox at once.
 const BATCH: i64 = 64;
@@ -77,12 +73,29 @@ impl Office {
         let mut desk = self.shared.desk.lock().await;
         let mut transaction = sql::begin(&mut desk.connection).await?;
         let book = sql::book(&mut transaction, &receipt.seal).await?;
-        let Some(mut book) = book.filter(|book| envelope.is_signed_by(&book.key)) else {
+        let leaf = leaf_of("receipt", &receipt.seal, sent.envelope.clone(), sent.received_ms);
+        let mut earlier = None;
+        if book.as_ref().is_some_and(|book| !envelope.is_signed_by(&book.key)) {
+            let all = sql::earlier_keys(&mut transaction, &receipt.seal).await?;
+            earlier = all.into_iter().find(|earlier| envelope.is_signed_by(&earlier.key));
+        }
+        let signer = earlier.as_ref().map(|earlier| earlier.key).or(book.as_ref().map(|book| book.key));
+        let twin = match &signer {
+            Some(signer) => {
+                let (seal, number) = (&receipt.seal, receipt.number);
+                sql::has_twin(&mut transaction, seal, number, &leaf.digest, signer).await?
+            }
+            None => false,
+        };
+        let can_say = |book: &Book| match &earlier {
+            Some(earlier) => earlier.can_say(&receipt, twin),
+            None => envelope.is_signed_by(&book.key),
+        };
+        let Some(mut book) = book.filter(can_say) else {
             drop(transaction);
             drop(desk);
             return self.take_strange(sent, &receipt.seal).await;
         };
-        let leaf = leaf_of("receipt", &receipt.seal, sent.envelope.clone(), sent.received_ms);
         let mut found = Vec::new();
         // A frame that came twice changes nothing.
         if sql::add_leaf(&mut transaction, &leaf).await? {
@@ -91,10 +104,14 @@ impl Office {
                 Some(used) => sql::granted(&mut transaction, &used.grant).await?,
                 None => None,
             };
-            let twin = sql::has_twin(&mut transaction, &receipt.seal, receipt.number, &leaf.digest).await?;
-            found = book.take(&receipt, leaf.digest, granted.as_mut(), twin);
-            book.heard_ms = book.heard_ms.max(sent.received_ms);
-            sql::put_book(&mut transaction, &book).await?;
+            if let Some(earlier) = &mut earlier {
+                found = book.take_late(earlier, &receipt, leaf.digest, granted.as_mut());
+                sql::put_earlier_key(&mut transaction, &receipt.seal, earlier).await?;
+            } else {
+                found = book.take(&receipt, leaf.digest, granted.as_mut(), twin);
+                book.heard_ms = book.heard_ms.max(sent.received_ms);
+                sql::put_book(&mut transaction, &book).await?;
+            }
             if let (Some(used), Some(granted)) = (used, granted) {
                 sql::used(&mut transaction, &used.grant, granted.used).await?;
             }
@@ -110,8 +127,10 @@ impl Office {
                 received_ms: sent.received_ms,
                 before: receipt.before,
                 after: receipt.after,
+                signer,
             };
             sql::add_receipt(&mut transaction, &row).await?;
+            self.wait_for_pictures(&mut transaction, &row).await?;
             for finding in &found {
                 sql::add_finding(&mut transaction, &receipt.seal, finding, &leaf.digest, sent.received_ms)
                     .await?;
@@ -162,6 +181,9 @@ impl Office {
         book.doubted = again.then_some(hello.nonce);
         if hello.receipts > book.receipts {
             (book.receipts, book.last_receipt) = (hello.receipts, hello.last_receipt);
+        }
+        if hello.receipts >= book.receipts {
+            book.began = 0;
         }
         book.epoch = book.epoch.max(hello.epoch);
         book.duress = book.duress.max(hello.duress);
@@ -239,31 +261,11 @@ impl Office {
         Ok(transaction.commit().await?)
     }
 
-    fn tell_findings(seal: &str, found: &[Finding], at_ms: i64) {
+    pub(super) fn tell_findings(seal: &str, found: &[Finding], at_ms: i64) {
         // Not on the stream: anybody may listen there, also who makes somebody stamp.
         for finding in found {
             tracing::warn!(seal, at_ms, finding = %finding, "{}", finding.zh());
         }
-    }
-
-    /// Writes photographs of which all parts are there; how many.
-    pub(super) async fn keep_pictures(&self) -> Result<usize, OfficeError> {
-        let mut desk = self.shared.desk.lock().await;
-        let whole = sql::whole_pictures(&mut desk.connection).await?;
-        for name in &whole {
-            let bytes = sql::picture(&mut desk.connection, name).await?;
-            if digest(&[&bytes]) == *name {
-                let folder = self.shared.settings.folder.join("pictures");
-                tokio::task::block_in_place(|| keep_picture(&folder, &picture_name(name), &bytes))?;
-            } else {
-                tracing::warn!(
-                    picture = super::hex(&name[..]),
-                    "a photograph is not what it is named: it is dropped"
-                );
-            }
-            sql::forget_picture(&mut desk.connection, name).await?;
-        }
-        Ok(whole.len())
     }
 
     /// The rules of a seal as they are now.
@@ -273,11 +275,4 @@ impl Office {
     ) -> Result<Option<seal::policy::Policy>, OfficeError> {
         Ok(sql::policy(connection, seal).await?.as_ref().and_then(policy_of))
     }
-}
-
-/// Writes a photograph so that it is on stable storage, whole, before its parts are forgotten.
-fn keep_picture(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let folder = Folder::open(folder)?;
-    put(&folder, name, bytes)?;
-    folder.sync_folder("")
 }

@@ -14,9 +14,10 @@
 //! - What a seal says is kept whatever it says. What does not agree is a finding, told at once.
 //!
 //! # Layout
-//! - [`book`]: what is known of a seal, and comparing; [`finding`]: what does not agree (pure); [`draft`]: from application to grant (pure); [`answer`]: what a
+//! - [`book`]: what is known of a seal, and comparing; [`earlier`]: what a key says that it had before; [`finding`]: what
+//!   does not agree (pure); [`draft`]: from application to grant (pure); [`answer`]: what a
 //!   seal is told (pure)
-//! - [`mail`]: what seals have sent; [`acts`]: what people do; [`ask`]: what people ask; [`check`]: is an impression covered
+//! - [`mail`]: what seals have sent; `pictures`: photographs; [`acts`]: what people do; [`ask`]: what people ask; [`check`]: is an impression covered
 //! - [`audit`]: the whole log, read by a stranger (pure); [`command`]: `ingest seal`
 //! - `sql`: statements
 
@@ -36,6 +37,7 @@ use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinHandle;
 use wire::GatewayId;
 
+use crate::clock::now_ms;
 use crate::database;
 use crate::feeds::Feed;
 use crate::tlog::keyfile::{self, KeyFileError, KeyRole, NamedKey};
@@ -49,8 +51,10 @@ pub mod book;
 pub mod check;
 pub mod command;
 pub mod draft;
+pub mod earlier;
 pub mod finding;
 mod mail;
+mod pictures;
 mod sql;
 #[cfg(test)]
 mod tests;
@@ -85,6 +89,8 @@ pub struct Settings {
     pub roots: Vec<PublicKey>,
     /// How many of them have to.
     pub roots_needed: usize,
+    /// How long a photograph may take that a receipt names.
+    pub photo_patience: Duration,
 }
 
 /// Why the office does not do what it was asked.
@@ -269,7 +275,11 @@ impl Office {
                 break;
             }
         }
-        if let Err(error) = self.keep_pictures().await {
+        let pictures = async {
+            self.keep_pictures(now_ms()).await?;
+            self.miss_pictures(now_ms()).await
+        };
+        if let Err(error) = pictures.await {
             tracing::error!(%error, "照片无法保存 photographs cannot be kept: trying again");
         }
         Ok(())

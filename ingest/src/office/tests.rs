@@ -16,12 +16,16 @@ use seal::trust::{Lease, Trust};
 use wire::Area;
 
 use super::acts::Enrolment;
-use super::ask::TimelineView;
+use super::ask::{Before, TimelineView};
 use super::audit::Audit;
+use super::check::{Bundle, Proven};
 use super::draft::Wish;
+use super::finding::Finding;
+use super::sql::{Cases, ReceiptRow};
 use super::*;
 use crate::clock::now_ms;
 use crate::http::serve_witness;
+use crate::people::role::Scope;
 use crate::tlog::WitnessUrl;
 use crate::witness::Witness;
 
@@ -84,6 +88,7 @@ impl Village {
             witnesses_needed: 1,
             roots: ROOTS.map(|number| key(number).public()).into(),
             roots_needed: 2,
+            photo_patience: Duration::from_secs(86_400),
         };
         let (office, task, said, mail) = open(&settings).await;
         Self { _files: (folder, fresh), office, task: Some(task), said, mail, sent: 0, witness }
@@ -91,16 +96,24 @@ impl Village {
 
     async fn with_seal(fresh: database::testing::Fresh) -> (Self, Device) {
         let village = Self::new(fresh).await;
-        let enrolment = Enrolment {
-            seal: SEAL.into(),
-            area: Area::new("370124/gongli").unwrap(),
-            gateway: GatewayId::new("gongli-07").unwrap(),
-            key: key(DEVICE).public(),
-        };
-        village.office.enrol(enrolment, "installer", now_ms()).await.unwrap();
+        village.enrol(DEVICE).await;
         village.office.put_policy(village.rules(1, &ROOTS), now_ms()).await.unwrap();
         let device = Device::new(village.office.roots(SEAL));
         (village, device)
+    }
+
+    async fn enrol(&self, device: u8) {
+        self.enrol_as(SEAL, "370124/gongli", device).await;
+    }
+
+    async fn enrol_as(&self, seal: &str, area: &str, device: u8) {
+        let enrolment = Enrolment {
+            seal: seal.into(),
+            area: Area::new(area).unwrap(),
+            gateway: GatewayId::new("gongli-07").unwrap(),
+            key: key(device).public(),
+        };
+        self.office.enrol(enrolment, "installer", now_ms()).await.unwrap();
     }
 
     fn policy(&self, number: u32) -> Policy {
@@ -129,9 +142,7 @@ impl Village {
     }
 
     fn rules(&self, number: u32, signers: &[u8]) -> Vec<u8> {
-        let keys: Vec<MemoryKey> = signers.iter().map(|&number| key(number)).collect();
-        let keys: Vec<&dyn Signer> = keys.iter().map(|key| key as &dyn Signer).collect();
-        Envelope::sign(Kind::Policy, &self.policy(number).to_bytes(), &keys).unwrap().to_bytes()
+        signed_rules(&self.policy(number), signers)
     }
 
     async fn apply(&self) -> Id {
@@ -176,6 +187,22 @@ impl Village {
         self.mail.notify_one();
     }
 
+    /// Puts a part of a photograph where the engine does.
+    async fn send_part(&mut self, gateway: &str, name: &Digest, start: usize, total: usize, part: &[u8]) {
+        self.sent += 1;
+        let mut connection = database::connect(&self.office.shared.settings.database).await.unwrap();
+        sqlx::query("INSERT INTO picture_parts (digest, gateway, start, total, number, part) VALUES ($1, $2, $3, $4, $5, $6)")
+            .bind(&name[..])
+            .bind(gateway)
+            .bind(start as i64)
+            .bind(total as i64)
+            .bind(self.sent)
+            .bind(part)
+            .execute(&mut connection)
+            .await
+            .unwrap();
+    }
+
     /// Waits until everything is looked at, logged, and seen by the witness.
     async fn settled(&self) {
         let settled = async {
@@ -213,7 +240,7 @@ impl Village {
 
     async fn timeline(&self) -> TimelineView {
         self.settled().await;
-        self.office.timeline(SEAL).await.unwrap()
+        self.office.timeline(SEAL, &Before::default()).await.unwrap()
     }
 
     async fn words(&self) -> Vec<String> {
@@ -238,6 +265,12 @@ impl Drop for Village {
     }
 }
 
+fn signed_rules(policy: &Policy, signers: &[u8]) -> Vec<u8> {
+    let keys: Vec<MemoryKey> = signers.iter().map(|&number| key(number)).collect();
+    let keys: Vec<&dyn Signer> = keys.iter().map(|key| key as &dyn Signer).collect();
+    Envelope::sign(Kind::Policy, &policy.to_bytes(), &keys).unwrap().to_bytes()
+}
+
 async fn open(settings: &Settings) -> (Office, OfficeTask, Arc<StdMutex<Vec<Vec<u8>>>>, Arc<Notify>) {
     let said = Arc::new(StdMutex::new(Vec::new()));
     let (way, mail) = (said.clone(), Arc::new(Notify::new()));
@@ -252,6 +285,7 @@ async fn open(settings: &Settings) -> (Office, OfficeTask, Arc<StdMutex<Vec<Vec<
 
 /// The seal, as a gateway drives it.
 struct Device {
+    key: u8,
     roots: Roots,
     trust: Option<Trust>,
     memory: Memory,
@@ -266,6 +300,7 @@ struct Device {
 impl Device {
     fn new(roots: Roots) -> Self {
         Self {
+            key: DEVICE,
             roots,
             trust: None,
             memory: Memory::default(),
@@ -301,7 +336,7 @@ impl Device {
             answered: self.answered,
             duress: self.memory.duress,
         };
-        Envelope::sign(Kind::Hello, &hello.to_bytes(), &[&key(DEVICE)]).unwrap().to_bytes()
+        Envelope::sign(Kind::Hello, &hello.to_bytes(), &[&key(self.key)]).unwrap().to_bytes()
     }
 
     fn hear(&mut self, bytes: &[u8]) {
@@ -403,7 +438,7 @@ impl Device {
             is_test: false,
             tampered: self.memory.tampered,
         };
-        let bytes = Envelope::sign(Kind::Receipt, &receipt.to_bytes(), &[&key(DEVICE)]).unwrap().to_bytes();
+        let bytes = Envelope::sign(Kind::Receipt, &receipt.to_bytes(), &[&key(self.key)]).unwrap().to_bytes();
         let settles = outcome != Outcome::Refused;
         self.memory.add(&Entry::Receipt { number: receipt.number, digest: digest(&[&bytes]), settles });
         bytes
@@ -463,6 +498,12 @@ async fn a_revocation_reaches_the_seal_with_the_next_contact() {
         village.contact(&mut seal).await;
         assert_eq!(seal.stamp(&grant).1, Some(Refusal::Revoked));
         assert_eq!(village.words().await, ["after_revocation"]);
+        // A stranger sees it in the bundle, with its proof, and needs nobody's word.
+        let found = village.office.impressions(&digest(&[&late])).await.unwrap().remove(0);
+        assert!(!found.is_covered && found.revoked_ms.is_some() && found.log_size > 0);
+        let checked = found.bundle.check(&digest(&[&late]), &village.office.roots(SEAL));
+        let wrong = checked.steps.into_iter().find_map(|step| step.wrong).unwrap();
+        assert!(wrong.contains("taken back"), "{wrong}");
         let again = village.office.revoke(&grant, "clerk", "again", now_ms()).await;
         assert!(matches!(again, Err(OfficeError::No(_))));
         village.office.lock(SEAL, true, "operator", now_ms()).await.unwrap();
@@ -597,5 +638,225 @@ async fn an_application_is_decided_once() {
         );
         assert!(village.office.to_carry(&grant).await.unwrap().is_none());
         assert!(matches!(village.office.case(&[0; 16].into()).await, Err(OfficeError::NotThere { .. })));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_replaced_device_has_stamped_is_on_record_and_no_more_than_that() {
+    for (mut village, mut old) in Village::each().await {
+        let grant = village.granted().await;
+        village.contact(&mut old).await;
+        let [first, second] = [old.stamp(&grant).0, old.stamp(&grant).0];
+        village.send(&first).await;
+        village.settled().await;
+        // It is replaced before the second has come: the new one goes on from what is known, and nobody accuses it.
+        village.enrol(10).await;
+        let mut new = Device { key: 10, ..Device::new(village.office.roots(SEAL)) };
+        let fresh = village.granted().await;
+        village.contact(&mut new).await;
+        assert_eq!(village.words().await, ["rekeyed"]);
+        let (its, no) = new.stamp(&fresh);
+        assert_eq!(no, None);
+        for bytes in [&its, &second, &first, &second] {
+            village.send(bytes).await;
+        }
+        let timeline = village.timeline().await;
+        let words: Vec<&str> = timeline.findings.iter().map(|finding| finding.word.as_str()).collect();
+        assert_eq!(words, ["earlier_key", "rekeyed"], "no twin, and nothing forged");
+        let numbers: Vec<u64> = timeline.receipts.iter().map(|receipt| receipt.number).collect();
+        assert_eq!(numbers, [2, 2, 1]);
+        assert_eq!(timeline.applications.iter().map(|case| case.used).collect::<Vec<_>>(), [1, 2]);
+        for (receipt, is_covered, why) in [
+            (&first, true, "it came before the change"),
+            (&second, false, "nothing shows when it was made"),
+            (&its, true, "by the new key"),
+        ] {
+            let found = village.office.impressions(&digest(&[receipt])).await.unwrap();
+            assert_eq!(found[0].is_covered, is_covered, "{why}");
+        }
+        assert_eq!(village.audit().remarks.len(), 2, "a stranger sees the same");
+        // The bundle itself says so: whoever leaves that out is not believed for what is left.
+        let late = village.office.impressions(&digest(&[&second])).await.unwrap().remove(0).bundle;
+        let wrong = |bundle: &Bundle| {
+            let checked = bundle.check(&digest(&[&second]), &village.office.roots(SEAL));
+            checked.steps.into_iter().find_map(|step| step.wrong)
+        };
+        assert!(wrong(&late).unwrap().contains("the key was changed"), "{:?}", wrong(&late));
+        assert_eq!(wrong(&Bundle { notices: Vec::new(), ..late.clone() }), None, "absence proves nothing");
+        let unseen = late.notices.iter().map(|shown| Proven { proof: None, ..shown.clone() }).collect();
+        assert!(wrong(&Bundle { notices: unseen, ..late }).is_some(), "what is not proven refuses as well");
+        // Who has the old device stamps nothing more with it.
+        let late = Envelope::read(Kind::Receipt, &second).unwrap();
+        let mut late = Receipt::read(late.payload).unwrap();
+        (late.number, late.previous) = (3, digest(&[&second]));
+        late.scene.at_s = seconds(now_ms()) + 5;
+        let late = Envelope::sign(Kind::Receipt, &late.to_bytes(), &[&key(DEVICE)]).unwrap().to_bytes();
+        village.send(&late).await;
+        assert_eq!(village.words().await[0], "forged");
+        assert!(village.office.impressions(&digest(&[&late])).await.unwrap().is_empty());
+        // The new one was healed once: the next time it has forgotten.
+        new.memory = Memory::default();
+        new.counter = 0;
+        village.contact(&mut new).await;
+        village.contact(&mut new).await;
+        assert!(village.words().await.contains(&"set_back".to_owned()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_photograph_that_does_not_come_is_found_and_nobody_is_in_its_way() {
+    for (mut village, mut seal) in Village::each().await {
+        let grant = village.granted().await;
+        village.contact(&mut seal).await;
+        let receipt = seal.stamp(&grant).0;
+        village.send(&receipt).await;
+        village.settled().await;
+        let (picture, day_ms) = ([b"the impression".as_slice(), &[1]].concat(), 86_400_000);
+        let name = digest(&[&picture]);
+        let office = village.office.clone();
+        office.miss_pictures(now_ms() + day_ms - 60_000).await.unwrap();
+        assert_eq!(village.words().await, [""; 0]);
+        for _ in 0..2 {
+            office.miss_pictures(now_ms() + day_ms + 60_000).await.unwrap();
+            assert_eq!(village.words().await, ["photo_missing"], "told once");
+        }
+        // A stranger knows the digest, and is first with something else; the genuine one comes late.
+        village.send_part("stranger", &name, 0, picture.len(), &[0; 15]).await;
+        village.send_part("gongli-07", &name, 0, picture.len(), &picture[..9]).await;
+        office.keep_pictures(now_ms()).await.unwrap();
+        assert_eq!(office.picture(&name).await, None, "not whole");
+        village.send_part("gongli-07", &name, 9, picture.len(), &picture[9..]).await;
+        office.keep_pictures(now_ms()).await.unwrap();
+        assert_eq!(office.picture(&name).await, Some(picture));
+        assert_eq!(village.words().await, ["photo_came", "photo_missing"]);
+        // What no receipt names is kept by nobody, and a receipt that comes again waits for nothing.
+        let other = digest(&[b"a holiday"]);
+        village.send_part("gongli-07", &other, 0, 9, b"a holiday").await;
+        office.keep_pictures(now_ms()).await.unwrap();
+        assert_eq!(office.picture(&other).await, None);
+        village.send(&receipt).await;
+        village.settled().await;
+        office.miss_pictures(now_ms() + 3 * day_ms).await.unwrap();
+        assert_eq!(village.words().await.len(), 2);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_earlier_issuer_signed_holds_and_nothing_that_it_signs_later() {
+    const EARLIER: u8 = 50;
+    for (mut village, mut seal) in Village::each().await {
+        let enrolled = async |village: &Village, at_s| {
+            let deed = Deed::Enrolled { seal: SEAL.into(), key: key(DEVICE).public() };
+            let notice = Notice { version: notice::VERSION, at_s, by: "installer".into(), deed };
+            let body = Envelope::sign(Kind::Notice, &notice.to_bytes(), &[&key(EARLIER)]).unwrap().to_bytes();
+            let mut desk = village.office.shared.desk.lock().await;
+            let leaf = leaf_of("enrolment", SEAL, body, now_ms());
+            sql::add_leaf(&mut desk.connection, &leaf).await.unwrap();
+        };
+        let both = vec![village.office.issuer(), key(EARLIER).public()];
+        let rules = signed_rules(&Policy { issuers: both, ..village.policy(2) }, &ROOTS);
+        village.office.put_policy(rules, now_ms()).await.unwrap();
+        enrolled(&village, 1).await;
+        village.office.put_policy(village.rules(3, &ROOTS), now_ms()).await.unwrap();
+        let grant = village.granted().await;
+        village.contact(&mut seal).await;
+        for (is_covered, remarks) in [(true, 0), (false, 1)] {
+            let receipt = seal.stamp(&grant).0;
+            village.send(&receipt).await;
+            village.settled().await;
+            let found = village.office.impressions(&digest(&[&receipt])).await.unwrap();
+            let checked = found[0].bundle.check(&digest(&[&receipt]), &village.office.roots(SEAL));
+            assert_eq!(found[0].is_covered, is_covered, "{:?}", checked.steps);
+            assert_eq!(village.audit().remarks.len(), remarks, "{:?}", village.audit().remarks);
+            // By now the rules name it no more.
+            enrolled(&village, 2).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_go_on_where_they_ended_and_end_at_the_area() {
+    for (mut village, mut seal) in Village::each().await {
+        let scopes = |texts: &[&str]| texts.iter().map(|text| Scope::new(text).unwrap()).collect::<Vec<_>>();
+        let gongli = &scopes(&["mianyang", "370124/gongli"]);
+        let mut grants = Vec::new();
+        for _ in 0..3 {
+            grants.push(village.granted().await);
+        }
+        village.contact(&mut seal).await;
+        for grant in &grants {
+            let receipt = seal.stamp(grant).0;
+            village.send(&receipt).await;
+        }
+        village.enrol_as("gongli-08", "370124/gongli/c8", 18).await;
+        village.enrol_as("gonglim", "370124/gonglim", 19).await;
+        village.settled().await;
+        let mut desk = village.office.shared.desk.lock().await;
+        let c = &mut desk.connection;
+        for (finding, name) in (0..).zip([SEAL, "gongli-08", "gonglim", "no-seal"]) {
+            sql::add_finding(c, name, &Finding::Twin(finding), &digest(&[b"x"]), 7).await.unwrap();
+        }
+        // Applications: two at a time, for the area, for their owner, for nobody else.
+        let newest = Cases { areas: gongli, ..Cases::default() };
+        let first = sql::cases(c, newest, 2).await.unwrap();
+        let second = sql::cases(c, Cases { before: Some(&first[1].grant), ..newest }, 2).await.unwrap();
+        let found: Vec<Id> = first.iter().chain(&second).map(|case| case.grant).collect();
+        let mut all = found.clone();
+        all.sort();
+        grants.sort();
+        assert_eq!((found.len(), all), (3, grants), "each once");
+        assert!(first.iter().chain(&second).is_sorted_by_key(|case| -case.created_ms));
+        let beside = &scopes(&["370124/gonglim", "370124/gongli/c8"]);
+        for (areas, own, count) in [
+            (beside, None, 0),
+            (beside, Some("bookkeeper"), 3),
+            (&vec![], None, 0),
+            (&scopes(&["*"]), None, 3),
+        ] {
+            let asked = Cases { areas, own, ..Cases::default() };
+            assert_eq!(sql::cases(c, asked, 9).await.unwrap().len(), count, "{areas:?} {own:?}");
+        }
+        // Receipts of a seal.
+        let numbers = |rows: &[ReceiptRow]| rows.iter().map(|row| row.number).collect::<Vec<_>>();
+        let first = sql::receipts(c, SEAL, None, 2).await.unwrap();
+        let second = sql::receipts(c, SEAL, Some(&first[1].digest), 2).await.unwrap();
+        assert_eq!((numbers(&first), numbers(&second)), (vec![3, 2], vec![1]));
+        // Findings: what is of no seal is the whole city's.
+        for (areas, expected) in [
+            (gongli, vec!["gongli-08", SEAL]),
+            (&scopes(&["*"]), vec!["no-seal", "gonglim", "gongli-08", SEAL]),
+            (&vec![], vec![]),
+        ] {
+            let (mut found, mut before) = (Vec::new(), None);
+            while let Some(row) = sql::findings(c, None, areas, before, 1).await.unwrap().pop() {
+                before = Some(row.nth);
+                found.push(row.seal);
+            }
+            assert_eq!(found, expected, "{areas:?}");
+        }
+        // Seals by name.
+        let names = async |c: &mut AnyConnection, areas: &[Scope], after: &str| {
+            let all = sql::books(c, areas, after, 2).await.unwrap();
+            all.into_iter().map(|book| book.seal).collect::<Vec<_>>()
+        };
+        assert_eq!(names(c, gongli, "").await, [SEAL, "gongli-08"]);
+        assert_eq!(names(c, gongli, SEAL).await, ["gongli-08"]);
+        assert_eq!(names(c, &scopes(&["*"]), "gongli-08").await, ["gonglim"]);
+        assert_eq!(names(c, &[], "").await, [""; 0]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_what_somebody_has_seen_is_cleared() {
+    for (village, _) in Village::each().await {
+        let mut desk = village.office.shared.desk.lock().await;
+        let mut book = sql::book(&mut desk.connection, SEAL).await.unwrap().unwrap();
+        book.tampered = 3;
+        sql::put_book(&mut desk.connection, &book).await.unwrap();
+        drop(desk);
+        for (seen, left) in [(2, 1), (1, 1), (9, 0)] {
+            village.office.clear(SEAL, seen, "operator", now_ms()).await.unwrap();
+            assert_eq!(village.timeline().await.seal.tampered, left, "{seen} seen");
+        }
     }
 }

@@ -238,6 +238,12 @@ pub fn may(account: &Account, action: Action, area: &Area) -> bool {
     holds(account, |duty| duty.role.may(action) && duty.area.covers(area))
 }
 
+/// Where an account may do something.
+pub fn scopes(account: &Account, action: Action) -> Vec<Scope> {
+    let may = |duty: &&Duty| account.state == State::Active && duty.role.may(action);
+    account.roles.iter().filter(may).map(|duty| duty.area.clone()).collect()
+}
+
 /// Whether an account may give a role in `scope` to somebody else, or take it away: it manages accounts in all of it.
 pub fn may_assign(account: &Account, scope: &Scope) -> bool {
     holds(account, |duty| duty.role.may(Action::ManageAccounts) && duty.area.covers_all(scope))
@@ -286,7 +292,11 @@ mod tests {
                 assert_eq!(says("chengdu/qingyang/caotang"), letter == 'x', "{role:?} {action:?}");
                 assert!(!says("chengdu"), "{role:?} {action:?} above");
                 assert!(!says("chengdu/jinjiang"), "{role:?} {action:?} beside");
+                let place =
+                    if letter == 'x' { vec![Scope::new("chengdu/qingyang").unwrap()] } else { vec![] };
+                assert_eq!(scopes(&who, action), place, "{role:?} {action:?} as a list");
                 let gone = Account { state: State::Disabled, ..who };
+                assert!(scopes(&gone, action).is_empty(), "{role:?} {action:?} disabled, as a list");
                 assert!(!may(&gone, action, &area("chengdu/qingyang")), "{role:?} {action:?} disabled");
             }
         }

@@ -8,7 +8,7 @@ use super::ledger::Standing;
 use super::readings::{Dating, Leftover, Origin};
 use super::sensors::Sighting;
 use super::waiting::Waiter;
-use super::{Effect, Envelope, LaneTotal, MAX_REPLAYED, Rules, State};
+use super::{Effect, Envelope, LaneTotal, MAX_REPLAYED, Rules, Seen, State};
 use crate::admit::Reason;
 use crate::counters::SENML;
 use crate::normalise::wgs84_e7;
@@ -277,7 +277,10 @@ impl State {
                     })));
                 }
             }
-            Payload::Picture(part) => self.effects.push(Effect::Picture(Box::new(part.clone()))),
+            Payload::Picture(part) => {
+                let (number, gateway, part) = (self.position, gateway.clone(), part.clone());
+                self.effects.push(Effect::Picture(Box::new(Seen { number, gateway, part })));
+            }
             Payload::Losses(losses) => {
                 for loss in &losses.losses {
                     self.totals.lanes[loss.lane as usize].lost += loss.count;

@@ -139,7 +139,7 @@ pub enum Effect {
     /// Something that a smart seal has signed.
     Envelope(Box<Envelope>),
     /// A part of a photograph that a smart seal has taken.
-    Picture(Box<PicturePart>),
+    Picture(Box<Seen>),
     /// A replay succeeded.
     Replayed {
         /// Which entry of the quarantine.
@@ -158,6 +158,17 @@ pub struct Envelope {
     pub received_ms: i64,
     /// COSE_Sign, see the crate `seal`.
     pub bytes: Vec<u8>,
+}
+
+/// A part of a photograph, and where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Orders it: where its frame ends in the log.
+    pub number: u64,
+    /// By which gateway it came.
+    pub gateway: GatewayId,
+    /// The part.
+    pub part: PicturePart,
 }
 
 /// What the door needs to recognise repeats before they cost anything. Shared with the tasks that take messages in.

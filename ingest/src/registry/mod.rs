@@ -14,12 +14,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
-use wire::PicturePart;
 
 use crate::counters::{Counters, Part};
-use crate::pool::Envelope;
 use crate::pool::alarms::Alarm;
 use crate::pool::sensors::Words;
+use crate::pool::{Envelope, Seen};
 use crate::quarantine::Held;
 use crate::views::{Page, QuarantineView};
 
@@ -68,7 +67,7 @@ pub(crate) enum Write {
     Alarm(Box<Alarm>),
     Held(Box<Held>),
     Envelope(Box<Envelope>),
-    Picture(Box<PicturePart>),
+    Picture(Box<Seen>),
     /// A new state of a quarantined message: `replayed` or `refused_again`.
     HeldState(u64, &'static str),
 }

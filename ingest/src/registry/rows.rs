@@ -3,13 +3,12 @@
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
 use sqlx::{Any, AnyConnection, AssertSqlSafe, Error, Row};
-use wire::PicturePart;
 
 use super::{GatewayRow, SensorRow};
 use crate::admit::Reason;
-use crate::pool::Envelope;
 use crate::pool::alarms::{Alarm, level_word, measure_word};
 use crate::pool::sensors::Words;
+use crate::pool::{Envelope, Seen};
 use crate::quarantine::{Held, HeldKind};
 use crate::views::QuarantineView;
 
@@ -164,18 +163,36 @@ pub(super) async fn envelope(connection: &mut AnyConnection, envelope: &Envelope
     Ok(())
 }
 
-/// The same with a part of a photograph.
-pub(super) async fn picture(connection: &mut AnyConnection, part: &PicturePart) -> Result<(), Error> {
+/// Most parts of photographs that wait: 100 MB of one gateway, and 1.6 GB of all. A gateway sends one photograph after the
+/// other, and the office takes it out as soon as it is whole and a receipt names it.
+pub(super) const PARTS: [i64; 2] = [4096, 16 * 4096];
+
+/// The same with a part of a photograph, and at most so many of its gateway and of all. What there is no room for displaces the oldest: a photograph that does not come is
+/// found by its receipt.
+pub(super) async fn picture(
+    connection: &mut AnyConnection,
+    seen: &Seen,
+    [of_gateway, of_all]: [i64; 2],
+) -> Result<(), Error> {
     sqlx::query(
-        "INSERT INTO picture_parts (digest, start, total, part) VALUES ($1, $2, $3, $4) \
-         ON CONFLICT (digest, start) DO NOTHING",
+        "INSERT INTO picture_parts (digest, gateway, start, total, number, part) VALUES ($1, $2, $3, $4, $5, $6) \
+         ON CONFLICT (digest, gateway, start) DO NOTHING",
     )
-    .bind(part.digest.as_slice())
-    .bind(i64::from(part.offset))
-    .bind(i64::from(part.total))
-    .bind(part.bytes.as_slice())
-    .execute(connection)
+    .bind(seen.part.digest.as_slice())
+    .bind(seen.gateway.as_str())
+    .bind(i64::from(seen.part.offset))
+    .bind(i64::from(seen.part.total))
+    .bind(seen.number as i64)
+    .bind(seen.part.bytes.as_slice())
+    .execute(&mut *connection)
     .await?;
+    for (whose, most) in [("gateway = $1", of_gateway), ("$1 = $1", of_all)] {
+        let newest = format!(
+            "SELECT number FROM picture_parts WHERE {whose} ORDER BY number DESC LIMIT 1 OFFSET {most}"
+        );
+        let sql = format!("DELETE FROM picture_parts WHERE {whose} AND number <= ({newest})");
+        sqlx::query(sqlx::AssertSqlSafe(sql)).bind(seen.gateway.as_str()).execute(&mut *connection).await?;
+    }
     Ok(())
 }
 

@@ -74,7 +74,7 @@ impl Database {
                     }
                 }
                 Write::Envelope(envelope) => rows::envelope(&mut transaction, envelope).await?,
-                Write::Picture(part) => rows::picture(&mut transaction, part).await?,
+                Write::Picture(seen) => rows::picture(&mut transaction, seen, rows::PARTS).await?,
                 Write::HeldState(id, state) => rows::held_state(&mut transaction, *id, state).await?,
             }
         }
@@ -152,6 +152,11 @@ const ASKED: usize = 32;
 
 #[cfg(test)]
 impl Database {
+    /// Takes a part of a photograph: 3 of its gateway at most, and 5 of all.
+    pub(super) async fn picture(&mut self, seen: &crate::pool::Seen) {
+        rows::picture(&mut self.connection, seen, [3, 5]).await.unwrap();
+    }
+
     /// The only value of the only row.
     pub(super) async fn one_text(&mut self, sql: &'static str) -> Result<String, sqlx::Error> {
         sqlx::query(sql).fetch_one(&mut self.connection).await?.try_get(0)

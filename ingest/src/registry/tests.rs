@@ -191,3 +191,28 @@ fn a_city_of_sensors_is_written_many_at_a_time() {
         assert_eq!(database.one_text("SELECT label FROM sensors WHERE number = 5").await.unwrap(), "third");
     });
 }
+
+#[test]
+fn parts_of_photographs_are_bounded_and_each_gateway_fills_its_own_room() {
+    with_database(async |mut database| {
+        let part = |gateway: &str, number| {
+            let bytes = vec![number as u8; 10];
+            let part = wire::PicturePart { digest: [9; 32], total: 100, offset: number as u32, bytes };
+            Seen { number, gateway: wire::GatewayId::new(gateway).unwrap(), part }
+        };
+        database.picture(&part("mine", 1)).await;
+        for number in 2..=7 {
+            database.picture(&part("stranger", number)).await;
+        }
+        let kept = "SELECT CAST(COUNT(*) AS TEXT) || ' ' || CAST(MIN(number) AS TEXT) FROM picture_parts WHERE gateway = ";
+        for (gateway, left) in [("'mine'", "1 1"), ("'stranger'", "3 5")] {
+            let sql = format!("{kept}{gateway}");
+            assert_eq!(database.one_text(sql.leak()).await.unwrap(), left, "{gateway}: its newest");
+        }
+        for number in 8..=9 {
+            database.picture(&part("third", number)).await;
+        }
+        let all = "SELECT CAST(MIN(number) AS TEXT) FROM picture_parts";
+        assert_eq!(database.one_text(all).await.unwrap(), "5", "of all, the oldest goes");
+    });
+}

@@ -264,7 +264,21 @@ fn revocation_reaches_a_seal_or_its_lease_ends() {
         .collect();
     let crowded = |revoked| after(&[Entry::Contact(Contact { revoked, ..contact() })]);
     assert_eq!(crowded(crowd[1..].to_vec()), None);
-    assert_eq!(crowded(crowd), Some(Refusal::ListFull));
+    assert_eq!(crowded(crowd.clone()), Some(Refusal::ListFull));
+    // It stays full until it has heard all of them: those that have expired leave room.
+    let mut full = memory();
+    let told = |revoked: &[(Id, u64)], epoch, at_s| {
+        Entry::Contact(Contact { revoked: revoked.to_vec(), epoch, at_s, ..contact() })
+    };
+    for (said, is_full, epoch, why) in [
+        (told(&crowd, 1, NOON_S), true, 0, "more than fits"),
+        (told(&[], 0, NOON_S), true, 0, "no news"),
+        (told(&crowd, 1, NOON_S + 1), true, 0, "still more than fits"),
+        (told(&crowd[..1], 1, NOON_S + 9), false, 1, "all others have expired"),
+    ] {
+        full.add(&said);
+        assert_eq!((full.is_list_full, full.epoch), (is_full, epoch), "{why}");
+    }
     // An answer that does not begin where the device is says too little, and is no contact.
     let mut memory = memory();
     memory.stamps_alone = 5;

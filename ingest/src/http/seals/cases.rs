@@ -136,9 +136,12 @@ async fn may_see(office: &Office, who: &Who, case: &CaseView) -> Result<bool, Pr
     Ok(is_own || who.must(Action::SeeApplications, &area).is_ok())
 }
 
-/// Applications that I may see, newest first: 200 at most.
+/// Applications that I may see, newest first: 200 at most. The older ones have `before`.
 #[utoipa::path(get, path = "/api/v1/applications", tag = "seals",
-    params(("state" = Option<String>, Query, description = "open, granted, rejected, cancelled or revoked; all when absent")),
+    params(
+        ("state" = Option<String>, Query, description = "open, granted, rejected, cancelled or revoked; all when absent"),
+        ("before" = Option<String>, Query, description = "grant of the last one that was seen: those older than that")
+    ),
     responses(
         (status = 200, description = "The applications", body = [CaseView]),
         (status = 400, description = "Bad parameter", content_type = "application/problem+json", body = Problem),
@@ -150,14 +153,10 @@ pub(in crate::http) async fn applications(
     uri: Uri,
 ) -> Result<Json<Vec<CaseView>>, Problem> {
     let office = app.office()?;
-    let params = Params::read(&uri, &["state"])?;
-    let mut mine = Vec::new();
-    for case in office.cases(params.text("state")).await? {
-        if may_see(office, &who, &case).await? {
-            mine.push(case);
-        }
-    }
-    Ok(Json(mine))
+    let params = Params::read(&uri, &["state", "before"])?;
+    let before = params.text("before").map(id).transpose()?;
+    let (areas, own) = (who.scopes(Action::SeeApplications), who.account().name.as_str());
+    Ok(Json(office.cases(params.text("state"), &areas, own, before.as_ref()).await?))
 }
 
 async fn seen_case(office: &Office, who: &Who, grant: &str) -> Result<(Id, CaseView), Problem> {

@@ -4,34 +4,38 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, Uri};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use wire::{Area, GatewayId};
 
-use super::{bytes, content, key};
+use super::{bytes, content, digest, id, key, number};
 use crate::clock::now_ms;
 use crate::http::App;
 use crate::http::body::Form;
 use crate::http::problem::Problem;
+use crate::http::query::Params;
 use crate::http::who::Who;
 use crate::office::acts::Enrolment;
-use crate::office::ask::{SealView, TimelineView};
+use crate::office::ask::{Before, SealView, TimelineView};
 use crate::people::role::Action;
 
-/// The seals of the areas in which I may see them.
+/// The seals of the areas in which I may see them, by name: 200 at most. Those behind them have `after`.
 #[utoipa::path(get, path = "/api/v1/seals", tag = "seals",
+    params(("after" = Option<String>, Query, description = "name of the last one that was seen")),
     responses(
         (status = 200, description = "The seals", body = [SealView]),
+        (status = 400, description = "Bad parameter", content_type = "application/problem+json", body = Problem),
         (status = 401, description = "Not logged in", content_type = "application/problem+json", body = Problem)
     ))]
 pub(in crate::http) async fn seals(
     State(app): State<Arc<App>>,
     who: Who,
+    uri: Uri,
 ) -> Result<Json<Vec<SealView>>, Problem> {
-    let all = app.office()?.seals().await?;
-    let mine = all.into_iter().filter(|(area, _)| who.must(Action::SeeSeals, area).is_ok());
-    Ok(Json(mine.map(|(_, view)| view).collect()))
+    let params = Params::read(&uri, &["after"])?;
+    let after = params.text("after").unwrap_or_default();
+    Ok(Json(app.office()?.seals(&who.scopes(Action::SeeSeals), after).await?))
 }
 
 /// A seal to be brought into service.
@@ -75,11 +79,18 @@ pub(in crate::http) async fn enrol(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Everything about a seal: applications, grants, receipts, refusals, what does not agree.
+/// Everything about a seal: applications, grants, receipts, refusals, what does not agree, 200 of each at most. What is older
+/// has the parameters, each the last one that was seen.
 #[utoipa::path(get, path = "/api/v1/seals/{seal}", tag = "seals",
-    params(("seal" = String, Path, description = "Its name")),
+    params(
+        ("seal" = String, Path, description = "Its name"),
+        ("application" = Option<String>, Query, description = "grant of an application: those older than that"),
+        ("receipt" = Option<String>, Query, description = "digest of a receipt: those older than that"),
+        ("finding" = Option<i64>, Query, description = "number of a finding: those older than that")
+    ),
     responses(
         (status = 200, description = "Its timeline", body = TimelineView),
+        (status = 400, description = "Bad parameter", content_type = "application/problem+json", body = Problem),
         (status = 403, description = "Not an auditor there", content_type = "application/problem+json", body = Problem),
         (status = 404, description = "No such seal", content_type = "application/problem+json", body = Problem)
     ))]
@@ -87,10 +98,17 @@ pub(in crate::http) async fn timeline(
     State(app): State<Arc<App>>,
     who: Who,
     Path(seal): Path<String>,
+    uri: Uri,
 ) -> Result<Json<TimelineView>, Problem> {
     let office = app.office()?;
+    let params = Params::read(&uri, &["application", "receipt", "finding"])?;
+    let before = Before {
+        application: params.text("application").map(id).transpose()?,
+        receipt: params.text("receipt").map(digest).transpose()?,
+        finding: number(&params, "finding")?,
+    };
     who.must(Action::SeeAudit, &office.area_of(&seal).await?)?;
-    Ok(Json(office.timeline(&seal).await?))
+    Ok(Json(office.timeline(&seal, &before).await?))
 }
 
 /// Whether a seal is to be locked.
@@ -122,8 +140,16 @@ pub(in crate::http) async fn lock(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// What somebody has looked into.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct ClearForm {
+    /// `tampered_ever` of the seal as they have seen it: what came since is not cleared.
+    tampered_ever: u32,
+}
+
 /// Says that somebody has looked into the tampering that a seal has told of.
-#[utoipa::path(post, path = "/api/v1/seals/{seal}/clear", tag = "seals",
+#[utoipa::path(post, path = "/api/v1/seals/{seal}/clear", tag = "seals", request_body = ClearForm,
     params(("seal" = String, Path, description = "Its name")),
     responses(
         (status = 204, description = "It hears of it when it is connected"),
@@ -134,10 +160,11 @@ pub(in crate::http) async fn clear(
     State(app): State<Arc<App>>,
     who: Who,
     Path(seal): Path<String>,
+    Form(form): Form<ClearForm>,
 ) -> Result<StatusCode, Problem> {
     let office = app.office()?;
     who.must(Action::ClearSeal, &office.area_of(&seal).await?)?;
-    office.clear(&seal, who.account().name.as_str(), now_ms()).await?;
+    office.clear(&seal, form.tampered_ever, who.account().name.as_str(), now_ms()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -8,6 +8,7 @@ use seal::keys::{Digest, PublicKey};
 
 use super::App;
 use super::problem::{BAD_CONTENT, INTERNAL, NOT_FOUND, Problem, REFUSED_BY_OFFICE, UNAVAILABLE};
+use super::query::Params;
 use crate::intake::cut;
 use crate::office::{Office, OfficeError, unhex};
 use crate::people::read_key;
@@ -82,6 +83,11 @@ fn key(text: &str) -> Result<PublicKey, Problem> {
             format!("{shown:?} 不是 Ed25519 公钥：应为 32 字节的 base64url（无填充）"),
         )
     })
+}
+
+/// The number of something, by which a list goes on.
+fn number(params: &Params, name: &str) -> Result<Option<i64>, Problem> {
+    params.parsed(name, |text| text.parse().ok(), "a number of the list", "列表中的编号")
 }
 
 fn bytes(text: &str, what: &str) -> Result<Vec<u8>, Problem> {

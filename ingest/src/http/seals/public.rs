@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::header;
+use axum::http::{Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
-use wire::Area;
 
-use super::digest;
+use super::{digest, number};
 use crate::http::App;
 use crate::http::problem::Problem;
+use crate::http::query::Params;
 use crate::http::who::Who;
 use crate::intake::cut;
 use crate::office::OfficeError;
@@ -72,26 +72,22 @@ pub(in crate::http) async fn roots(
     Ok(([(header::CONTENT_TYPE, "application/toml")], text).into_response())
 }
 
-/// What does not agree, newest first, in the areas where I may see the audit.
+/// What does not agree, newest first, in the areas where I may see the audit: 200 at most. The older ones have `before`.
 #[utoipa::path(get, path = "/api/v1/findings", tag = "seals",
+    params(("before" = Option<i64>, Query, description = "number of the last one that was seen: those older than that")),
     responses(
         (status = 200, description = "The findings", body = [FindingView]),
+        (status = 400, description = "Bad parameter", content_type = "application/problem+json", body = Problem),
         (status = 401, description = "Not logged in", content_type = "application/problem+json", body = Problem)
     ))]
 pub(in crate::http) async fn findings(
     State(app): State<Arc<App>>,
     who: Who,
+    uri: Uri,
 ) -> Result<Json<Vec<FindingView>>, Problem> {
-    let office = app.office()?;
-    let mut mine = Vec::new();
-    for finding in office.findings(None).await? {
-        // What no seal has signed is for whoever sees the audit of the whole city.
-        let area = office.area_of(&finding.seal).await.or_else(|_| Area::new("*"));
-        if area.is_ok_and(|area| who.must(Action::SeeAudit, &area).is_ok()) {
-            mine.push(finding);
-        }
-    }
-    Ok(Json(mine))
+    let params = Params::read(&uri, &["before"])?;
+    let before = number(&params, "before")?;
+    Ok(Json(app.office()?.findings(&who.scopes(Action::SeeAudit), before).await?))
 }
 
 /// Whether an impression is covered by a grant: for everybody, by the digest of its receipt or of a photograph of it.

@@ -61,8 +61,12 @@ pub(super) fn verify(http: SocketAddr, what: &str, file: Option<&Path>) -> Resul
                 grant.max_uses, grant.max_uses
             ));
             sign::lines(grant).iter().for_each(say);
+            say(format_args!(
+                "日志 {0} 片之内未见撤销；是否有隐瞒，可用 ingest seal audit 通查 no revocation was shown, in a log of {0} leaves; whether one is \
+                 kept back shows ingest seal audit",
+                checked.log_size
+            ));
         }
-        // It is not in the bundle: a revocation that is kept back cannot be proven to be none.
         let is_revoked = impression.revoked_ms.is_some_and(|at_ms| at_ms <= impression.receipt.at_ms);
         if is_revoked {
             say("  ✗ 用印前授权已被撤销 the grant was taken back before");

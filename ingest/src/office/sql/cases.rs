@@ -6,10 +6,11 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Error, Row as _};
 
 use super::leaves::{LEAF, Leaf, leaf_from};
-use super::{PAGE, fixed, fixed_or_none, key_of, number, number_or_none};
+use super::{fixed, fixed_or_none, key_of, number, number_or_none, of_seals_within};
 use crate::office::answer::Revoked;
 use crate::office::book::{Book, Granted};
 use crate::office::draft::Approval;
+use crate::people::role::Scope;
 
 /// What somebody has applied for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,22 +89,45 @@ pub(in crate::office) async fn case(
     row.as_ref().map(case_from).transpose()
 }
 
-/// Cases, newest first: of a state or of a seal when they are named.
+/// Which cases are asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::office) struct Cases<'a> {
+    /// Of this state.
+    pub(in crate::office) state: Option<&'a str>,
+    /// Of this seal.
+    pub(in crate::office) seal: Option<&'a str>,
+    /// Of seals in these areas…
+    pub(in crate::office) areas: &'a [Scope],
+    /// …or of this person.
+    pub(in crate::office) own: Option<&'a str>,
+    /// Older than this one.
+    pub(in crate::office) before: Option<&'a Id>,
+}
+
+/// Cases, newest first.
 pub(in crate::office) async fn cases(
     connection: &mut AnyConnection,
-    state: Option<&str>,
-    seal: Option<&str>,
+    asked: Cases<'_>,
+    limit: i64,
 ) -> Result<Vec<Case>, Error> {
+    let (within, areas) = of_seals_within(asked.areas, 5);
+    let before = match asked.before {
+        Some(_) => {
+            "(created_ms, grant_id) < (SELECT created_ms, grant_id FROM applications WHERE grant_id = $4)"
+        }
+        None => "$4 = $4",
+    };
     let sql = format!(
         "SELECT {CASE} FROM applications WHERE ($1 = '' OR state = $1) AND ($2 = '' OR seal = $2) \
-         ORDER BY created_ms DESC LIMIT {PAGE}"
+         AND (applicant = $3 OR {within}) AND {before} ORDER BY created_ms DESC, grant_id DESC LIMIT {limit}"
     );
-    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
-        .bind(state.unwrap_or_default())
-        .bind(seal.unwrap_or_default())
-        .fetch_all(connection)
-        .await?;
-    rows.iter().map(case_from).collect()
+    let query = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(asked.state.unwrap_or_default())
+        .bind(asked.seal.unwrap_or_default())
+        .bind(asked.own.unwrap_or_default())
+        .bind(asked.before.map_or_else(Vec::new, |grant| grant.to_vec()));
+    let query = areas.into_iter().fold(query, |query, area| query.bind(area));
+    query.fetch_all(connection).await?.iter().map(case_from).collect()
 }
 
 /// How many applications of a person are open.

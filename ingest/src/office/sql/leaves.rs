@@ -146,20 +146,52 @@ pub(in crate::office) async fn policy_numbered(
     leaf(connection, &fixed(&row, "digest")?.into()).await
 }
 
-/// The newest enrolment of a seal that came before something.
-pub(in crate::office) async fn enrolment(
+/// Enrolments of a seal that came before something, newest first: more keys than a seal has in its life.
+pub(in crate::office) async fn enrolments(
     connection: &mut AnyConnection,
     seal: &str,
     before: &Leaf,
-) -> Result<Option<Leaf>, Error> {
+) -> Result<Vec<Leaf>, Error> {
     let sql = format!(
         "SELECT {LEAF} FROM leaves WHERE seal = $1 AND kind = 'enrolment' \
-         AND nth < (SELECT nth FROM leaves WHERE digest = $2) ORDER BY nth DESC LIMIT 1"
+         AND nth < (SELECT nth FROM leaves WHERE digest = $2) ORDER BY nth DESC LIMIT 100"
     );
-    let row = sqlx::query(sqlx::AssertSqlSafe(sql))
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(seal)
         .bind(&before.digest[..])
-        .fetch_optional(connection)
+        .fetch_all(connection)
         .await?;
-    row.as_ref().map(leaf_from).transpose()
+    rows.iter().map(leaf_from).collect()
+}
+
+/// The rules of a seal that were in force when something came; the first, when it came before them.
+pub(in crate::office) async fn policy_at(
+    connection: &mut AnyConnection,
+    seal: &str,
+    came: &Leaf,
+) -> Result<Option<Leaf>, Error> {
+    let row = sqlx::query(
+        "SELECT COALESCE((SELECT MAX(number) FROM policies JOIN leaves ON leaves.digest = policies.digest \
+         WHERE policies.seal = $1 AND nth < (SELECT nth FROM leaves WHERE digest = $2)), \
+         (SELECT MIN(number) FROM policies WHERE seal = $1), 0) AS number",
+    )
+    .bind(seal)
+    .bind(&came.digest[..])
+    .fetch_one(&mut *connection)
+    .await?;
+    policy_numbered(connection, seal, number(&row, "number")?).await
+}
+
+/// Notices of a seal from a second.
+pub(in crate::office) async fn notices_at(
+    connection: &mut AnyConnection,
+    seal: &str,
+    at_s: u64,
+) -> Result<Vec<Leaf>, Error> {
+    let sql = format!(
+        "SELECT {LEAF} FROM leaves WHERE seal = $1 AND kind = 'notice' AND at_ms >= $2 AND at_ms < $3 ORDER BY nth"
+    );
+    let at_ms = at_s as i64 * 1000;
+    let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(seal).bind(at_ms).bind(at_ms + 1000);
+    query.fetch_all(connection).await?.iter().map(leaf_from).collect()
 }

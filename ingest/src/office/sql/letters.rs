@@ -1,10 +1,8 @@
-//! What seals have sent and is not taken yet, what was strange, and photographs in parts.
+//! What seals have sent and is not taken yet, and what was strange.
 
 use seal::keys::Digest;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Error, Row as _};
-
-use super::fixed;
 
 /// Most letters that are kept although no seal has signed them: some 40 MB.
 const MAX_STRANGE: i64 = 10_000;
@@ -57,16 +55,6 @@ pub(in crate::office) async fn add_hello(
     Ok(done.rows_affected() > 0)
 }
 
-/// Photographs all of whose parts are there.
-pub(in crate::office) async fn whole_pictures(connection: &mut AnyConnection) -> Result<Vec<Digest>, Error> {
-    let rows = sqlx::query(
-        "SELECT digest FROM picture_parts GROUP BY digest, total HAVING SUM(LENGTH(part)) >= total LIMIT 16",
-    )
-    .fetch_all(connection)
-    .await?;
-    rows.iter().map(|row| Ok(fixed(row, "digest")?.into())).collect()
-}
-
 /// Keeps what no seal has signed, and forgets the oldest of what there is no room for; whether this gateway has sent none
 /// for a while, in which case it is told.
 pub(in crate::office) async fn add_strange(
@@ -94,28 +82,4 @@ pub(in crate::office) async fn add_strange(
     );
     sqlx::query(sqlx::AssertSqlSafe(sql)).execute(connection).await?;
     Ok(last.is_none_or(|last| sent.received_ms - last > quiet_ms))
-}
-
-/// The parts of a photograph, put together.
-pub(in crate::office) async fn picture(
-    connection: &mut AnyConnection,
-    digest: &Digest,
-) -> Result<Vec<u8>, Error> {
-    let rows = sqlx::query("SELECT part FROM picture_parts WHERE digest = $1 ORDER BY start")
-        .bind(&digest[..])
-        .fetch_all(connection)
-        .await?;
-    let mut bytes = Vec::new();
-    for row in &rows {
-        bytes.extend(row.try_get::<Vec<u8>, _>("part")?);
-    }
-    Ok(bytes)
-}
-
-pub(in crate::office) async fn forget_picture(
-    connection: &mut AnyConnection,
-    digest: &Digest,
-) -> Result<(), Error> {
-    sqlx::query("DELETE FROM picture_parts WHERE digest = $1").bind(&digest[..]).execute(connection).await?;
-    Ok(())
 }

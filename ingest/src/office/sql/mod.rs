@@ -4,20 +4,46 @@ use seal::keys::{Algorithm, PublicKey};
 use sqlx::any::AnyRow;
 use sqlx::{Any, AnyConnection, Connection, Error, Row, Transaction};
 
+use crate::people::role::Scope;
+
 mod cases;
 mod leaves;
 mod letters;
+mod pictures;
 mod receipts;
 mod seals;
 
 pub(super) use cases::*;
 pub(super) use leaves::*;
 pub(super) use letters::*;
+pub(super) use pictures::*;
 pub(super) use receipts::*;
 pub(super) use seals::*;
 
-/// Most rows that are listed at once.
-pub(super) const PAGE: i64 = 200;
+/// The condition that a row is of a seal in one of these areas, with the values that it takes from place `from` on. What is
+/// of no known seal lies in the whole city only.
+fn within(areas: &[Scope], from: usize) -> (String, Vec<String>) {
+    let (mut tops, mut values) = (Vec::new(), Vec::new());
+    for scope in areas {
+        let Scope::Below(top) = scope else { return ("1 = 1".into(), Vec::new()) };
+        // Level by level: a/b does not cover a/bc.
+        let top = format!("{}/", top.as_str());
+        tops.push(format!("substr(area || '/', 1, {}) = ${}", top.chars().count(), from + values.len()));
+        values.push(top);
+    }
+    let any = if tops.is_empty() { "1 = 0".into() } else { tops.join(" OR ") };
+    (any, values)
+}
+
+/// The same of rows that name their seal.
+fn of_seals_within(areas: &[Scope], from: usize) -> (String, Vec<String>) {
+    let (any, values) = within(areas, from);
+    if values.is_empty() {
+        (any, values)
+    } else {
+        (format!("seal IN (SELECT name FROM seals WHERE {any})"), values)
+    }
+}
 
 /// Begins a transaction, with a write: one that reads first would fail on SQLite when another connection has written since.
 pub(super) async fn begin(connection: &mut AnyConnection) -> Result<Transaction<'_, Any>, Error> {

@@ -1,12 +1,13 @@
 //! Receipts and findings.
 
 use seal::grant::Id;
-use seal::keys::Digest;
+use seal::keys::{Digest, PublicKey};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Error, Row as _};
 
-use super::{PAGE, fixed, fixed_or_none, number};
+use super::{fixed, fixed_or_none, key_of, number, of_seals_within};
 use crate::office::finding::Finding;
+use crate::people::role::Scope;
 
 /// Most impressions that are told of one digest.
 const IMPRESSIONS: i64 = 8;
@@ -25,11 +26,13 @@ pub(in crate::office) struct ReceiptRow {
     pub(in crate::office) received_ms: i64,
     pub(in crate::office) before: Option<Digest>,
     pub(in crate::office) after: Option<Digest>,
+    pub(in crate::office) signer: Option<PublicKey>,
 }
 
 /// A finding as it is listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::office) struct FindingRow {
+    pub(in crate::office) nth: i64,
     pub(in crate::office) seal: String,
     pub(in crate::office) word: String,
     pub(in crate::office) en: String,
@@ -39,7 +42,7 @@ pub(in crate::office) struct FindingRow {
 }
 
 const RECEIPT: &str = "digest, seal, number, grant_id, use_number, outcome, refusal, at_s, received_ms, picture_before, \
-                       picture_after";
+                       picture_after, signer";
 
 fn receipt_from(row: &AnyRow) -> Result<ReceiptRow, Error> {
     Ok(ReceiptRow {
@@ -54,6 +57,7 @@ fn receipt_from(row: &AnyRow) -> Result<ReceiptRow, Error> {
         received_ms: row.try_get("received_ms")?,
         before: fixed_or_none(row, "picture_before")?.map(Digest::from),
         after: fixed_or_none(row, "picture_after")?.map(Digest::from),
+        signer: fixed_or_none(row, "signer")?.map(key_of),
     })
 }
 
@@ -62,7 +66,7 @@ pub(in crate::office) async fn add_receipt(
     row: &ReceiptRow,
 ) -> Result<(), Error> {
     let sql = format!(
-        "INSERT INTO receipts ({RECEIPT}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
+        "INSERT INTO receipts ({RECEIPT}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
          ON CONFLICT (digest) DO NOTHING"
     );
     sqlx::query(sqlx::AssertSqlSafe(sql))
@@ -77,60 +81,60 @@ pub(in crate::office) async fn add_receipt(
         .bind(row.received_ms)
         .bind(row.before.map(|digest| digest.to_vec()))
         .bind(row.after.map(|digest| digest.to_vec()))
+        .bind(row.signer.map(|key| key.bytes.to_vec()))
         .execute(connection)
         .await?;
     Ok(())
 }
 
-/// What receipts are looked for by.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::office) enum By<'a> {
-    /// Its own digest, or that of one of its photographs.
-    Digest(&'a Digest),
-    /// All of a seal, newest first.
-    Seal(&'a str),
+/// Receipts that have this digest, or a photograph that has it.
+pub(in crate::office) async fn receipts_named(
+    connection: &mut AnyConnection,
+    digest: &Digest,
+) -> Result<Vec<ReceiptRow>, Error> {
+    let sql = format!(
+        "SELECT {RECEIPT} FROM receipts WHERE digest = $1 OR picture_before = $2 OR picture_after = $3 LIMIT {IMPRESSIONS}"
+    );
+    let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(&digest[..]).bind(&digest[..]).bind(&digest[..]);
+    query.fetch_all(connection).await?.iter().map(receipt_from).collect()
 }
 
+/// Receipts of a seal, newest first: older than `before` when that is named.
 pub(in crate::office) async fn receipts(
     connection: &mut AnyConnection,
-    by: By<'_>,
+    seal: &str,
+    before: Option<&Digest>,
+    limit: i64,
 ) -> Result<Vec<ReceiptRow>, Error> {
-    // A digest is of one, or of a photograph that somebody presents again.
-    let limit = if matches!(by, By::Digest(_)) { IMPRESSIONS } else { PAGE };
-    let select = |condition: &str| {
-        sqlx::AssertSqlSafe(format!("SELECT {RECEIPT} FROM receipts WHERE {condition} LIMIT {limit}"))
+    let older = match before {
+        Some(_) => "(number, digest) < (SELECT number, digest FROM receipts WHERE digest = $2)",
+        None => "$2 = $2",
     };
-    let rows = match by {
-        By::Digest(digest) => {
-            let sql = select("digest = $1 OR picture_before = $2 OR picture_after = $3");
-            sqlx::query(sql)
-                .bind(&digest[..])
-                .bind(&digest[..])
-                .bind(&digest[..])
-                .fetch_all(connection)
-                .await?
-        }
-        By::Seal(seal) => {
-            sqlx::query(select("seal = $1 ORDER BY number DESC")).bind(seal).fetch_all(connection).await?
-        }
-    };
-    rows.iter().map(receipt_from).collect()
+    let sql = format!(
+        "SELECT {RECEIPT} FROM receipts WHERE seal = $1 AND {older} ORDER BY number DESC, digest DESC LIMIT {limit}"
+    );
+    let before = before.map_or_else(Vec::new, |digest| digest.to_vec());
+    let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(seal).bind(before);
+    query.fetch_all(connection).await?.iter().map(receipt_from).collect()
 }
 
-/// Whether there is another receipt of this seal with this number.
+/// Whether there is another receipt of this seal with this number by the same key.
 pub(in crate::office) async fn has_twin(
     connection: &mut AnyConnection,
     seal: &str,
     number: u64,
     digest: &Digest,
+    signer: &PublicKey,
 ) -> Result<bool, Error> {
-    let row =
-        sqlx::query("SELECT digest FROM receipts WHERE seal = $1 AND number = $2 AND digest <> $3 LIMIT 1")
-            .bind(seal)
-            .bind(number as i64)
-            .bind(&digest[..])
-            .fetch_optional(connection)
-            .await?;
+    let row = sqlx::query(
+        "SELECT digest FROM receipts WHERE seal = $1 AND number = $2 AND digest <> $3 AND signer = $4 LIMIT 1",
+    )
+    .bind(seal)
+    .bind(number as i64)
+    .bind(&digest[..])
+    .bind(&signer.bytes[..])
+    .fetch_optional(connection)
+    .await?;
     Ok(row.is_some())
 }
 
@@ -156,18 +160,26 @@ pub(in crate::office) async fn add_finding(
     Ok(())
 }
 
-/// Findings, newest first: of a seal when it is named.
+/// Findings, newest first, of seals in these areas: of one when it is named, older than `before`.
 pub(in crate::office) async fn findings(
     connection: &mut AnyConnection,
     seal: Option<&str>,
+    areas: &[Scope],
+    before: Option<i64>,
+    limit: i64,
 ) -> Result<Vec<FindingRow>, Error> {
+    let (within, areas) = of_seals_within(areas, 3);
     let sql = format!(
-        "SELECT seal, word, en, zh, evidence, at_ms FROM findings WHERE $1 = '' OR seal = $1 ORDER BY nth DESC LIMIT {PAGE}"
+        "SELECT nth, seal, word, en, zh, evidence, at_ms FROM findings WHERE ($1 = '' OR seal = $1) AND nth < $2 \
+         AND ({within}) ORDER BY nth DESC LIMIT {limit}"
     );
-    let rows =
-        sqlx::query(sqlx::AssertSqlSafe(sql)).bind(seal.unwrap_or_default()).fetch_all(connection).await?;
+    let query =
+        sqlx::query(sqlx::AssertSqlSafe(sql)).bind(seal.unwrap_or_default()).bind(before.unwrap_or(i64::MAX));
+    let query = areas.into_iter().fold(query, |query, area| query.bind(area));
+    let rows = query.fetch_all(connection).await?;
     let finding = |row: &AnyRow| {
         Ok(FindingRow {
+            nth: row.try_get("nth")?,
             seal: row.try_get("seal")?,
             word: row.try_get("word")?,
             en: row.try_get("en")?,
