@@ -206,7 +206,7 @@ pub fn issue(payload: &[u8], approvals: &[Approval], needed: usize, issuer: &dyn
     let mut envelope = Envelope::sign(Kind::Grant, payload, &[issuer])?;
     for approval in approvals {
         envelope.signatures.push(Signed {
-            algorithm: approval.key.algorithm.number(),
+            algorithm: approval.key.algorithm().number(),
             key: approval.key.id(),
             signature: approval.signature.clone(),
         });

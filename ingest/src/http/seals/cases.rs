@@ -266,7 +266,7 @@ pub(in crate::http) async fn approve(
         let login =
             Login::new(&before.person).map_err(|error| content(error.to_string(), error.to_string()))?;
         let owner = app.people.account(&login).await?;
-        if !read_key(&before.key).is_some_and(|key| owner.signs_with(&key)) {
+        if !read_key(&before.key).is_ok_and(|key| owner.signs_with(&key)) {
             let person = &before.person;
             return Err(Problem::new(
                 REFUSED_BY_OFFICE,

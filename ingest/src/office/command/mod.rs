@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use seal::keys::Algorithm;
 use seal::policy::Roots;
 
 use crate::client;
@@ -59,6 +60,9 @@ enum Deed {
         /// Its name, such as seals.example/log or root-1
         #[arg(long)]
         name: String,
+        /// ed25519, or sm2 for any but the log's 算法
+        #[arg(long, value_name = "ALGORITHM", default_value = "ed25519", value_parser = configs::roots::read_algorithm)]
+        algorithm: Algorithm,
     },
     /// Sign the rules of a seal, or add a signature to rules that others have signed 签名规则
     Policy {
@@ -179,7 +183,12 @@ impl SealArgs {
     pub fn run(self) -> Result<(), SealError> {
         let http = self.http;
         match self.deed {
-            Deed::Key { file, name } => {
+            Deed::Key { file, name, algorithm: Algorithm::Sm2 } => {
+                let public = keyfile::make_sm2(&file, &name)?;
+                say(format_args!("公钥 key       {}", configs::roots::key_text(&public)));
+                Ok(())
+            }
+            Deed::Key { file, name, algorithm: Algorithm::Ed25519 } => {
                 let verifier = keyfile::make(&file, &name, KeyRole::Log)?;
                 let key = keyfile::load(&file, KeyRole::Log)?;
                 say(format_args!("公钥 key       {}", configs::roots::key_text(&key.public.key)));

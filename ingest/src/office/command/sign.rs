@@ -54,7 +54,7 @@ pub(super) fn lines(grant: &Grant) -> Vec<String> {
 
 /// Shows and signs.
 pub(super) fn sign(file: Option<&Path>, key: &Path, yes: bool) -> Result<(), SealError> {
-    let key = keyfile::load(key, KeyRole::Log)?;
+    let key = keyfile::load(key, KeyRole::Signer)?;
     let bytes = match file {
         Some(file) => read(file)?,
         None => {

@@ -5,7 +5,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Error, Row as _};
 use wire::{Area, GatewayId};
 
-use super::{fixed, fixed_or_none, key_of, number, word};
+use super::{fixed, fixed_or_none, key, number, word};
 use crate::office::book::Book;
 
 const BOOK: &str = "name, area, gateway, device_key, policy, epoch, next_sequence, min_sequence, cleared, is_locked, \
@@ -16,7 +16,7 @@ fn book_from(row: &AnyRow) -> Result<Book, Error> {
         seal: row.try_get("name")?,
         area: word(row, "area", Area::new)?,
         gateway: word(row, "gateway", GatewayId::new)?,
-        key: key_of(fixed(row, "device_key")?),
+        key: key(row, "device_key")?,
         policy: number(row, "policy")?,
         epoch: number(row, "epoch")?,
         next_sequence: number(row, "next_sequence")?,
@@ -62,7 +62,7 @@ pub(in crate::office) async fn put_book(connection: &mut AnyConnection, book: &B
         .bind(book.seal.as_str())
         .bind(book.area.as_str())
         .bind(book.gateway.as_str())
-        .bind(&book.key.bytes[..])
+        .bind(book.key.bytes())
         .bind(i64::from(book.policy))
         .bind(i64::from(book.epoch))
         .bind(book.next_sequence as i64)
