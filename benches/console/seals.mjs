@@ -256,7 +256,7 @@ async function spoken(office, document) {
   await until('the photograph', () => page.locator('.course li.good:has-text("Use 1 of 2") img').evaluate((image) => image.naturalWidth === 400), WAIT_S);
   await shot(page, 'timeline-full');
   await page.route('**/api/v1/impressions/*', (route) => route.fulfill({ json: [{
-    receipt, is_covered: true, matter: 'certificate of residence', document: document.digest, pages: 1, copies: 2, revoked_ms: null,
+    receipt, is_covered: true, matter: 'certificate of residence', document: document.digest, hash: 'sha-256', pages: 1, copies: 2, revoked_ms: null,
     bundle: { receipt: { envelope: 'AA==', proof: 'AA==' }, enrolment: null, grant: { envelope: 'AA==', proof: null }, policy: null },
   }] }));
   await page.locator('.course a', { hasText: 'Proof' }).first().click();

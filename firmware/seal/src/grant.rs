@@ -44,11 +44,11 @@ impl HashAlgorithm {
     /// All of them.
     pub const ALL: [HashAlgorithm; 2] = [HashAlgorithm::Sha256, HashAlgorithm::Sm3];
 
-    /// Its name, for people.
+    /// Its word, for people and programs.
     pub fn as_str(self) -> &'static str {
         match self {
-            HashAlgorithm::Sha256 => "SHA-256",
-            HashAlgorithm::Sm3 => "SM3",
+            HashAlgorithm::Sha256 => "sha-256",
+            HashAlgorithm::Sm3 => "sm3",
         }
     }
 

@@ -94,7 +94,7 @@ pub fn load(path: &Path) -> Result<MemoryKey, KeyError> {
         return Err(KeyError::Lacking(path.into()));
     }
     let decoded = body.and_then(|body| Base64::decode(body, &mut secret).ok());
-    let key = decoded.filter(|bytes| bytes.len() == 32).and_then(|_| MemoryKey::new(algorithm, &secret));
+    let key = decoded.and_then(|bytes| MemoryKey::new(algorithm, bytes.try_into().ok()?));
     key.ok_or_else(|| KeyError::Damaged(path.into()))
 }
 

@@ -90,6 +90,16 @@ impl Audit {
         let (Some(envelope), Some(policy)) = (envelope, read) else {
             return wrong("", "rules that cannot be read", "规则无法读取");
         };
+        if let Some(algorithm) = policy.lacking() {
+            let algorithm = algorithm.as_str();
+            return wrong(
+                &policy.seal,
+                format!(
+                    "rules with keys of {algorithm}, which this build lacks: build ingest with --features sm"
+                ),
+                format!("规则含 {algorithm} 密钥，而本程序编译时未启用国密特性 sm"),
+            );
+        }
         let signed = self.roots.keys.iter().filter(|key| envelope.is_signed_by(key)).count();
         if signed < self.roots.needed.max(1) {
             return wrong(&policy.seal, "rules that too few roots have signed", "规则的根签名不足");

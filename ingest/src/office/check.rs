@@ -48,8 +48,10 @@ pub struct ImpressionView {
     pub is_covered: bool,
     /// The matter.
     pub matter: Option<String>,
-    /// SHA-256 of the document that was to be stamped.
+    /// The digest of the document that was to be stamped.
     pub document: Option<String>,
+    /// How it was digested: `sha-256` or `sm3`.
+    pub hash: Option<&'static str>,
     /// Pages of it.
     pub pages: Option<u16>,
     /// How many impressions were granted.
@@ -131,6 +133,12 @@ impl Bundle {
         let rules = open(rules, &roots.log)?.bytes;
         let signed = Envelope::read(Kind::Policy, &rules).map_err(|error| format!("{error:?}"))?;
         let policy = Policy::read(signed.payload).ok_or("they cannot be read")?;
+        if let Some(algorithm) = policy.lacking() {
+            return Err(format!(
+                "they name keys of {}, which this build lacks: build ingest with --features sm",
+                algorithm.as_str()
+            ));
+        }
         let count = roots.keys.iter().filter(|key| signed.is_signed_by(key)).count();
         if count < roots.needed.max(1) || policy.seal != receipt.seal || roots.seal != receipt.seal {
             return Err(format!("{count} of the roots have signed, for seal {:?}", policy.seal));
@@ -236,6 +244,7 @@ impl Office {
                 is_covered,
                 matter: grant.as_ref().map(|grant| grant.matter.clone()),
                 document: grant.as_ref().map(|grant| hex(&grant.document[..])),
+                hash: grant.as_ref().map(|grant| grant.hash.as_str()),
                 pages: grant.as_ref().map(|grant| grant.pages),
                 copies: grant.as_ref().map(|grant| grant.max_uses),
                 revoked_ms: case.and_then(|case| case.revoked_s).map(|s| s as i64 * 1000),

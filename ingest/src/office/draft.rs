@@ -17,8 +17,10 @@ const DEFAULT_VALID_S: u64 = 8 * 3600;
 pub struct Wish {
     /// The matter, as the list of powers names it.
     pub matter: String,
-    /// SHA-256 of the document.
+    /// The digest of the document.
     pub document: Digest,
+    /// How it was digested.
+    pub hash: HashAlgorithm,
     /// Pages of it.
     pub pages: u16,
     /// How many impressions.
@@ -113,7 +115,7 @@ pub fn draft(
         policy: policy.number,
         is_test: policy.is_test,
         operators: wish.operators,
-        hash: HashAlgorithm::Sha256,
+        hash: wish.hash,
     };
     // Whatever else a grant must be, the one reader says.
     match Grant::read(&grant.to_bytes()) {
@@ -281,6 +283,7 @@ pub(super) mod tests {
         Wish {
             matter: "certificate".into(),
             document: digest(&[b"a certificate of residence"]),
+            hash: HashAlgorithm::Sha256,
             pages: 1,
             copies: 2,
             not_before_s: None,

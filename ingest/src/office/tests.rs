@@ -5,7 +5,7 @@ use std::sync::Mutex as StdMutex;
 use std::time::Duration;
 
 use seal::decision::{Moment, decide};
-use seal::grant::{Evidence, Grant, Id};
+use seal::grant::{Evidence, Grant, HashAlgorithm, Id};
 use seal::keys::Signer;
 use seal::memory::{Entry, Memory};
 use seal::policy::{Matter, Named};
@@ -138,6 +138,7 @@ impl Village {
         let wish = Wish {
             matter: "certificate".into(),
             document: digest(&[b"a certificate of residence"]),
+            hash: HashAlgorithm::Sha256,
             pages: 1,
             copies: 2,
             not_before_s: None,

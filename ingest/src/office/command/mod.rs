@@ -25,6 +25,7 @@ To set up an office of seals / 启用印章业务:
   ingest seal key issuer.key --name issuer              the issuer's 签发机关密钥
   ingest seal key root-1.key --name root-1              one for each body that decides about rules; keep them off the server
                                                         根密钥，由各机构离线保管
+  国密 with SM2, for any but the log's: --algorithm sm2
   then [seals] in the configuration, see configs/ingest.toml
 
 To say who may approve what / 制定规则:
@@ -82,6 +83,9 @@ enum Deed {
         /// The approver's key
         #[arg(long, value_name = "FILE")]
         key: PathBuf,
+        /// The document, to see whether it is the one of the grant 待核对的文件
+        #[arg(long, value_name = "FILE")]
+        document: Option<PathBuf>,
         /// Sign without asking: only when the grant was read elsewhere
         #[arg(long)]
         yes: bool,
@@ -196,7 +200,9 @@ impl SealArgs {
                 Ok(())
             }
             Deed::Policy { file, key, output } => rules::sign(&file, &key, &output),
-            Deed::Sign { file, key, yes } => sign::sign(file.as_deref(), &key, yes),
+            Deed::Sign { file, key, document, yes } => {
+                sign::sign(file.as_deref(), &key, document.as_deref(), yes)
+            }
             Deed::Roots { seal } => {
                 let roots = served_roots(http, &seal)?;
                 let _ = write!(io::stdout(), "{}", configs::roots::text(&roots));
