@@ -7,11 +7,10 @@ Those of SM2 no COSE library knows: OpenSSL verifies them over the bytes that RF
 
 import hashlib
 import pathlib
-import subprocess
 import sys
-import tempfile
 
 import cbor2
+import sm2
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cwt import COSE, COSEKey
@@ -40,75 +39,41 @@ def verifies(message, with_key):
         return False
 
 
-# By SM2: numbers and signer id as firmware/seal/src/keys.rs and sm.rs have them.
+# By SM2, with the numbers of firmware/seal/src/keys.rs and grant.rs.
 SIGNERS_SM2 = {"grant-sm2.hex": [1, 2], "receipt-sm2.hex": [9]}
-SM2, SM3, SIGNER_ID = -66501, -66401, "1234567812345678"
+SM2, SM3 = -66501, -66401
 DOCUMENT, HASH = 6, 18  # of a grant
 
 
-def openssl(*arguments, given=b""):
-    return subprocess.run(["openssl", *arguments], input=given, capture_output=True)
-
-
-def secret_sm2(folder, number):
-    """A file with the key of a secret number (SEC 1 C.4, without the public half: OpenSSL finds it)."""
-    body = bytes.fromhex("0201010420") + bytes([number]) * 32 + bytes.fromhex("a00a06082a811ccf5501822d")
-    path = folder / f"{number}.der"
-    path.write_bytes(bytes([0x30, len(body)]) + body)
-    return path
-
-
-def name_sm2(path):
-    """The name of a key: of its algorithm and its compressed point."""
-    made = openssl("ec", "-inform", "DER", "-in", path, "-pubout", "-conv_form", "compressed", "-outform", "DER")
-    return hashlib.sha256(b"sm2" + made.stdout[-33:]).digest()[:8]
-
-
-def verifies_sm2(folder, path, message, signature):
-    """Whether OpenSSL verifies r and s, which it takes in DER."""
-    whole = lambda number: number.lstrip(b"\0") if number.lstrip(b"\0")[0] < 128 else b"\0" + number.lstrip(b"\0")
-    parts = b"".join(b"\x02" + bytes([len(part)]) + part for part in (whole(signature[:32]), whole(signature[32:])))
-    (folder / "signature").write_bytes(b"\x30" + bytes([len(parts)]) + parts)
-    (folder / "message").write_bytes(message)
-    said = openssl(
-        "pkeyutl", "-verify", "-rawin", "-digest", "sm3", "-pkeyopt", f"distid:{SIGNER_ID}",
-        "-keyform", "DER", "-inkey", path, "-sigfile", folder / "signature", "-in", folder / "message",
-    )
-    return said.returncode == 0 and b"Verified Successfully" in said.stdout
-
-
-def check_sm2(folder, name, signers):
+def check_sm2(name, signers):
     cose = cbor2.loads(bytes.fromhex((GOLDEN / name).read_text()))
     body, unprotected, payload, signatures = cose.value
     if (cose.tag, unprotected, len(signatures)) != (98, {}, len(signers)):
         sys.exit(f"{name}: not the COSE_Sign that was expected")
+    stranger = sm2.Key(bytes([77]) * 32)
     for signer, (header, _, signature) in zip(signers, signatures):
-        path = secret_sm2(folder, signer)
-        if cbor2.loads(header) != {1: SM2, 4: name_sm2(path)}:
+        key = sm2.Key(bytes([signer]) * 32)
+        if cbor2.loads(header) != {1: SM2, 4: key.name()}:
             sys.exit(f"{name}: the header of key {signer} is {cbor2.loads(header)}")
+        # RFC 9052 §4.4.
         signed = lambda payload: cbor2.dumps(["Signature", body, header, b"", payload])
-        if not verifies_sm2(folder, path, signed(payload), signature):
+        if not key.verifies(signed(payload), signature):
             sys.exit(f"{name}: the signature of key {signer} is not verified by OpenSSL")
-        altered = payload[:-1] + bytes([payload[-1] ^ 1])
-        refused = [
-            (path, signed(altered), signature),
-            (path, signed(payload), signature[:-1] + bytes([signature[-1] ^ 1])),
-            (secret_sm2(folder, 77), signed(payload), signature),
-        ]
-        if any(verifies_sm2(folder, *one) for one in refused):
+        altered = lambda one: one[:-1] + bytes([one[-1] ^ 1])
+        if (key.verifies(signed(altered(payload)), signature) or key.verifies(signed(payload), altered(signature))
+                or stranger.verifies(signed(payload), signature)):
             sys.exit(f"{name}: something altered is verified")
     if name.startswith("grant"):
         grant = cbor2.loads(payload)
-        digest = openssl("dgst", "-sm3", "-binary", given=b"a certificate of residence").stdout
+        digest = sm2.openssl("dgst", "-sm3", "-binary", given=b"a certificate of residence").stdout
         if (grant[HASH], grant[DOCUMENT]) != (SM3, digest):
             sys.exit(f"{name}: the document is digested otherwise")
     print(f"{name}: {len(signers)} signatures of SM2 verified by OpenSSL, {3 * len(signers)} alterations refused")
 
 
 def main():
-    with tempfile.TemporaryDirectory() as folder:
-        for name, signers in SIGNERS_SM2.items():
-            check_sm2(pathlib.Path(folder), name, signers)
+    for name, signers in SIGNERS_SM2.items():
+        check_sm2(name, signers)
     for name, signers in SIGNERS.items():
         message = bytes.fromhex((GOLDEN / name).read_text())
         for signer in signers:

@@ -3,6 +3,7 @@
 verified by anybody; a third press is refused. Then the same with the network cut after the grant.
 
   python benches/seal/story.py PROGRAMS [FOLDER]
+  python benches/seal/story.py --sm2 PROGRAMS [FOLDER]      with keys of SM2 and SM3; programs built with the feature `sm`
 """
 
 import json
@@ -35,12 +36,21 @@ def stamped_and_refused(village, grant):
 
 
 def main():
-    programs = pathlib.Path(sys.argv[1]).resolve()
-    folder = pathlib.Path(sys.argv[2]) if len(sys.argv) > 2 else pathlib.Path(tempfile.mkdtemp())
-    village = Village(folder, programs)
+    is_sm2 = "--sm2" in sys.argv[1:]
+    programs, *folders = [argument for argument in sys.argv[1:] if argument != "--sm2"]
+    folder = pathlib.Path(folders[0] if folders else tempfile.mkdtemp())
+    village = Village(folder, pathlib.Path(programs).resolve(), algorithm="sm2" if is_sm2 else "ed25519")
     try:
         village.begin()
         say("office, witness, people, rules and seal are there")
+        wrong = village.apply()
+        (village.folder / "document").write_bytes(b"another paper")
+        try:
+            village.approve(wrong, "secretary", document=True)
+            raise AssertionError("signed for another document")
+        except AssertionError as refused:
+            assert "is not the document of this grant" in str(refused), refused
+        say("an approver who has another paper in hand signs nothing")
         grant = village.granted()
         village.holds(grant)
         say(f"granted by two of three and logged: {grant}")
@@ -83,7 +93,7 @@ def main():
         raise
     finally:
         village.close()
-        if len(sys.argv) <= 2:
+        if not folders:
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -19,6 +19,8 @@ import time
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+import sm2
+
 SEAL = "gongli-07"
 AREA = "jinan/pingyin/gongli"
 PASSWORD = "a long pass phrase of {}"
@@ -129,10 +131,12 @@ class Line:
 class Village:
     seal = SEAL
 
-    def __init__(self, folder, programs, answer="10min", alone="1d", stamps=20, most_uses=3):
+    def __init__(self, folder, programs, answer="10min", alone="1d", stamps=20, most_uses=3, algorithm="ed25519"):
         self.folder, self.programs = pathlib.Path(folder), pathlib.Path(programs)
         self.http, self.mqtt, self.witness_port = free_port(), free_port(), free_port()
         self.running, self.people, self.lease, self.most_uses = {}, {}, (alone, stamps, answer), most_uses
+        # By which everybody signs who signs no notes, and the public halves by name.
+        self.algorithm, self.publics = algorithm, {}
         # More of its environment, by program.
         self.environment = {}
         self.world, self.album = self.folder / "world", self.folder / "album"
@@ -170,14 +174,16 @@ class Village:
 
     # Setting up.
 
-    def key(self, name):
-        """Makes a key by `ingest seal key`; its public half, its verifier."""
-        said = self.run("ingest", "seal", "key", self.folder / f"{name}.key", "--name", name).stdout.split("\n")
-        return said[0].split()[-1], said[1].split()[-1]
+    def key(self, name, algorithm=None):
+        """Makes a key by `ingest seal key`; its public half, and its verifier if it signs notes."""
+        said = self.run("ingest", "seal", "key", self.folder / f"{name}.key", "--name", name,
+                        "--algorithm", algorithm or self.algorithm).stdout.split("\n")
+        self.publics[name] = said[0].split()[-1]
+        return self.publics[name], said[1].split()[-1] if said[1] else None
 
     def begin(self):
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.log_verifier = self.key("seals.example-log")[1]
+        self.log_verifier = self.key("seals.example-log", "ed25519")[1]
         self.issuer = self.key("issuer")[0]
         self.roots = [self.key(f"root-{n}")[0] for n in (1, 2, 3)]
         key = self.folder / "witness.key"
@@ -242,12 +248,11 @@ key = "{self.witness_verifier}"
 
     def signer(self, name):
         """The secret of a key file, for what a browser does."""
-        secret = (self.folder / f"{name}.key").read_text().strip().split("+", 4)[-1]
-        return Ed25519PrivateKey.from_private_bytes(base64.b64decode(secret)[1:])
+        secret = base64.b64decode((self.folder / f"{name}.key").read_text().strip().split("+", 4)[-1])
+        return sm2.Key(secret) if self.algorithm == "sm2" else Ed25519PrivateKey.from_private_bytes(secret[1:])
 
     def public(self, name):
-        from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-        return base64url(self.signer(name).public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
+        return self.publics[name]
 
     def commission(self):
         """The installer: roots and key of the device, enrolment, rules, people at the seal."""
@@ -288,8 +293,8 @@ hello = "10s"
 [seal.camera]
 album = "album"
 """)
-        said = self.run("gateway", "seal", "init", "--config", self.gateway_config).stdout
-        self.device_key = re.search(r"\b[A-Za-z0-9_-]{43}\b", said)[0]
+        said = self.run("gateway", "seal", "init", "--config", self.gateway_config, "--algorithm", self.algorithm).stdout
+        self.device_key = re.search(r"(?<=\s)(sm2:[\w-]{44}|[\w-]{43})(?=\s)", said)[0]
         self.people["installer"].ask("POST", "/api/v1/seals", {
             "seal": SEAL, "area": AREA, "gateway": "gongli-07", "key": self.device_key})
         self.rules(1)
@@ -336,20 +341,26 @@ answer = "{answer}"
     # What people do.
 
     def apply(self, copies=2, document=b"a certificate of residence", **more):
+        (self.folder / "document").write_bytes(document)
+        digest = hashlib.sha256(document).hexdigest()
+        if self.algorithm == "sm2":
+            digest, more["hash"] = sm2.openssl("dgst", "-sm3", "-binary", given=document).stdout.hex(), "sm3"
         form = {"seal": SEAL, "matter": "certificate of residence", "title": "Certificate for Li Ming", "pages": 1,
-                "document": hashlib.sha256(document).hexdigest(), "copies": copies, **more}
+                "document": digest, "copies": copies, **more}
         return self.people["bookkeeper"].ask("POST", "/api/v1/applications", form)["grant"]
 
-    def approve(self, grant, name):
+    def approve(self, grant, name, document=False):
+        """Signs, if asked only with the document in hand."""
         person = self.people[name]
         to_sign = person.ask("GET", f"/api/v1/applications/{grant}/to-sign?key={self.public(name)}")
         (self.folder / "to-sign.json").write_text(json.dumps(to_sign))
-        signed = self.run("ingest", "seal", "sign", self.folder / "to-sign.json", "--key", self.folder / f"{name}.key", "--yes")
+        signed = self.run("ingest", "seal", "sign", self.folder / "to-sign.json", "--key", self.folder / f"{name}.key", "--yes",
+                          *(["--document", self.folder / "document"] if document else []))
         return person.ask("POST", f"/api/v1/applications/{grant}/approvals", json.loads(signed.stdout))["granted"]
 
     def granted(self, **wish):
         grant = self.apply(**wish)
-        assert not self.approve(grant, "secretary"), "one of two is not enough"
+        assert not self.approve(grant, "secretary", document=True), "one of two is not enough"
         assert self.approve(grant, "clerk"), "two of two are"
         return grant
 

@@ -284,7 +284,7 @@ mod tests {
         for bad in [
             &SM2_KEY[4..],
             &SM2_KEY.replace("sm2:Aj", "sm2:BT"),
-            &SM2_KEY.replace("LEriw", "LErjw"),
+            &SM2_KEY.replace("LEriw", "LEraw"),
             &format!("{SM2_KEY}A"),
             "sm2:",
         ] {

@@ -55,7 +55,7 @@ impl Algorithm {
     }
 
     /// Whether this build can sign and verify by it.
-    pub fn is_built_in(self) -> bool {
+    pub const fn is_built_in(self) -> bool {
         match self {
             Algorithm::Ed25519 => true,
             Algorithm::Sm2 => cfg!(feature = "sm"),

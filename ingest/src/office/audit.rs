@@ -6,13 +6,14 @@ use std::collections::{BTreeMap, HashMap};
 use seal::decision::is_approved;
 use seal::envelope::{Envelope, Kind};
 use seal::grant::{Grant, Id};
-use seal::keys::{Digest, digest};
+use seal::keys::{Algorithm, Digest, digest};
 use seal::notice::{Deed, Notice};
 use seal::policy::{Policy, Roots};
 use seal::receipt::Receipt;
 use wire::{Area, GatewayId};
 
 use super::book::{Book, Granted};
+use super::draft::No;
 use super::finding::Finding;
 
 /// What was found at a leaf.
@@ -47,6 +48,12 @@ type Said = Result<(), (String, String, String)>;
 
 fn wrong(seal: &str, en: impl Into<String>, zh: impl Into<String>) -> Said {
     Err((seal.into(), en.into(), zh.into()))
+}
+
+/// Nobody who lacks an algorithm can say whether it is right.
+fn lacks(seal: &str, en: &str, zh: &str, algorithm: Algorithm) -> Said {
+    let No { en, zh } = No::lacking(en, zh, algorithm);
+    wrong(seal, en, zh)
 }
 
 impl Audit {
@@ -91,14 +98,7 @@ impl Audit {
             return wrong("", "rules that cannot be read", "规则无法读取");
         };
         if let Some(algorithm) = policy.lacking() {
-            let algorithm = algorithm.as_str();
-            return wrong(
-                &policy.seal,
-                format!(
-                    "rules with keys of {algorithm}, which this build lacks: build ingest with --features sm"
-                ),
-                format!("规则含 {algorithm} 密钥，而本程序编译时未启用国密特性 sm"),
-            );
+            return lacks(&policy.seal, "rules", "规则", algorithm);
         }
         let signed = self.roots.keys.iter().filter(|key| envelope.is_signed_by(key)).count();
         if signed < self.roots.needed.max(1) {
@@ -140,6 +140,9 @@ impl Audit {
             return wrong(&seal, "a notice that no issuer has signed", "公告没有签发机关签名");
         }
         match notice.deed {
+            Deed::Enrolled { key, .. } if !key.algorithm().is_built_in() => {
+                return lacks(&seal, "enrolments", "登记", key.algorithm());
+            }
             Deed::Enrolled { key, .. } => {
                 let (Ok(area), Ok(gateway)) = (Area::new("0"), GatewayId::new("0")) else { return Ok(()) };
                 let fresh = Book::new(&seal, area, gateway, key);

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::ask::{ReceiptView, receipt_view};
+use super::draft::No;
 use super::sql::{self, By, Leaf};
 use super::{Office, OfficeError, hex};
 
@@ -134,10 +135,7 @@ impl Bundle {
         let signed = Envelope::read(Kind::Policy, &rules).map_err(|error| format!("{error:?}"))?;
         let policy = Policy::read(signed.payload).ok_or("they cannot be read")?;
         if let Some(algorithm) = policy.lacking() {
-            return Err(format!(
-                "they name keys of {}, which this build lacks: build ingest with --features sm",
-                algorithm.as_str()
-            ));
+            return Err(No::lacking("they", "规则", algorithm).en);
         }
         let count = roots.keys.iter().filter(|key| signed.is_signed_by(key)).count();
         if count < roots.needed.max(1) || policy.seal != receipt.seal || roots.seal != receipt.seal {
@@ -151,6 +149,9 @@ impl Bundle {
             return Err("the issuer has not signed the enrolment".into());
         }
         match Notice::read(signed.payload).map(|notice| notice.deed) {
+            Some(Deed::Enrolled { key, .. }) if !key.algorithm().is_built_in() => {
+                return Err(No::lacking("enrolments", "登记", key.algorithm()).en);
+            }
             Some(Deed::Enrolled { seal, key }) if seal == receipt.seal && envelope.is_signed_by(&key) => {}
             _ => return Err("it is signed by another key".into()),
         }

@@ -2,7 +2,7 @@
 
 use seal::envelope::{Envelope, Kind, Signed, to_be_signed};
 use seal::grant::{Evidence, Fence, Grant, HashAlgorithm, Id, MAX_VALID_S, VERSION};
-use seal::keys::{Digest, PublicKey, Signer};
+use seal::keys::{Algorithm, Digest, PublicKey, Signer};
 use seal::policy::{Matter, Policy};
 
 use super::book::Book;
@@ -50,6 +50,17 @@ impl No {
     /// In English and in Chinese.
     pub fn new(en: impl Into<String>, zh: impl Into<String>) -> Self {
         Self { en: en.into(), zh: zh.into() }
+    }
+
+    /// Of what names a key of an algorithm that this build lacks: nobody here can say whether it is right.
+    pub(super) fn lacking(what: &str, what_zh: &str, algorithm: Algorithm) -> Self {
+        let algorithm = algorithm.as_str();
+        Self::new(
+            format!(
+                "{what} name a key of {algorithm}, which this build lacks: build ingest with --features sm"
+            ),
+            format!("{what_zh}含 {algorithm} 密钥，而本程序编译时未启用国密特性 sm"),
+        )
     }
 }
 

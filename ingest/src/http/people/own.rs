@@ -67,7 +67,7 @@ pub(in crate::http) async fn keys(who: Who) -> Json<KeysView> {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct KeyForm {
-    /// The 32 bytes of an Ed25519 key, base64url without padding: x of its JWK.
+    /// The 32 bytes of an Ed25519 key, base64url without padding: x of its JWK. Or `sm2:` and the 33 of a compressed point.
     key: String,
     /// What I call it.
     label: String,
