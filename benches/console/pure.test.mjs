@@ -143,6 +143,26 @@ test('what the console would sign is what the golden signatures are of', async (
   assert.throws(() => cose.open('policy', golden), { constructor: cbor.NotPlain });
 });
 
+// The same by SM2, with the digest of the document by SM3: shown rightly, and never taken for verified.
+test('the golden grant of SM2 is shown, and not verified', async () => {
+  const sm2 = unhex((await readFile(new URL('../../firmware/seal/src/tests/grant-sm2.hex', import.meta.url), 'utf8')).trim());
+  const opened = cose.open('grant', sm2);
+  const grant = grants.readGrant(opened.payload);
+  assert.deepEqual([grants.hashName(grant), grants.isDigestible(grant), grant.seal], ['SM3', false, 'gongli-07']);
+  assert.deepEqual(opened.signatures.map((one) => one.algorithm), [-66501, -66501]);
+  // The point of the secret number of 32 times 1, which has signed as the issuer.
+  const text = 'sm2:AruoeAPV4SeIsHqRKuU2jnsnIL0ZuTkgvb8um2KG2pxO';
+  const issuer = cose.readKey(text);
+  assert.deepEqual([issuer.isVerifiable, cose.keyText(issuer.algorithm, issuer.bytes)], [false, text]);
+  assert.deepEqual(await cose.keyId(issuer.bytes, issuer.algorithm), opened.signatures[0].keyId);
+  assert.ok(await cose.isClaimedBy(issuer, opened));
+  assert.equal(await cose.isSignedBy(issuer.bytes.subarray(1), 'grant', opened), false);
+  assert.equal(await cose.isClaimedBy({ algorithm: -19, bytes: rawKey(1) }, opened), false);
+  for (const bad of ['', 'sm2:', text.slice(4), `${text}A`, text.slice(0, -1)]) assert.equal(cose.readKey(bad), null, bad);
+  assert.equal(cose.keyText(-7, issuer.bytes), null);
+  assert.equal(cose.keyText(-19, issuer.bytes), null);
+});
+
 test('a grant with a field that is not known, missing or impossible is none', () => {
   const map = cbor.read(cose.open('grant', golden).payload);
   const without = (key) => new Map([...map].filter(([at]) => at !== key));
@@ -158,12 +178,12 @@ test('a server that shows something else than it lets sign is found out', () => 
   const { grant, bytes: payload } = grants.grantOf({ payload: bytes.base64(cose.open('grant', golden).payload) });
   assert.ok(payload.length > 100);
   const honest = {
-    grant: grant.id, seal: 'gongli-07', matter: 'certificate', applicant: 'p-4711', document: grant.document, pages: 1, copies: 2, not_before_ms: grant.notBeforeS * 1000,
+    grant: grant.id, seal: 'gongli-07', matter: 'certificate', applicant: 'p-4711', document: grant.document, hash: 'sha-256', pages: 1, copies: 2, not_before_ms: grant.notBeforeS * 1000,
     expires_ms: grant.expiresS * 1000, fence: { lat: 36.287, lon: 116.436, radius_m: 200 }, operators: ['p-4712'], before: true, after: true, person: true,
   };
   assert.deepEqual(grants.differences(grant, honest), []);
   for (const [change, field] of [
     [{ copies: 1 }, 'uses'], [{ document: '00'.repeat(32) }, 'document'], [{ matter: 'contract' }, 'matter'], [{ fence: null }, 'fence'], [{ operators: [] }, 'operators'],
-    [{ person: false }, 'evidence'], [{ expires_ms: 0 }, 'expiresS'], [{ seal: 'other' }, 'seal'], [{ applicant: 'p-1' }, 'applicant'],
+    [{ person: false }, 'evidence'], [{ hash: 'sm3' }, 'hash'], [{ expires_ms: 0 }, 'expiresS'], [{ seal: 'other' }, 'seal'], [{ applicant: 'p-1' }, 'applicant'],
   ]) assert.deepEqual(grants.differences(grant, { ...honest, ...change }), [field]);
 });

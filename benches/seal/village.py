@@ -18,6 +18,7 @@ import time
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+import sm2
 from line import Line
 
 SEAL = "gongli-07"
@@ -85,7 +86,7 @@ class Person:
 class Village:
     seal = SEAL
 
-    def __init__(self, folder, programs, answer="10min", alone="1d", stamps=20, most_uses=3, hello="10s"):
+    def __init__(self, folder, programs, answer="10min", alone="1d", stamps=20, most_uses=3, hello="10s", algorithm="ed25519"):
         self.folder, self.programs = pathlib.Path(folder), pathlib.Path(programs)
         self.http, self.mqtt, self.witness_port = free_port(), free_port(), free_port()
         self.running, self.people, self.lease, self.most_uses = {}, {}, (alone, stamps, answer), most_uses
@@ -93,6 +94,8 @@ class Village:
         self.hello = hello
         # Keys of those who approve, by name.
         self.approvers = {}
+        # By which everybody signs who signs no notes, and the public halves by name.
+        self.algorithm, self.publics = algorithm, {}
         # More of its environment, by program.
         self.environment = {}
         self.world, self.album = self.folder / "world", self.folder / "album"
@@ -130,10 +133,12 @@ class Village:
 
     # Setting up.
 
-    def key(self, name):
-        """Makes a key by `ingest seal key`; its public half, its verifier."""
-        said = self.run("ingest", "seal", "key", self.folder / f"{name}.key", "--name", name).stdout.split("\n")
-        return said[0].split()[-1], said[1].split()[-1]
+    def key(self, name, algorithm=None):
+        """Makes a key by `ingest seal key`; its public half, and its verifier if it signs notes."""
+        said = self.run("ingest", "seal", "key", self.folder / f"{name}.key", "--name", name,
+                        "--algorithm", algorithm or self.algorithm).stdout.split("\n")
+        self.publics[name] = said[0].split()[-1]
+        return self.publics[name], said[1].split()[-1] if said[1] else None
 
     def begin(self):
         self.found()
@@ -143,7 +148,7 @@ class Village:
     def found(self):
         """Keys, a witness, and ingest with its office, in which nobody is yet."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.log_verifier = self.key("seals.example-log")[1]
+        self.log_verifier = self.key("seals.example-log", "ed25519")[1]
         self.issuer = self.key("issuer")[0]
         self.roots = [self.key(f"root-{n}")[0] for n in (1, 2, 3)]
         key = self.folder / "witness.key"
@@ -220,12 +225,11 @@ key = "{self.witness_verifier}"
 
     def signer(self, name):
         """The secret of a key file, for what a browser does."""
-        secret = (self.folder / f"{name}.key").read_text().strip().split("+", 4)[-1]
-        return Ed25519PrivateKey.from_private_bytes(base64.b64decode(secret)[1:])
+        secret = base64.b64decode((self.folder / f"{name}.key").read_text().strip().split("+", 4)[-1])
+        return sm2.Key(secret) if self.algorithm == "sm2" else Ed25519PrivateKey.from_private_bytes(secret[1:])
 
     def public(self, name):
-        from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-        return base64url(self.signer(name).public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
+        return self.publics[name]
 
     def commission(self):
         """The installer: the device, its enrolment, its rules."""
@@ -273,8 +277,8 @@ hello = "{self.hello}"
 [seal.camera]
 album = "album"
 """)
-        said = self.run("gateway", "seal", "init", "--config", self.gateway_config).stdout
-        return re.search(r"\b[A-Za-z0-9_-]{43}\b", said)[0]
+        said = self.run("gateway", "seal", "init", "--config", self.gateway_config, "--algorithm", self.algorithm).stdout
+        return re.search(r"(?<=\s)(sm2:[\w-]{44}|[\w-]{43})(?=\s)", said)[0]
 
     def write_people(self):
         """Who may use it: by a card, by a number, and by a number that says that somebody makes them."""
@@ -320,20 +324,26 @@ answer = "{answer}"
     # What people do.
 
     def apply(self, copies=2, document=DOCUMENT, **more):
+        (self.folder / "document").write_bytes(document)
+        digest = hashlib.sha256(document).hexdigest()
+        if self.algorithm == "sm2":
+            digest, more["hash"] = sm2.openssl("dgst", "-sm3", "-binary", given=document).stdout.hex(), "sm3"
         form = {"seal": SEAL, "matter": "certificate of residence", "title": "Certificate for Li Ming", "pages": 1,
-                "document": hashlib.sha256(document).hexdigest(), "copies": copies, **more}
+                "document": digest, "copies": copies, **more}
         return self.people["bookkeeper"].ask("POST", "/api/v1/applications", form)["grant"]
 
-    def approve(self, grant, name):
+    def approve(self, grant, name, document=False):
+        """Signs, if asked only with the document in hand."""
         person = self.people[name]
         to_sign = person.ask("GET", f"/api/v1/applications/{grant}/to-sign?key={self.public(name)}")
         (self.folder / "to-sign.json").write_text(json.dumps(to_sign))
-        signed = self.run("ingest", "seal", "sign", self.folder / "to-sign.json", "--key", self.folder / f"{name}.key", "--yes")
+        signed = self.run("ingest", "seal", "sign", self.folder / "to-sign.json", "--key", self.folder / f"{name}.key", "--yes",
+                          *(["--document", self.folder / "document"] if document else []))
         return person.ask("POST", f"/api/v1/applications/{grant}/approvals", json.loads(signed.stdout))["granted"]
 
     def granted(self, **wish):
         grant = self.apply(**wish)
-        assert not self.approve(grant, "secretary"), "one of two is not enough"
+        assert not self.approve(grant, "secretary", document=True), "one of two is not enough"
         assert self.approve(grant, "clerk"), "two of two are"
         return grant
 

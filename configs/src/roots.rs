@@ -15,8 +15,8 @@
 //! needed = 1
 //! ```
 
-use std::fs;
 use std::path::Path;
+use std::{fmt, fs};
 
 use crate::{Document, Section};
 use base64ct::{Base64UrlUnpadded, Encoding as _};
@@ -93,7 +93,14 @@ fn read(document: &Document<'_>) -> Option<Roots> {
 
 fn note_key(section: &mut Section<'_>) -> Option<NoteKey> {
     let name = section.required("name", name);
-    let key = section.required("key", key);
+    let key = section.required("key", |text| {
+        let key = key(text)?;
+        if key.algorithm() == Algorithm::Ed25519 {
+            Ok(key)
+        } else {
+            Err(format!("{text:?} is no Ed25519 key: logs and witnesses sign with no other, see seal::note"))
+        }
+    });
     Some(NoteKey { name: name?, key: key? })
 }
 
@@ -105,22 +112,84 @@ fn name(text: &str) -> Result<String, String> {
 }
 
 fn key(text: &str) -> Result<PublicKey, String> {
-    read_key(text).ok_or_else(|| {
-        format!(
-            "{text:?} is not a public key: 32 bytes in base64url without padding (43 characters) expected"
-        )
-    })
+    read_key(text).map_err(|why| format!("{text:?} {why}"))
 }
 
-/// A public key as people read and type it: base64url without padding.
+/// A public key as people read and type it: base64url without padding; before one of SM2 stands `sm2:`.
 pub fn key_text(key: &PublicKey) -> String {
-    Base64UrlUnpadded::encode_string(key.bytes.as_slice())
+    let bytes = Base64UrlUnpadded::encode_string(key.bytes());
+    match key.algorithm() {
+        Algorithm::Ed25519 => bytes,
+        Algorithm::Sm2 => format!("{SM2}{bytes}"),
+    }
 }
 
-/// Reads the text of a public key; `None` when it is none.
-pub fn read_key(text: &str) -> Option<PublicKey> {
-    let bytes: [u8; 32] = Base64UrlUnpadded::decode_vec(text).ok()?.try_into().ok()?;
-    Some(PublicKey { algorithm: Algorithm::Ed25519, bytes: bytes.into() })
+/// Stands before the text of an SM2 key.
+const SM2: &str = "sm2:";
+
+/// Why a text is no public key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoKey {
+    /// It is none.
+    Form,
+    /// It is one of SM2, and this build lacks that.
+    Lacking,
+}
+
+impl NoKey {
+    /// What to say behind the text, in Chinese and in English.
+    pub fn sentences(self) -> (&'static str, &'static str) {
+        match self {
+            NoKey::Form => (
+                "不是公钥：应为无填充的 base64url，Ed25519 为 43 个字符，SM2 为 sm2: 加 44 个字符",
+                "is no public key: base64url without padding expected, 43 characters for Ed25519, sm2: and 44 for SM2",
+            ),
+            NoKey::Lacking => (
+                "是 SM2 公钥，而本程序编译时未启用国密特性 sm",
+                "is a key of SM2, which this build lacks: build it with --features sm",
+            ),
+        }
+    }
+}
+
+impl fmt::Display for NoKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (chinese, english) = self.sentences();
+        write!(f, "{chinese} {english}")
+    }
+}
+
+/// Reads the text of a public key.
+///
+/// # Errors
+/// [`NoKey`].
+pub fn read_key(text: &str) -> Result<PublicKey, NoKey> {
+    let (algorithm, bytes) = match text.strip_prefix(SM2) {
+        Some(bytes) => (Algorithm::Sm2, bytes),
+        None => (Algorithm::Ed25519, text),
+    };
+    let bytes = Base64UrlUnpadded::decode_vec(bytes).map_err(|_| NoKey::Form)?;
+    let key = PublicKey::new(algorithm, &bytes).ok_or(NoKey::Form)?;
+    match key {
+        PublicKey::Sm2(_) if !algorithm.is_built_in() => Err(NoKey::Lacking),
+        PublicKey::Sm2(_) if !key.is_usable() => Err(NoKey::Form),
+        key => Ok(key),
+    }
+}
+
+/// Reads the word of an algorithm that this build has.
+///
+/// # Errors
+/// What was expected.
+pub fn read_algorithm(word: &str) -> Result<Algorithm, String> {
+    let known = Algorithm::ALL.into_iter().find(|algorithm| algorithm.as_str() == word);
+    match known {
+        Some(algorithm) if algorithm.is_built_in() => Ok(algorithm),
+        Some(_) => Err(format!(
+            "本程序编译时未启用国密特性 sm: this build lacks {word}: build it with --features sm"
+        )),
+        None => Err("ed25519 or sm2 expected".into()),
+    }
 }
 
 /// The file that says this.
@@ -146,8 +215,12 @@ mod tests {
     use super::*;
 
     fn base64(byte: u8) -> String {
-        key_text(&PublicKey { algorithm: Algorithm::Ed25519, bytes: [byte; 32].into() })
+        key_text(&PublicKey::Ed25519([byte; 32]))
     }
+
+    /// The base point of the curve.
+    const SM2_KEY: &str = "sm2:AjLEriwfGYEZX5kERmo5yZSP4wu_8mYL4XFaRYkzTHTH";
+    const LACKS: bool = !cfg!(feature = "sm");
 
     fn file() -> String {
         format!(
@@ -164,9 +237,9 @@ mod tests {
     fn roots_mean_what_they_say() {
         let roots = parse("roots.toml", &file()).unwrap();
         assert_eq!((roots.seal.as_str(), roots.keys.len(), roots.needed), ("gongli-07", 2, 2));
-        assert_eq!(roots.keys[1].bytes, [2; 32].into());
+        assert_eq!(roots.keys[1], PublicKey::Ed25519([2; 32]));
         assert_eq!((roots.log.log.name.as_str(), roots.log.needed), ("log.example", 1));
-        assert_eq!(roots.log.witnesses[0].key.bytes, [4; 32].into());
+        assert_eq!(roots.log.witnesses[0].key, PublicKey::Ed25519([4; 32]));
         assert_eq!(parse("roots.toml", &text(&roots)), Ok(roots));
     }
 
@@ -177,12 +250,45 @@ mod tests {
             ("needed = 1", "needed = 2", "more than there are witnesses"),
             ("needed = 2", "", "needed: missing"),
             (&base64(2), &base64(1), "is there twice"),
-            (&base64(3), "AAAA", "is not a public key"),
+            (&base64(3), "AAAA", "is no public key"),
+            (&base64(2), "sm2:AAAA", "is no public key"),
+            (&base64(3), SM2_KEY, if LACKS { "this build lacks" } else { "is no Ed25519 key" }),
             ("'notary.example'", "'a+b'", "is not a name"),
             ("[log]", "[logs]", "log.name: missing"),
         ] {
             let why = parse("roots.toml", &file().replacen(from, to, 1)).unwrap_err();
             assert!(why.contains(expected) && why.contains("roots.toml:"), "{from} {to}: {why}");
+        }
+    }
+
+    #[test]
+    fn a_key_says_its_algorithm_or_that_this_build_lacks_it() {
+        assert_eq!(read_key(&base64(7)), Ok(PublicKey::Ed25519([7; 32])));
+        assert_eq!(read_algorithm("ed25519"), Ok(Algorithm::Ed25519));
+        let sm2 = read_key(SM2_KEY);
+        let with_roots = parse("roots.toml", &file().replace(&base64(2), SM2_KEY));
+        if LACKS {
+            assert_eq!(sm2, Err(NoKey::Lacking));
+            let said = [with_roots.unwrap_err(), read_algorithm("sm2").unwrap_err()];
+            assert!(
+                said.iter().all(|why| why.contains("this build lacks") && why.contains("国密")),
+                "{said:?}"
+            );
+        } else {
+            assert_eq!(sm2.map(|key| key_text(&key)).as_deref(), Ok(SM2_KEY));
+            let roots = with_roots.unwrap();
+            assert_eq!(parse("roots.toml", &text(&roots)), Ok(roots));
+            assert_eq!(read_algorithm("sm2"), Ok(Algorithm::Sm2));
+        }
+        assert!(read_algorithm("rsa").is_err());
+        for bad in [
+            &SM2_KEY[4..],
+            &SM2_KEY.replace("sm2:Aj", "sm2:BT"),
+            &SM2_KEY.replace("LEriw", "LEraw"),
+            &format!("{SM2_KEY}A"),
+            "sm2:",
+        ] {
+            assert!(read_key(bad).is_err(), "{bad}");
         }
     }
 }

@@ -4,6 +4,7 @@ use std::io::Read as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use ::seal::keys::Algorithm;
 use clap::Subcommand;
 use gateway::Config;
 use gateway::seal::desk::{self, Request};
@@ -21,6 +22,7 @@ const REFUSED: u8 = 2;
 安装 To install one:
   gateway seal init --config gateway.toml      生成设备密钥，打印公钥，报主管部门登记
                                                makes the key of the device and prints what is enrolled
+                                               国密 with keys of SM2: --algorithm sm2
   gateway seal pin <<< 271828                  人员 PIN 的散列 what stands for a PIN in the file of people
   gateway check --config gateway.toml
   gateway run --config gateway.toml
@@ -35,7 +37,7 @@ const REFUSED: u8 = 2;
 Exit codes: 0 fine, 2 refused or not stamped once, 1 no gateway answers, 64 the configuration is wrong.")]
 pub(crate) enum Command {
     /// 生成设备密钥（只能一次）并打印公钥 Make the key of the device, once, and print what is enrolled.
-    Init(File),
+    Init(Init),
     /// 由标准输入读取 PIN，打印其散列，写入人员文件 Read a PIN from standard input and print what stands for it in the file of
     /// people.
     Pin,
@@ -47,6 +49,15 @@ pub(crate) enum Command {
     Present(Present),
     /// 立即联系平台 Ask the authority now.
     Ask(Asked),
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Init {
+    #[command(flatten)]
+    file: File,
+    /// ed25519, or sm2 where the state asks for it.
+    #[arg(long, value_name = "ALGORITHM", default_value = "ed25519", value_parser = configs::roots::read_algorithm)]
+    algorithm: Algorithm,
 }
 
 #[derive(clap::Args)]
@@ -81,16 +92,18 @@ pub(crate) struct Present {
 
 pub(crate) fn run(command: Command) -> ExitCode {
     match command {
-        Command::Init(file) => with_seal(&file, |_, key| match key::make(&key) {
-            Ok(made) => {
-                answer(&key::words(&made));
-                ExitCode::SUCCESS
-            }
-            Err(error) => {
-                complain(&error.to_string());
-                ExitCode::from(COULD_NOT_START)
-            }
-        }),
+        Command::Init(Init { file, algorithm }) => {
+            with_seal(&file, |_, key| match key::make(&key, algorithm) {
+                Ok(made) => {
+                    answer(&key::words(&made));
+                    ExitCode::SUCCESS
+                }
+                Err(error) => {
+                    complain(&error.to_string());
+                    ExitCode::from(COULD_NOT_START)
+                }
+            })
+        }
         Command::Pin => pin(),
         Command::Status(asked) => ask(&asked, &Request::Status),
         Command::Ask(asked) => ask(&asked, &Request::Ask),

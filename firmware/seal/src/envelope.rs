@@ -154,7 +154,7 @@ impl<'a> Envelope<'a> {
         let signed = self
             .signatures
             .iter()
-            .find(|signed| signed.key == id && signed.algorithm == key.algorithm.number());
+            .find(|signed| signed.key == id && signed.algorithm == key.algorithm().number());
         signed.is_some_and(|signed| {
             key.verifies(&to_be_signed(self.kind, key, self.payload), &signed.signature)
         })
@@ -165,7 +165,7 @@ impl<'a> Envelope<'a> {
         let sign = |signer: &&dyn Signer| {
             let key = signer.public();
             let signature: [u8; SIGNATURE_BYTES] = signer.sign(&to_be_signed(kind, &key, payload))?;
-            Some(Signed { algorithm: key.algorithm.number(), key: key.id(), signature: signature.into() })
+            Some(Signed { algorithm: key.algorithm().number(), key: key.id(), signature: signature.into() })
         };
         Some(Self { kind, payload, signatures: signers.iter().map(sign).collect::<Option<_>>()? })
     }
@@ -175,7 +175,7 @@ impl<'a> Envelope<'a> {
 pub fn to_be_signed(kind: Kind, key: &PublicKey, payload: &[u8]) -> Vec<u8> {
     written(|e| {
         e.array(5)?.str("Signature")?.bytes(&body_header(kind))?;
-        e.bytes(&signer_header(key.algorithm.number(), &key.id()))?.bytes(&[])?.bytes(payload)?;
+        e.bytes(&signer_header(key.algorithm().number(), &key.id()))?.bytes(&[])?.bytes(payload)?;
         Ok(())
     })
 }

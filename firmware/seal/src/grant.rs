@@ -8,7 +8,7 @@ use minicbor::{Decode, Encode};
 use wire::Datum;
 
 use crate::form::{bytes_of, is_plain, is_text, one_form};
-use crate::keys::Digest;
+use crate::keys::{self, Digest};
 
 /// The version written here.
 pub const VERSION: u8 = 1;
@@ -27,13 +27,41 @@ pub const MAX_OPERATORS: usize = 8;
 /// 128 random bits that name a grant, a boot, or a question.
 pub type Id = ByteArray<16>;
 
-/// How a document was digested, numbered as COSE does (RFC 9054 §2). SM3 will stand beside it.
+/// How a document was digested, numbered as COSE does. A seal never sees the document: it takes both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
 pub enum HashAlgorithm {
-    /// SHA-256.
+    /// SHA-256 (RFC 9054 §2).
     #[n(-16)]
     Sha256,
+    /// SM3 (GB/T 32905). COSE has registered no number for it: this is one for private use (RFC 9053 §2, below -65536), by the
+    /// last arc of its OID, 1.2.156.10197.1.401.
+    #[n(-66401)]
+    Sm3,
+}
+
+impl HashAlgorithm {
+    /// All of them.
+    pub const ALL: [HashAlgorithm; 2] = [HashAlgorithm::Sha256, HashAlgorithm::Sm3];
+
+    /// Its word, for people and programs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            HashAlgorithm::Sha256 => "sha-256",
+            HashAlgorithm::Sm3 => "sm3",
+        }
+    }
+
+    /// The digest of a document; `None` when this build lacks the feature `sm` that it takes.
+    pub fn digest(self, document: &[u8]) -> Option<Digest> {
+        match self {
+            HashAlgorithm::Sha256 => Some(keys::digest(&[document])),
+            #[cfg(feature = "sm")]
+            HashAlgorithm::Sm3 => Some(crate::sm::digest(document)),
+            #[cfg(not(feature = "sm"))]
+            HashAlgorithm::Sm3 => None,
+        }
+    }
 }
 
 /// A circle on the ground.

@@ -5,7 +5,7 @@
 //! `no_std` with `alloc`.
 //!
 //! # Layout
-//! - [`keys`]: keys, signatures, digests; [`envelope`]: signed bytes (COSE_Sign, RFC 9052); `form`: what CBOR is read;
+//! - [`keys`]: keys, signatures, digests; `sm`: those of the state's own algorithms, by a feature; [`envelope`]: signed bytes (COSE_Sign, RFC 9052); `form`: what CBOR is read;
 //!   `datum`: places
 //! - [`grant`]: what may be stamped; [`receipt`]: what was; [`talk`]: what a seal and the authority ask and answer
 //! - [`policy`]: who issues, who approves what, who watches; [`notice`]: what else the authority has done
@@ -35,6 +35,8 @@ pub mod policy;
 pub mod proof;
 pub mod receipt;
 pub mod refusal;
+#[cfg(feature = "sm")]
+mod sm;
 pub mod stamping;
 pub mod talk;
 pub mod tree;
@@ -42,3 +44,13 @@ pub mod trust;
 
 #[cfg(test)]
 mod tests;
+
+/// The same stories, told with SM2 keys.
+#[cfg(test)]
+#[cfg(feature = "sm")]
+#[expect(
+    clippy::duplicate_mod,
+    reason = "the name of the module is what says the algorithm: see tests::authority"
+)]
+#[path = "tests/mod.rs"]
+mod tests_by_sm2;

@@ -11,6 +11,10 @@
 //!
 //! Formats: C2SP signed-note, tlog-checkpoint v1 and tlog-cosignature v1, of the latter the Ed25519 one. Lines of keys that
 //! are not asked for are passed over, as the formats want it.
+//!
+//! Logs and witnesses sign with Ed25519, and the tree is one of SHA-256, whatever grants and receipts are signed with: these
+//! formats have nothing else, and witnesses of others and their tools know nothing else. A key of another algorithm signs no
+//! note here and verifies none.
 
 use alloc::format;
 use alloc::string::String;
@@ -45,9 +49,13 @@ pub struct NoteKey {
 
 impl NoteKey {
     fn id(&self, role: Role) -> [u8; 4] {
-        let Algorithm::Ed25519 = self.key.algorithm;
-        let all = digest(&[self.name.as_bytes(), b"\n", &[role as u8], self.key.bytes.as_ref()]);
+        let all = digest(&[self.name.as_bytes(), b"\n", &[role as u8], self.key.bytes()]);
         [all[0], all[1], all[2], all[3]]
+    }
+
+    /// Whether its key is one that signs notes.
+    pub fn signs_notes(&self) -> bool {
+        self.key.algorithm() == Algorithm::Ed25519
     }
 
     /// What another tool needs to verify a log's notes with this key: `name+id+key`.
@@ -75,15 +83,14 @@ impl NoteKey {
         let (name, _, key) = (parts.next()?, parts.next()?, parts.next()?);
         let is_name = !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c.is_control());
         let bytes = Base64::decode_vec(key).ok()?;
-        let bytes = <[u8; 32]>::try_from(bytes.strip_prefix(&[role as u8])?).ok()?;
-        let key = PublicKey { algorithm: Algorithm::Ed25519, bytes: bytes.into() };
+        let key = PublicKey::new(Algorithm::Ed25519, bytes.strip_prefix(&[role as u8])?)?;
         let read = Self { name: name.into(), key };
         // Its id must be the key's, as nobody else would know whom it means.
         (is_name && read.verifier(role) == text).then_some(read)
     }
 
     fn verifier(&self, role: Role) -> String {
-        let key = [&[role as u8], &self.key.bytes[..]].concat();
+        let key = [&[role as u8], self.key.bytes()].concat();
         format!("{}+{:08x}+{}", self.name, u32::from_be_bytes(self.id(role)), Base64::encode_string(&key))
     }
 }
@@ -160,10 +167,12 @@ impl<'a> Note<'a> {
         Some(Self { text, signatures })
     }
 
-    /// The signatures of a key, without its id.
+    /// The signatures of a key, without its id; none of a key that signs no notes.
     fn of(&self, key: &NoteKey, role: Role) -> impl Iterator<Item = &[u8]> {
         let id = key.id(role);
-        let is_its = move |&(name, bytes): &(&str, &[u8])| name == key.name && bytes.starts_with(&id);
+        let is_its = move |&(name, bytes): &(&str, &[u8])| {
+            key.signs_notes() && name == key.name && bytes.starts_with(&id)
+        };
         self.signatures
             .iter()
             .map(|(name, bytes)| (*name, bytes.as_slice()))
@@ -202,18 +211,18 @@ fn line(name: &str, parts: &[&[u8]]) -> String {
     format!("{DASH}{name} {}\n", Base64::encode_string(&parts.concat()))
 }
 
-/// A checkpoint as a note signed by its log; `None` when the signer cannot.
+/// A checkpoint as a note signed by its log; `None` when the signer cannot, or signs no notes.
 pub fn signed(checkpoint: &Checkpoint, signer: &dyn Signer) -> Option<String> {
     let log = NoteKey { name: checkpoint.origin.clone(), key: signer.public() };
     let text = checkpoint.text();
-    let signature = signer.sign(text.as_bytes())?;
+    let signature = signer.sign(text.as_bytes()).filter(|_| log.signs_notes())?;
     Some(format!("{text}\n{}", line(&log.name, &[&log.id(Role::Log), &signature])))
 }
 
-/// The line that a witness adds to a note with this text; `None` when the signer cannot.
+/// The line that a witness adds to a note with this text; `None` when the signer cannot, or signs no notes.
 pub fn cosignature(text: &str, name: &str, signer: &dyn Signer, time_s: u64) -> Option<String> {
     let witness = NoteKey { name: name.into(), key: signer.public() };
-    let signature = signer.sign(cosigned(text, time_s).as_bytes())?;
+    let signature = signer.sign(cosigned(text, time_s).as_bytes()).filter(|_| witness.signs_notes())?;
     Some(line(name, &[&witness.id(Role::Witness), &time_s.to_be_bytes(), &signature]))
 }
 
@@ -247,6 +256,27 @@ mod tests {
         let altered = bytes.replacen("\n7\n", "\n8\n", 1);
         let altered = Note::parse(altered.as_bytes()).unwrap();
         assert!(!altered.is_signed_by(&log) && altered.cosigned_s(&witness).is_none());
+    }
+
+    #[cfg(feature = "sm")]
+    #[test]
+    fn a_key_of_another_algorithm_signs_no_note_and_verifies_none() {
+        let sm2 = MemoryKey::new(Algorithm::Sm2, &[1; 32]).unwrap();
+        let key = note_key("log.example/seals", &sm2);
+        let text = checkpoint().text();
+        assert_eq!(signed(&checkpoint(), &sm2), None);
+        assert_eq!(cosignature(&text, "log.example/seals", &sm2, 7), None);
+        assert_eq!(NoteKey::parse_log_verifier(&key.log_verifier()), None);
+        // Nor if somebody writes one all the same.
+        let signature = sm2.sign(text.as_bytes()).unwrap();
+        let cosignature = sm2.sign(cosigned(&text, 7).as_bytes()).unwrap();
+        let bytes = text.clone()
+            + "\n"
+            + &line(&key.name, &[&key.id(Role::Log), &signature])
+            + &line(&key.name, &[&key.id(Role::Witness), &7_u64.to_be_bytes(), &cosignature]);
+        let note = Note::parse(bytes.as_bytes()).unwrap();
+        assert!(key.key.verifies(note.text.as_bytes(), &signature));
+        assert!(!note.is_signed_by(&key) && note.cosigned_s(&key).is_none());
     }
 
     #[test]

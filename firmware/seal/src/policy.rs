@@ -12,7 +12,7 @@ use minicbor::{Decode, Encode};
 use crate::envelope::{Envelope, Kind};
 use crate::form::{bytes_of, is_text, one_form};
 use crate::grant::{Evidence, MAX_USES, Presented};
-use crate::keys::{PublicKey, digest};
+use crate::keys::{Algorithm, PublicKey, digest};
 use crate::note::NoteKey;
 use crate::proof::{LogTrust, Proof};
 use crate::trust::{Approver, Lease, Rule, Trust};
@@ -122,6 +122,8 @@ pub enum PolicyError {
     Proof,
     /// For another seal.
     OtherSeal,
+    /// They name keys with which this build cannot verify: it would refuse what others take, and never say why.
+    Lacking(Algorithm),
 }
 
 impl Policy {
@@ -143,6 +145,9 @@ impl Policy {
         let Presented { grant: bytes, proof } = Presented::read(presented).ok_or(PolicyError::Malformed)?;
         let envelope = Envelope::read(Kind::Policy, bytes).map_err(|_| PolicyError::Malformed)?;
         let policy = Self::read(envelope.payload).ok_or(PolicyError::Malformed)?;
+        if let Some(algorithm) = lacking(policy.keys().chain(&roots.keys)) {
+            return Err(PolicyError::Lacking(algorithm));
+        }
         let is_first = |at: usize| !roots.keys[..at].contains(&roots.keys[at]);
         let signed = (0..roots.keys.len())
             .filter(|&at| is_first(at) && envelope.is_signed_by(&roots.keys[at]))
@@ -159,6 +164,7 @@ impl Policy {
 
     fn is_possible(&self) -> bool {
         let is_named = |named: &Named| is_text(&named.name);
+        let signs_notes = |named: &Named| named.key.algorithm() == Algorithm::Ed25519;
         let is_matter = |at: usize| {
             let Matter { matter, approvers, needed, most_uses, .. } = &self.matters[at];
             is_text(matter)
@@ -175,10 +181,21 @@ impl Policy {
             && self.witnesses_needed > 0
             && self.approvers.len() <= MAX_APPROVERS
             && self.witnesses.iter().chain(&self.approvers).all(is_named)
+            && self.witnesses.iter().chain([&self.log]).all(signs_notes)
             && self.matters.len() <= MAX_RULES
             && (0..self.matters.len()).all(is_matter)
             && self.lease.most_s > 0
             && self.lease.answer_s > 0
+    }
+
+    /// Who issues and who approves.
+    fn keys(&self) -> impl Iterator<Item = &PublicKey> {
+        self.issuers.iter().chain(self.approvers.iter().map(|named| &named.key))
+    }
+
+    /// An algorithm of keys in these rules that this build lacks.
+    pub fn lacking(&self) -> Option<Algorithm> {
+        lacking(self.keys())
     }
 
     /// The log and the witnesses that these rules name.
@@ -216,15 +233,26 @@ impl Policy {
     }
 }
 
+/// The first algorithm of these keys that this build lacks.
+fn lacking<'k>(mut keys: impl Iterator<Item = &'k PublicKey>) -> Option<Algorithm> {
+    keys.find(|key| !key.algorithm().is_built_in()).map(PublicKey::algorithm)
+}
+
 impl Roots {
     /// Names these roots in a few characters that two people can compare: eight bytes over all that is in them.
     pub fn fingerprint(&self) -> [u8; 8] {
         let mut parts: Vec<&[u8]> = alloc::vec![self.seal.as_bytes()];
-        parts.extend(self.keys.iter().map(|key| &key.bytes[..]));
+        for key in &self.keys {
+            // What has another length says so, so that nothing else runs together to the same.
+            if key.algorithm() != Algorithm::Ed25519 {
+                parts.push(key.algorithm().as_str().as_bytes());
+            }
+            parts.push(key.bytes());
+        }
         let needed = (self.needed as u64).to_be_bytes();
         let log = [&self.log.log].into_iter().chain(&self.log.witnesses);
         parts.push(&needed);
-        parts.extend(log.map(|key| &key.key.bytes[..]));
+        parts.extend(log.map(|key| key.key.bytes()));
         let all = digest(&parts);
         let mut short = [0; 8];
         short.copy_from_slice(&all[..8]);

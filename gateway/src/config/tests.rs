@@ -332,11 +332,7 @@ fn a_reboot_comes_after_restarts_and_neither_unasked() {
 /// A folder with the files that a seal needs.
 fn sealed() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
-    let key = |byte: u8| {
-        use ::seal::keys::{Algorithm, PublicKey};
-        let algorithm = Algorithm::Ed25519;
-        configs::roots::key_text(&PublicKey { algorithm, bytes: [byte; 32].into() })
-    };
+    let key = |byte: u8| configs::roots::key_text(&::seal::keys::PublicKey::Ed25519([byte; 32]));
     let roots = format!(
         "seal = 'gongli-07'\nroots = ['{}']\nneeded = 1\n[log]\nname = 'l'\nkey = '{}'\n[[witness]]\nname = 'w'\n\
          key = '{}'\n[witnesses]\nneeded = 1\n",

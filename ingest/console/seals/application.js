@@ -6,7 +6,7 @@ import { datedText } from '../time.js';
 import { progress, stateChip, waitsForMe } from './applications.js';
 import { base64, hex, same, unbase64, unbase64url } from './bytes.js';
 import { keyId, toBeSigned } from './cose.js';
-import { differences, grantOf } from './grant.js';
+import { differences, grantOf, hashName, isDigestible } from './grant.js';
 import * as keystore from './keystore.js';
 import * as office from './office.js';
 import { Refused, action, box, code, dropZone, field, fileDigest, form, frame, save, text, watch } from './parts.js';
@@ -51,9 +51,10 @@ function grantFacts(grant) {
     operators: grant.operators.join(', ') || t('grant.nobodyElse'), from: datedText(grant.notBeforeS * 1000), until: datedText(grant.expiresS * 1000),
     fence: fence ? `${fence.lat.toFixed(5)}, ${fence.lon.toFixed(5)} (${fence.datum}) · ${fence.radiusM} m` : t('grant.anywhere'), evidence: wanted.join(', ') || t('none'),
     isTest: t(grant.isTest ? 'grant.test' : 'grant.real'), id: code(grant.id), sequence: String(grant.sequence), policy: String(grant.policy), minEpoch: String(grant.minEpoch),
-    nonce: grant.nonce ? code(grant.nonce) : t('none'), version: `${grant.version} · SHA-256`,
+    nonce: grant.nonce ? code(grant.nonce) : t('none'), version: `${grant.version} · ${hashName(grant)}`,
   };
-  return el('dl', { class: 'facts grant' }, Object.entries(rows).map(([name, value]) => fact(t(`grant.${name}`), value)));
+  const label = (name) => (name === 'document' ? t('grant.documentBy', { hash: hashName(grant) }) : t(`grant.${name}`));
+  return el('dl', { class: 'facts grant' }, Object.entries(rows).map(([name, value]) => fact(label(name), value)));
 }
 
 /** What happened to an application, oldest first. */
@@ -67,7 +68,7 @@ export function course(one) {
 
 function deciding(one, read, keys, again) {
   const found = el('div', { role: 'status' });
-  const drop = dropZone(t('case.drop'), async (file) => {
+  const drop = !isDigestible(read.grant) ? box('warn', t('case.noDigest', { hash: hashName(read.grant) })) : dropZone(t('case.drop'), async (file) => {
     const digest = await fileDigest(file);
     fill(found, digest === read.grant.document ? box('good', t('case.isDocument')) : box('bad', t('case.isOther'), el('p', {}, code(digest))));
   });

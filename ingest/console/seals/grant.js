@@ -5,6 +5,8 @@ import { NotPlain, read } from './cbor.js';
 
 const VERSION = 1;
 const SHA_256 = -16; // RFC 9054 §2
+const SM3 = -66401; // for private use, see firmware/seal/src/grant.rs
+const HASHES = { [SHA_256]: 'SHA-256', [SM3]: 'SM3' };
 const EARTH = ['wgs84', 'cgcs2000']; // within centimetres of each other: the API does not say which
 const DATUMS = [...EARTH, 'gcj02', 'bd09'];
 
@@ -21,8 +23,14 @@ const FIELDS = [
   ['version', (value) => value === VERSION], ['id', isBytes(16)], ['seal', isText], ['sequence', isCount], ['matter', isText],
   ['applicant', isText], ['document', isBytes(32)], ['pages', isCount], ['uses', isCount], ['notBeforeS', isCount], ['expiresS', isCount],
   ['fence', isPlace, true], ['evidence', isEvidence], ['minEpoch', isCount], ['nonce', isBytes(16), true], ['policy', isCount],
-  ['isTest', isBoolean], ['operators', isNames], ['hash', (value) => value === SHA_256],
+  ['isTest', isBoolean], ['operators', isNames], ['hash', (value) => Object.hasOwn(HASHES, value)],
 ];
+
+/** How the document of a grant was digested, in a word. */
+export const hashName = (grant) => HASHES[grant.hash];
+
+/** Whether a browser can digest the document of a grant. */
+export const isDigestible = (grant) => grant.hash === SHA_256;
 
 /** Reads a grant; bytes and places as people read them. Throws `NotPlain` for anything else, one unknown field included. */
 export function readGrant(bytes) {
@@ -56,7 +64,7 @@ export function differences(grant, application) {
   const { fence } = application;
   const pairs = {
     id: [grant.id, application.grant], seal: [grant.seal, application.seal], matter: [grant.matter, application.matter],
-    applicant: [grant.applicant, application.applicant], document: [grant.document, application.document], pages: [grant.pages, application.pages],
+    applicant: [grant.applicant, application.applicant], document: [grant.document, application.document], hash: [hashName(grant).toLowerCase(), application.hash], pages: [grant.pages, application.pages],
     uses: [grant.uses, application.copies], notBeforeS: [grant.notBeforeS * 1000, application.not_before_ms], expiresS: [grant.expiresS * 1000, application.expires_ms],
     fence: [grant.fence && [...(EARTH.includes(grant.fence.datum) ? [] : [grant.fence.datum]), grant.fence.lat, grant.fence.lon, grant.fence.radiusM], fence && [fence.lat, fence.lon, fence.radius_m]], operators: [grant.operators, application.operators],
     evidence: [Object.values(grant.evidence), [application.before, application.after, application.person]],

@@ -1,21 +1,22 @@
 // The rules of a seal, read from the bytes that the roots have signed. The form is the one of firmware/seal/src/policy.rs.
-import { base64url } from './bytes.js';
 import { NotPlain, read } from './cbor.js';
-import { isSignedBy, open } from './cose.js';
+import { isClaimedBy, isSignedBy, keyText, open, readKey } from './cose.js';
 
 const VERSION = 1;
-const ED25519 = -19;
 const FIELDS = 11;
 
 function key(value) {
-  const [algorithm, bytes] = Array.isArray(value) ? value : [];
-  if (algorithm !== ED25519 || !(bytes instanceof Uint8Array)) throw new NotPlain('a key in the rules cannot be read');
-  return bytes;
+  const text = Array.isArray(value) && value.length === 2 ? keyText(...value) : null;
+  if (text === null) throw new NotPlain('a key in the rules cannot be read');
+  return text;
 }
 
-const named = ([name, of]) => ({ name, key: base64url(key(of)) });
+const named = ([name, of]) => ({ name, key: key(of) });
 
-/** Reads signed rules: what they say, and which of the `roots` (`{text, bytes}`) have signed them. */
+/**
+ * Reads signed rules: what they say, which of the `roots` (texts of keys) have signed them, and how many signatures claim to
+ * be of roots with which no browser verifies.
+ */
 export async function readPolicy(bytes, roots) {
   const signed = open('policy', bytes);
   const map = read(signed.payload);
@@ -24,10 +25,15 @@ export async function readPolicy(bytes, roots) {
   const [, seal, number, isTest, issuers, log, witnesses, witnessesNeeded, people, matters, lease] = map.values();
   const approvers = people.map(named);
   const signedBy = [];
-  for (const root of roots) if (await isSignedBy(root.bytes, 'policy', signed)) signedBy.push(root.text);
+  let unverified = 0;
+  for (const text of roots) {
+    const root = readKey(text);
+    if (root?.isVerifiable && await isSignedBy(root.bytes, 'policy', signed)) signedBy.push(text);
+    if (root && !root.isVerifiable && await isClaimedBy(root, signed)) unverified += 1;
+  }
   return {
-    seal, number, isTest, issuers: issuers.map((issuer) => base64url(key(issuer))), log: named(log), witnesses: witnesses.map(named), witnessesNeeded, approvers,
+    seal, number, isTest, issuers: issuers.map(key), log: named(log), witnesses: witnesses.map(named), witnessesNeeded, approvers,
     matters: matters.map(([matter, who, needed, [before, after, person], uses]) => ({ matter, approvers: [...new Set(who.map((at) => approvers[at]?.name ?? '?'))], needed, before, after, person, uses })),
-    alone: { seconds: lease[0], stamps: lease[1], answerS: lease[2] }, signatures: signed.signatures.length, signedBy,
+    alone: { seconds: lease[0], stamps: lease[1], answerS: lease[2] }, signatures: signed.signatures.length, signedBy, unverified,
   };
 }

@@ -3,7 +3,7 @@ import { notify } from '../announce.js';
 import { el, fact, fill } from '../dom.js';
 import { t } from '../i18n.js';
 import { spanText } from '../time.js';
-import { base64, unbase64url } from './bytes.js';
+import { base64 } from './bytes.js';
 import * as office from './office.js';
 import { action, box, code, dropZone, frame, still } from './parts.js';
 import { readPolicy } from './policy.js';
@@ -17,7 +17,7 @@ export function view(root) {
     const bytes = new Uint8Array(await file.arrayBuffer());
     const trust = await office.trust();
     try {
-      const rules = await readPolicy(bytes, trust.roots.map((text) => ({ text, bytes: unbase64url(text) })));
+      const rules = await readPolicy(bytes, trust.roots);
       fill(shown, draw(rules, trust), el('div', { class: 'actions' }, action(t('rules.send'), async () => {
         await office.putPolicy(base64(bytes));
         fill(shown, box('good', t('rules.taken', { n: rules.number, seal: rules.seal })));
@@ -31,8 +31,10 @@ export function view(root) {
 function draw(rules, trust) {
   const names = (all) => el('ul', { class: 'names' }, all.map(({ name, key }) => el('li', {}, el('span', { text: `${name} ` }), code(key))));
   const enough = rules.signedBy.length >= trust.roots_needed;
+  const strangers = rules.signatures - rules.signedBy.length - rules.unverified;
   return el('div', {},
-    box(enough ? 'good' : 'warn', t('rules.signed', { n: rules.signedBy.length, needed: trust.roots_needed }), rules.signatures > rules.signedBy.length ? el('p', { text: t('rules.strangers', { n: rules.signatures - rules.signedBy.length }) }) : null),
+    box(enough ? 'good' : 'warn', t('rules.signed', { n: rules.signedBy.length, needed: trust.roots_needed }), strangers > 0 ? el('p', { text: t('rules.strangers', { n: strangers }) }) : null,
+      rules.unverified ? el('p', { text: t('rules.unverified', { n: rules.unverified }) }) : null),
     rules.issuers.includes(trust.issuer) ? null : box('warn', t('rules.otherIssuer')),
     el('dl', { class: 'facts grant' },
       fact(t('grant.seal'), rules.seal), fact(t('rules.number'), String(rules.number)), fact(t('rules.kind'), t(rules.isTest ? 'grant.test' : 'grant.real')),

@@ -5,7 +5,7 @@ import { icon } from '../icons.js';
 import { lang, named, t, word } from '../i18n.js';
 import { href, message } from '../panel.js';
 import { agoText, dateTimeText, whenText } from '../time.js';
-import { unbase64url } from './bytes.js';
+import { readKey } from './cose.js';
 import * as office from './office.js';
 import { Refused, action, code, field, form, frame, text, watchOlder } from './parts.js';
 import { may, rolesFor } from './person.js';
@@ -67,7 +67,7 @@ function card(seal, findings, again) {
 function enrolment(again) {
   const [seal, area, gateway, key] = [text({ required: true }), text({ required: true, placeholder: 'chengdu/qingyang' }), text({ required: true }), text({ required: true, class: 'mono' })];
   return el('details', { class: 'fold' }, el('summary', { text: t('seal.enrol') }), form(t('seal.enrol'), async () => {
-    if (unbase64url(key.value.trim())?.length !== 32) throw new Refused(t('seal.badKey'));
+    if (!readKey(key.value.trim())) throw new Refused(t('seal.badKey'));
     await office.enrol({ seal: seal.value.trim(), area: area.value.trim(), gateway: gateway.value.trim(), key: key.value.trim() });
     for (const input of [seal, area, gateway, key]) input.value = '';
     await again();

@@ -44,8 +44,8 @@ function impression(one, digest) {
     el('dl', { class: 'facts grant' },
       fact(t('grant.seal'), receipt.seal), fact(t('verify.when'), datedText(receipt.at_ms)), fact(t('verify.outcome'), word('outcome.', receipt.outcome)), refusal ? fact(t('verify.refusal'), refusal) : null,
       fact(t('grant.matter'), one.matter), fact(t('verify.use'), receipt.use_number ? t('seal.use', { n: receipt.use_number, of: one.copies ?? '?' }) : null), fact(t('grant.pages'), one.pages === null ? null : String(one.pages)),
-      fact(t('grant.document'), one.document ? code(one.document) : null), fact(t('verify.receipt'), code(receipt.digest))),
-    one.document ? documentCheck(one.document) : null,
+      fact(t('grant.documentBy', { hash: one.hash?.toUpperCase() }), one.document ? code(one.document) : null), fact(t('verify.receipt'), code(receipt.digest))),
+    !one.document ? null : one.hash === 'sha-256' ? documentCheck(one.document) : box('warn', t('case.noDigest', { hash: one.hash.toUpperCase() })),
     el('h2', { text: t('verify.proof') }), el('p', { text: missing.length ? t('verify.proofMissing', { parts: missing.join(', ') }) : t('verify.proofThere') }),
     el('div', { class: 'actions' }, action(t('verify.save'), async () => save(`impression-${receipt.digest.slice(0, 16)}.json`, one.bundle))),
     el('p', { class: 'dim', text: t('verify.without') }), el('pre', { class: 'code', text: `ingest seal roots ${receipt.seal} > roots.toml\ningest seal verify ${digest} --roots roots.toml` }));

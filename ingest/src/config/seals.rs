@@ -36,10 +36,10 @@ pub struct Seals {
     pub photo_patience: Duration,
 }
 
-fn key_file(section: &mut Section<'_>, key: &str, folder: &Path) -> Option<PathBuf> {
+fn key_file(section: &mut Section<'_>, key: &str, role: KeyRole, folder: &Path) -> Option<PathBuf> {
     section.required(key, |text| {
         let path = folder.join(text);
-        keyfile::load(&path, KeyRole::Log).map(|_| path)
+        keyfile::load(&path, role).map(|_| path)
     })
 }
 
@@ -57,19 +57,14 @@ pub(super) fn read(mut section: Section<'_>, folder: &Path) -> Option<Seals> {
     if !section.exists() {
         return None;
     }
-    let log_key = key_file(&mut section, "log_key", folder);
-    let issuer_key = key_file(&mut section, "issuer_key", folder);
+    let log_key = key_file(&mut section, "log_key", KeyRole::Log, folder);
+    let issuer_key = key_file(&mut section, "issuer_key", KeyRole::Signer, folder);
     let mut roots = Vec::new();
     for text in section.texts("roots") {
         match read_key(&text) {
-            Some(key) if roots.contains(&key) => {
-                section.problem("roots", format!("{text:?} is listed twice"))
-            }
-            Some(key) => roots.push(key),
-            None => section.problem(
-                "roots",
-                format!("{text:?} is no Ed25519 key: 32 bytes in base64url without padding expected"),
-            ),
+            Ok(key) if roots.contains(&key) => section.problem("roots", format!("{text:?} is listed twice")),
+            Ok(key) => roots.push(key),
+            Err(why) => section.problem("roots", format!("{text:?} {why}")),
         }
     }
     if roots.is_empty() || roots.len() > MAX_ROOTS {

@@ -125,6 +125,9 @@ impl Office {
             )
             .into());
         };
+        if let Some(algorithm) = policy.lacking() {
+            return Err(No::lacking("these rules", "规则", algorithm).into());
+        }
         let Roots { keys, needed, .. } = self.roots(&policy.seal);
         let signed = keys.iter().filter(|key| envelope.is_signed_by(key)).count();
         if signed < needed.max(1) {

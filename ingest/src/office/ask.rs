@@ -102,8 +102,10 @@ pub struct CaseView {
     pub title: String,
     /// The matter.
     pub matter: String,
-    /// SHA-256 of the document.
+    /// The digest of the document.
     pub document: String,
+    /// How it was digested: `sha-256` or `sm3`.
+    pub hash: &'static str,
     /// Pages of it.
     pub pages: u16,
     /// How many impressions.
@@ -442,6 +444,7 @@ impl Office {
             title: case.title.clone(),
             matter: grant.matter,
             document: hex(&grant.document[..]),
+            hash: grant.hash.as_str(),
             pages: grant.pages,
             copies: grant.max_uses,
             used: case.used,

@@ -6,13 +6,14 @@ use std::collections::{BTreeMap, HashMap};
 use seal::decision::is_approved;
 use seal::envelope::{Envelope, Kind};
 use seal::grant::{Grant, Id};
-use seal::keys::{Digest, KeyId, digest};
+use seal::keys::{Algorithm, Digest, KeyId, digest};
 use seal::notice::{Deed, Notice};
 use seal::policy::{Policy, Roots};
 use seal::receipt::Receipt;
 use wire::{Area, GatewayId};
 
 use super::book::{Book, Granted};
+use super::draft::No;
 use super::earlier::Earlier;
 use super::finding::Finding;
 
@@ -54,6 +55,12 @@ type Said = Result<(), (String, String, String)>;
 
 fn wrong(seal: &str, en: impl Into<String>, zh: impl Into<String>) -> Said {
     Err((seal.into(), en.into(), zh.into()))
+}
+
+/// Nobody who lacks an algorithm can say whether it is right.
+fn lacks(seal: &str, en: &str, zh: &str, algorithm: Algorithm) -> Said {
+    let No { en, zh } = No::lacking(en, zh, algorithm);
+    wrong(seal, en, zh)
 }
 
 impl Audit {
@@ -99,6 +106,9 @@ impl Audit {
         let (Some(envelope), Some(policy)) = (envelope, read) else {
             return wrong("", "rules that cannot be read", "规则无法读取");
         };
+        if let Some(algorithm) = policy.lacking() {
+            return lacks(&policy.seal, "rules", "规则", algorithm);
+        }
         let signed = self.roots.keys.iter().filter(|key| envelope.is_signed_by(key)).count();
         if signed < self.roots.needed.max(1) {
             return wrong(&policy.seal, "rules that too few roots have signed", "规则的根签名不足");
@@ -146,6 +156,9 @@ impl Audit {
             None => self.early.entry(seal.clone()).or_default().push((index, leaf.to_vec())),
         }
         match notice.deed {
+            Deed::Enrolled { key, .. } if !key.algorithm().is_built_in() => {
+                return lacks(&seal, "enrolments", "登记", key.algorithm());
+            }
             Deed::Enrolled { key, .. } => {
                 let (Ok(area), Ok(gateway)) = (Area::new("0"), GatewayId::new("0")) else { return Ok(()) };
                 let fresh = Book::new(&seal, area, gateway, key);

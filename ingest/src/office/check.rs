@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::ask::{ReceiptView, receipt_view};
+use super::draft::No;
 use super::sql::{self, Leaf};
 use super::{Office, OfficeError, hex};
 
@@ -54,8 +55,10 @@ pub struct ImpressionView {
     pub is_covered: bool,
     /// The matter.
     pub matter: Option<String>,
-    /// SHA-256 of the document that was to be stamped.
+    /// The digest of the document that was to be stamped.
     pub document: Option<String>,
+    /// How it was digested: `sha-256` or `sm3`.
+    pub hash: Option<&'static str>,
     /// Pages of it.
     pub pages: Option<u16>,
     /// How many impressions were granted.
@@ -110,6 +113,9 @@ impl Opened {
     fn rules(&self, roots: &Roots) -> Result<Policy, String> {
         let signed = Envelope::read(Kind::Policy, &self.bytes).map_err(|error| format!("{error:?}"))?;
         let policy = Policy::read(signed.payload).ok_or("they cannot be read")?;
+        if let Some(algorithm) = policy.lacking() {
+            return Err(No::lacking("they", "规则", algorithm).en);
+        }
         let count = roots.keys.iter().filter(|key| signed.is_signed_by(key)).count();
         if count < roots.needed.max(1) || policy.seal != roots.seal {
             return Err(format!("{count} of the roots have signed, for seal {:?}", policy.seal));
@@ -191,7 +197,11 @@ impl Bundle {
         if !is_issuer_of(&policy) && !before.as_ref().is_some_and(was_issuer) {
             return Err("no issuer of that time has signed the enrolment".into());
         }
-        if !key_in(&notice, &receipt.seal).is_some_and(|key| envelope.is_signed_by(&key)) {
+        let key = key_in(&notice, &receipt.seal);
+        if let Some(key) = key.filter(|key| !key.algorithm().is_built_in()) {
+            return Err(No::lacking("enrolments", "登记", key.algorithm()).en);
+        }
+        if !key.is_some_and(|key| envelope.is_signed_by(&key)) {
             return Err("it is signed by another key".into());
         }
         let step = &mut checked.steps;
@@ -352,6 +362,7 @@ impl Office {
                 is_covered,
                 matter: grant.as_ref().map(|grant| grant.matter.clone()),
                 document: grant.as_ref().map(|grant| hex(&grant.document[..])),
+                hash: grant.as_ref().map(|grant| grant.hash.as_str()),
                 pages: grant.as_ref().map(|grant| grant.pages),
                 copies: grant.as_ref().map(|grant| grant.max_uses),
                 revoked_ms: revoked_s.map(|s| s as i64 * 1000),

@@ -2,7 +2,7 @@
 
 use seal::envelope::{Envelope, Kind, Signed, to_be_signed};
 use seal::grant::{Evidence, Fence, Grant, HashAlgorithm, Id, MAX_VALID_S, VERSION};
-use seal::keys::{Digest, PublicKey, Signer};
+use seal::keys::{Algorithm, Digest, PublicKey, Signer};
 use seal::policy::{Matter, Policy};
 
 use super::book::Book;
@@ -17,8 +17,10 @@ const DEFAULT_VALID_S: u64 = 8 * 3600;
 pub struct Wish {
     /// The matter, as the list of powers names it.
     pub matter: String,
-    /// SHA-256 of the document.
+    /// The digest of the document.
     pub document: Digest,
+    /// How it was digested.
+    pub hash: HashAlgorithm,
     /// Pages of it.
     pub pages: u16,
     /// How many impressions.
@@ -48,6 +50,17 @@ impl No {
     /// In English and in Chinese.
     pub fn new(en: impl Into<String>, zh: impl Into<String>) -> Self {
         Self { en: en.into(), zh: zh.into() }
+    }
+
+    /// Of what names a key of an algorithm that this build lacks: nobody here can say whether it is right.
+    pub(super) fn lacking(what: &str, what_zh: &str, algorithm: Algorithm) -> Self {
+        let algorithm = algorithm.as_str();
+        Self::new(
+            format!(
+                "{what} name a key of {algorithm}, which this build lacks: build ingest with --features sm"
+            ),
+            format!("{what_zh}含 {algorithm} 密钥，而本程序编译时未启用国密特性 sm"),
+        )
     }
 }
 
@@ -113,7 +126,7 @@ pub fn draft(
         policy: policy.number,
         is_test: policy.is_test,
         operators: wish.operators,
-        hash: HashAlgorithm::Sha256,
+        hash: wish.hash,
     };
     // Whatever else a grant must be, the one reader says.
     match Grant::read(&grant.to_bytes()) {
@@ -206,7 +219,7 @@ pub fn issue(payload: &[u8], approvals: &[Approval], needed: usize, issuer: &dyn
     let mut envelope = Envelope::sign(Kind::Grant, payload, &[issuer])?;
     for approval in approvals {
         envelope.signatures.push(Signed {
-            algorithm: approval.key.algorithm.number(),
+            algorithm: approval.key.algorithm().number(),
             key: approval.key.id(),
             signature: approval.signature.clone(),
         });
@@ -282,6 +295,7 @@ pub(super) mod tests {
         Wish {
             matter: "certificate".into(),
             document: digest(&[b"a certificate of residence"]),
+            hash: HashAlgorithm::Sha256,
             pages: 1,
             copies: 2,
             not_before_s: None,

@@ -212,7 +212,7 @@ impl Office {
     ) -> Result<(Self, OfficeTask), OfficeError> {
         let connection = database::open(&settings.database).await?;
         let NamedKey { public, signer } = keyfile::load(&settings.log_key, KeyRole::Log)?;
-        let issuer = keyfile::load(&settings.issuer_key, KeyRole::Log)?.signer;
+        let issuer = keyfile::load(&settings.issuer_key, KeyRole::Signer)?.signer;
         let storage = Folder::open(&settings.folder.join("log"))?;
         let log = Tlog::open(storage, &public.name, Box::new(signer))?;
         let rounds = Rounds::start(&log, settings.witnesses.clone(), settings.witnesses_needed);

@@ -5,8 +5,8 @@ use std::sync::Mutex as StdMutex;
 use std::time::Duration;
 
 use seal::decision::{Moment, decide};
-use seal::grant::{Evidence, Grant, Id};
-use seal::keys::Signer;
+use seal::grant::{Evidence, Grant, HashAlgorithm, Id};
+use seal::keys::{Algorithm, Signer};
 use seal::memory::{Entry, Memory};
 use seal::policy::{Matter, Named};
 use seal::receipt::{Method, Outcome, Person, Receipt, Scene, TimeQuality, UseOf};
@@ -33,8 +33,10 @@ const SEAL: &str = "gongli-07";
 /// How long something may take that takes some milliseconds.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Of these the secretary, the device and a root, and the issuer, sign with SM2 where it is built in; the others do not.
 fn key(number: u8) -> MemoryKey {
-    MemoryKey::from_secret(&[number; 32])
+    let is_sm2 = Algorithm::Sm2.is_built_in() && [SECRETARY, DEVICE, ROOTS[0]].contains(&number);
+    MemoryKey::new(if is_sm2 { Algorithm::Sm2 } else { Algorithm::Ed25519 }, &[number; 32]).unwrap()
 }
 
 const ROOTS: [u8; 2] = [41, 42];
@@ -67,7 +69,11 @@ impl Village {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         keyfile::make(&path("log.key"), "seals.example/log", KeyRole::Log).unwrap();
-        keyfile::make(&path("issuer.key"), "issuer", KeyRole::Log).unwrap();
+        if Algorithm::Sm2.is_built_in() {
+            keyfile::make_sm2(&path("issuer.key"), "issuer").unwrap();
+        } else {
+            keyfile::make(&path("issuer.key"), "issuer", KeyRole::Signer).unwrap();
+        }
         keyfile::make(&path("witness.key"), "notary.example/w1", KeyRole::Witness).unwrap();
         let log = keyfile::load(&path("log.key"), KeyRole::Log).unwrap().public;
         let witness_key = keyfile::load(&path("witness.key"), KeyRole::Witness).unwrap();
@@ -149,6 +155,7 @@ impl Village {
         let wish = Wish {
             matter: "certificate".into(),
             document: digest(&[b"a certificate of residence"]),
+            hash: HashAlgorithm::Sha256,
             pages: 1,
             copies: 2,
             not_before_s: None,

@@ -1,5 +1,6 @@
 //! What people do with their own account: the password, and the keys they sign grants with.
 
+use configs::roots::NoKey;
 use seal::keys::PublicKey;
 
 use super::account::{Account, Key, Login, MAX_KEYS, MAX_SHOWN};
@@ -13,13 +14,16 @@ pub fn proof_message(name: &Login, public: &PublicKey) -> Vec<u8> {
     format!("watchfire person key v1\n{name}\n{}\n", key_text(public)).into_bytes()
 }
 
-/// A key as the API writes it: base64url without padding, like `x` of a JWK (RFC 8037).
+/// A key as the API writes it: base64url without padding, like `x` of a JWK (RFC 8037); before one of SM2 stands `sm2:`.
 pub fn key_text(public: &PublicKey) -> String {
     configs::roots::key_text(public)
 }
 
-/// Reads the text of an Ed25519 key; `None` when it is not one.
-pub fn read_key(text: &str) -> Option<PublicKey> {
+/// Reads the text of a key.
+///
+/// # Errors
+/// [`NoKey`].
+pub fn read_key(text: &str) -> Result<PublicKey, NoKey> {
     configs::roots::read_key(text)
 }
 
@@ -181,9 +185,9 @@ mod tests {
     #[test]
     fn keys_have_one_text() {
         let public = MemoryKey::from_secret(&[1; 32]).public();
-        assert_eq!(read_key(&key_text(&public)), Some(public));
+        assert_eq!(read_key(&key_text(&public)), Ok(public));
         for wrong in ["", "AA", &format!("{}=", key_text(&public)), &key_text(&public)[..42]] {
-            assert_eq!(read_key(wrong), None, "{wrong:?}");
+            assert_eq!(read_key(wrong), Err(NoKey::Form), "{wrong:?}");
         }
     }
 }

@@ -246,7 +246,7 @@ impl Store {
     /// Whose a key is or was.
     pub(super) async fn owner(&mut self, public: &PublicKey) -> Result<Option<Login>, Error> {
         let row = sqlx::query("SELECT account FROM person_keys WHERE public = $1")
-            .bind(public.bytes.as_slice())
+            .bind(public.bytes())
             .fetch_optional(&mut self.connection)
             .await?;
         row.map(|row| login(&row, "account")).transpose()
@@ -256,8 +256,8 @@ impl Store {
         sqlx::query(
             "INSERT INTO person_keys (public, algorithm, account, label, added_ms) VALUES ($1, $2, $3, $4, $5)",
         )
-        .bind(key.public.bytes.as_slice())
-        .bind(i64::from(key.public.algorithm.number()))
+        .bind(key.public.bytes())
+        .bind(i64::from(key.public.algorithm().number()))
         .bind(name.as_str())
         .bind(key.label.as_str())
         .bind(key.added_ms)
@@ -277,7 +277,7 @@ impl Store {
             "UPDATE person_keys SET retired_ms = $1 WHERE public = $2 AND account = $3 AND retired_ms IS NULL",
         )
         .bind(now_ms)
-        .bind(public.bytes.as_slice())
+        .bind(public.bytes())
         .bind(name.as_str())
         .execute(&mut self.connection)
         .await?;
@@ -343,13 +343,12 @@ fn duty(row: &AnyRow) -> Result<Duty, Error> {
 
 fn key(row: &AnyRow) -> Result<Key, Error> {
     let number: i64 = row.try_get("algorithm")?;
-    if number != i64::from(Algorithm::Ed25519.number()) {
-        return Err(unreadable(format!("algorithm {number} of a key")));
-    }
+    let algorithm = Algorithm::ALL.into_iter().find(|algorithm| i64::from(algorithm.number()) == number);
+    let algorithm = algorithm.ok_or_else(|| unreadable(format!("algorithm {number} of a key")))?;
     let bytes: Vec<u8> = row.try_get("public")?;
-    let bytes: [u8; 32] = bytes.try_into().map_err(|_| unreadable("a key that has not 32 bytes"))?;
+    let public = PublicKey::new(algorithm, &bytes);
     Ok(Key {
-        public: PublicKey { algorithm: Algorithm::Ed25519, bytes: bytes.into() },
+        public: public.ok_or_else(|| unreadable(format!("a key of {} bytes", bytes.len())))?,
         label: row.try_get("label")?,
         added_ms: row.try_get("added_ms")?,
         retired_ms: row.try_get("retired_ms")?,

@@ -1,7 +1,7 @@
 //! Stories of people, told on every database there is. Times are minutes of a day that begins at 0.
 
 use futures_util::FutureExt as _;
-use seal::keys::{MemoryKey, Signer};
+use seal::keys::{Algorithm, MemoryKey, Signer};
 
 use super::testing::{area, duties};
 use super::*;
@@ -282,7 +282,9 @@ async fn admins_keep_to_their_area_and_to_others() {
 #[tokio::test]
 async fn a_key_belongs_to_one_person_for_ever() {
     told(async |city| {
-        let key = MemoryKey::from_secret(&[7; 32]);
+        let is_sm2 = Algorithm::Sm2.is_built_in();
+        let algorithm = if is_sm2 { Algorithm::Sm2 } else { Algorithm::Ed25519 };
+        let key = MemoryKey::new(algorithm, &[7; 32]).unwrap();
         let new = |name: &str| NewKey {
             public: key.public(),
             label: "办公室电脑".into(),

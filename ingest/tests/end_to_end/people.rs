@@ -108,7 +108,7 @@ async fn a_day_at_the_office(addr: SocketAddr, link: &str) -> Vec<String> {
     assert_eq!(refused["type"], json!("urn:watchfire:problem:forbidden"));
 
     let key = MemoryKey::from_secret(&[7; 32]);
-    let text = Base64UrlUnpadded::encode_string(key.public().bytes.as_slice());
+    let text = Base64UrlUnpadded::encode_string(key.public().bytes());
     let proof = key.sign(format!("watchfire person key v1\nli.ming\n{text}\n").as_bytes()).unwrap();
     let proof = Base64UrlUnpadded::encode_string(&proof);
     let form = json!({ "key": text, "label": "办公室", "proof": proof, "password": OWN });

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use seal::decision::{Leave, Moment, Refused, decide};
 use seal::envelope::{Envelope, Kind};
 use seal::grant::Id;
-use seal::keys::{MemoryKey, PublicKey, digest};
+use seal::keys::{Algorithm, MemoryKey, PublicKey, digest};
 use seal::memory::{Entry, Memory};
 use seal::note::NoteKey;
 use seal::policy::{Named, Policy, Roots};
@@ -22,6 +22,10 @@ use seal::refusal::Refusal;
 use seal::stamping::{Action, Event, Stamping};
 use seal::talk::{Answer, Said};
 use seal::trust::Trust;
+
+/// By which it signs: SM2 where that is built in.
+pub const ALGORITHM: Algorithm =
+    if Algorithm::Sm2.is_built_in() { Algorithm::Sm2 } else { Algorithm::Ed25519 };
 
 /// Reads what a lock is commissioned with; `None` when it is something else.
 pub fn commissioned(bytes: &[u8]) -> Option<Roots> {
@@ -66,13 +70,13 @@ pub struct Lock<H> {
 
 impl<H: Hands> Lock<H> {
     /// A lock that was commissioned with these roots and has heard nothing yet.
-    pub fn new(roots: Roots, secret: &[u8; 32], hands: H) -> Self {
+    pub fn new(roots: Roots, key: MemoryKey, hands: H) -> Self {
         Self {
             roots,
             trust: None,
             memory: Memory::default(),
             stamping: Stamping::default(),
-            key: MemoryKey::from_secret(secret),
+            key,
             hands,
         }
     }

@@ -3,6 +3,7 @@
 //!
 //! With a bar, it fails when the median of a decision is above it; of what an adversary has made it is only told.
 //! A folder is given what a lock needs to hear for a first stamp: `benches/seal/lock` runs it on a microcontroller.
+//! Built with the feature `sm`, people and devices sign with SM2.
 #![allow(clippy::print_stdout, reason = "it tells what it measured")]
 
 mod story;

@@ -4,7 +4,7 @@ use minicbor::bytes::ByteArray;
 use seal::decision::Moment;
 use seal::envelope::{Envelope, Kind};
 use seal::grant::{Evidence, Fence, Grant, HashAlgorithm, Presented};
-use seal::keys::{Digest, MemoryKey, PublicKey, Signer, digest};
+use seal::keys::{Algorithm, Digest, MemoryKey, PublicKey, Signer, digest};
 use seal::memory::Contact;
 use seal::note::{self, Checkpoint};
 use seal::policy::{Matter, Named, Policy};
@@ -26,9 +26,11 @@ const LOG: u8 = 50;
 const WITNESSES: [u8; 3] = [60, 61, 62];
 const ROOTS: [u8; 3] = [70, 71, 72];
 
-/// The key with this secret.
+/// The key with this secret: of SM2 where that is built in, unless it signs notes.
 pub(crate) fn key(secret: u8) -> MemoryKey {
-    MemoryKey::from_secret(&[secret; 32])
+    let is_sm2 = Algorithm::Sm2.is_built_in() && secret != LOG && !WITNESSES.contains(&secret);
+    let algorithm = if is_sm2 { Algorithm::Sm2 } else { Algorithm::Ed25519 };
+    MemoryKey::new(algorithm, &[secret; 32]).expect("it is built in")
 }
 
 fn public(secret: u8) -> PublicKey {

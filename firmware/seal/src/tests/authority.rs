@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use crate::decision::Moment;
 use crate::envelope::{Envelope, Kind};
 use crate::grant::{Evidence, Grant, HashAlgorithm, Id, Presented, VERSION};
-use crate::keys::{MemoryKey, Signer, digest};
+use crate::keys::{Algorithm, MemoryKey, Signer};
 use crate::memory::Memory;
 use crate::note::{self, Checkpoint, NoteKey};
 use crate::proof::{LogTrust, Proof};
@@ -24,7 +24,25 @@ pub(super) const APPROVERS: [u8; 3] = [2, 3, 4];
 const LOG: u8 = 5;
 const WITNESSES: [u8; 2] = [6, 7];
 
+/// By which everybody signs here who signs no notes: this file is read twice.
+pub(super) fn algorithm() -> Algorithm {
+    if module_path!().contains("by_sm2") { Algorithm::Sm2 } else { Algorithm::Ed25519 }
+}
+
+/// By which documents are digested.
+pub(super) fn hash() -> HashAlgorithm {
+    match algorithm() {
+        Algorithm::Ed25519 => HashAlgorithm::Sha256,
+        Algorithm::Sm2 => HashAlgorithm::Sm3,
+    }
+}
+
 pub(super) fn key(number: u8) -> MemoryKey {
+    MemoryKey::new(algorithm(), &[number; 32]).unwrap()
+}
+
+/// The key of a log or of a witness.
+pub(super) fn log_key(number: u8) -> MemoryKey {
     MemoryKey::from_secret(&[number; 32])
 }
 
@@ -33,7 +51,7 @@ pub(super) fn id(number: u8) -> Id {
 }
 
 fn note_key(name: &str, number: u8) -> NoteKey {
-    NoteKey { name: name.into(), key: key(number).public() }
+    NoteKey { name: name.into(), key: log_key(number).public() }
 }
 
 /// What the village's seal believes: two of three approve a certificate.
@@ -70,7 +88,7 @@ pub(super) fn grant(sequence: u64) -> Grant {
         sequence,
         matter: "certificate".into(),
         applicant: "p-4711".into(),
-        document: digest(&[b"a certificate of residence"]),
+        document: hash().digest(b"a certificate of residence").unwrap(),
         pages: 1,
         max_uses: 2,
         not_before_s: NOON_S,
@@ -82,7 +100,7 @@ pub(super) fn grant(sequence: u64) -> Grant {
         policy: 3,
         is_test: false,
         operators: vec!["p-4712".into()],
-        hash: HashAlgorithm::Sha256,
+        hash: hash(),
     }
 }
 
@@ -97,10 +115,10 @@ pub(super) fn proven(envelope: &[u8], log: u8, witnesses: &[u8]) -> String {
     let mut leaves = leaves(21);
     leaves[11] = tree::leaf(envelope);
     let checkpoint = Checkpoint { origin: "seals.example/log".into(), size: 21, root: root(&leaves) };
-    let mut signed = note::signed(&checkpoint, &key(log)).unwrap();
+    let mut signed = note::signed(&checkpoint, &log_key(log)).unwrap();
     for &witness in witnesses {
         let name = if witness == WITNESSES[0] { "notary.example" } else { "county.example" };
-        signed += &note::cosignature(&checkpoint.text(), name, &key(witness), NOON_S).unwrap();
+        signed += &note::cosignature(&checkpoint.text(), name, &log_key(witness), NOON_S).unwrap();
     }
     Proof { index: 11, path: path(11, &leaves), checkpoint: &signed }.text()
 }

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use super::authority::*;
 use crate::decision::decide;
 use crate::envelope::{Envelope, Kind};
-use crate::keys::{MemoryKey, Signer};
+use crate::keys::{Algorithm, MemoryKey, PublicKey, Signer};
 use crate::memory::{Contact, Memory};
 use crate::notice::{self, Deed, Notice};
 use crate::policy::{Matter, Named, Policy, PolicyError, Roots, VERSION};
@@ -16,6 +16,8 @@ use crate::receipt::TimeQuality;
 use crate::talk::{self, Answer, Hello, MAX_REVOKED, Said, Unheard};
 
 const ROOTS: [u8; 3] = [41, 42, 43];
+/// The base point of the curve of SM2 (GB/T 32918.5 §2), compressed: the key of the secret number 1.
+const SM2_KEY: [u8; 33] = *b"\x02\x32\xc4\xae\x2c\x1f\x19\x81\x19\x5f\x99\x04\x46\x6a\x39\xc9\x94\x8f\xe3\x0b\xbf\xf2\x66\x0b\xe1\x71\x5a\x45\x89\x33\x4c\x74\xc7";
 
 fn named(name: &str, number: u8) -> Named {
     Named { name: name.into(), key: key(number).public() }
@@ -73,7 +75,7 @@ fn rules_are_taken_from_the_roots_only() {
     let twice = Roots { keys: vec![key(41).public(), key(41).public()], ..roots() };
     let none = Roots { needed: 0, ..roots() };
     let stranger =
-        LogTrust { log: crate::note::NoteKey { key: key(9).public(), ..log.log.clone() }, ..log.clone() };
+        LogTrust { log: crate::note::NoteKey { key: log_key(9).public(), ..log.log.clone() }, ..log.clone() };
     for (bytes, roots, log, expected, why) in [
         (handed_out(&policy(), &ROOTS[..1]), roots(), &log, PolicyError::Roots, "one of two"),
         (handed_out(&policy(), &[1, 2]), roots(), &log, PolicyError::Roots, "the issuer and an approver"),
@@ -93,9 +95,27 @@ fn rules_are_taken_from_the_roots_only() {
 }
 
 #[test]
+fn rules_name_keys_that_this_build_knows_or_are_not_taken() {
+    let (mut policy, mut roots) = (policy(), roots());
+    let sm2 = PublicKey::new(Algorithm::Sm2, &SM2_KEY).unwrap();
+    let lacking = (!cfg!(feature = "sm")).then_some(Algorithm::Sm2);
+    let open =
+        |policy: &Policy, roots: &Roots| Policy::open(&handed_out(policy, &ROOTS), roots, &roots.log).err();
+    policy.approvers[2].key = sm2;
+    assert_eq!(open(&policy, &roots), lacking.map(PolicyError::Lacking), "an approver's");
+    assert_eq!(policy.lacking(), lacking);
+    policy = self::policy();
+    policy.issuers.push(sm2);
+    assert_eq!(open(&policy, &roots), lacking.map(PolicyError::Lacking), "an issuer's");
+    roots.keys.push(sm2);
+    assert_eq!(open(&self::policy(), &roots), lacking.map(PolicyError::Lacking), "a root's");
+    assert_eq!(sm2.is_usable(), lacking.is_none());
+}
+
+#[test]
 fn rules_that_cannot_be_are_none() {
     type Change = fn(&mut Policy);
-    let changes: [(Change, &str); 13] = [
+    let changes: [(Change, &str); 15] = [
         (|p| p.version = 2, "a later version"),
         (|p| p.seal = String::new(), "no name"),
         (|p| p.number = 0, "no number"),
@@ -103,6 +123,8 @@ fn rules_that_cannot_be_are_none() {
         (|p| p.issuers = vec![key(1).public(); 3], "three issue"),
         (|p| p.witnesses.clear(), "nobody watches"),
         (|p| p.witnesses_needed = 0, "nobody has to"),
+        (|p| p.log.key = PublicKey::Sm2([2; 33]), "a log that signs no notes"),
+        (|p| p.witnesses[1].key = PublicKey::Sm2([2; 33]), "a witness that signs none"),
         (|p| p.matters[0].approvers.push(3), "an approver who is not there"),
         (|p| p.matters[0].needed = 0, "nobody approves"),
         (|p| p.matters[0].most_uses = 0, "no use"),
@@ -120,7 +142,7 @@ fn rules_that_cannot_be_are_none() {
 #[test]
 fn a_full_set_of_rules_fits_into_an_envelope() {
     let mut full = policy();
-    full.approvers = (0..24).map(|number| named("p-47110000", number)).collect();
+    full.approvers = (1..=24).map(|number| named("p-47110000", number)).collect();
     let matter = |number: u8| Matter {
         matter: alloc::format!("CUN-{number:04}"),
         approvers: (0..6).collect(),

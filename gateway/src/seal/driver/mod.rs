@@ -12,7 +12,7 @@ use ::seal::envelope::{Envelope, Kind};
 use ::seal::grant::{Id, Presented};
 use ::seal::keys::Signer;
 use ::seal::memory::{Entry, Memory};
-use ::seal::policy::{Policy, Roots};
+use ::seal::policy::{Policy, PolicyError, Roots};
 use ::seal::receipt::{Person, Position, Scene, TimeQuality, UseOf};
 use ::seal::stamping::{Action, Stamping, after_a_start};
 use ::seal::trust::Trust;
@@ -369,5 +369,17 @@ fn forgotten(ids: &[Id]) -> Vec<Note> {
 fn proven_before(bytes: &[u8], roots: &Roots) -> Option<Policy> {
     let envelope = Envelope::read(Kind::Policy, Presented::read(bytes)?.grant).ok()?;
     let log = Policy::read(envelope.payload)?.log_trust();
-    Policy::open(bytes, roots, &log).ok()
+    Policy::open(bytes, roots, &log).inspect_err(tell).ok()
+}
+
+/// Tells why rules are not taken.
+fn tell(why: &PolicyError) {
+    match why {
+        PolicyError::Lacking(algorithm) => tracing::error!(
+            algorithm = algorithm.as_str(),
+            "规则所列密钥的算法本程序未启用（国密特性 sm） rules are not taken: they name keys of an algorithm that this build lacks: \
+             build the gateway with --features sm"
+        ),
+        why => tracing::error!(?why, "规则无效 rules are not taken"),
+    }
 }

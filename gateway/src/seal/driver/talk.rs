@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::steps::unused;
-use super::{Driver, SHOWN_MS, Wish, grant_note, policy_note};
+use super::{Driver, SHOWN_MS, Wish, grant_note, policy_note, tell};
 use crate::seal::desk::Request;
 use crate::seal::grants::Held;
 use crate::seal::{hex, words};
@@ -76,13 +76,7 @@ impl Driver {
 
     fn take_rules(&mut self, presented: &[u8]) {
         let log = self.rules.as_ref().map_or(&self.tools.roots.log, |(_, trust)| &trust.log);
-        let policy = match Policy::open(presented, &self.tools.roots, log) {
-            Ok(policy) => policy,
-            Err(why) => {
-                tracing::error!(?why, "规则无效 rules are not taken");
-                return;
-            }
-        };
+        let Ok(policy) = Policy::open(presented, &self.tools.roots, log).inspect_err(tell) else { return };
         let had = self.rules.as_ref().map_or(0, |(policy, _)| policy.number);
         if policy.number <= had {
             tracing::debug!(number = policy.number, had, "rules that are not newer");

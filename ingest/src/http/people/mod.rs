@@ -53,7 +53,7 @@ pub(in crate::http) struct AccountView {
 /// A public key.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::http) struct KeyView {
-    /// The 32 bytes of an Ed25519 key, base64url without padding.
+    /// The 32 bytes of an Ed25519 key, base64url without padding. Or `sm2:` and the 33 of a compressed point.
     key: String,
     /// What its owner calls it.
     label: String,

@@ -67,7 +67,7 @@ pub(in crate::http) async fn keys(who: Who) -> Json<KeysView> {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct KeyForm {
-    /// The 32 bytes of an Ed25519 key, base64url without padding: x of its JWK.
+    /// The 32 bytes of an Ed25519 key, base64url without padding: x of its JWK. Or `sm2:` and the 33 of a compressed point.
     key: String,
     /// What I call it.
     label: String,
@@ -94,8 +94,7 @@ pub(in crate::http) async fn add_key(
     Form(form): Form<KeyForm>,
 ) -> Result<(StatusCode, Json<KeyView>), Problem> {
     let unusable = |field, detail: &str| PeopleError::Unusable { field, detail: detail.into() };
-    let public = read_key(&form.key)
-        .ok_or_else(|| unusable("key", "32 bytes expected, base64url without padding, 43 characters"))?;
+    let public = read_key(&form.key).map_err(|why| unusable("key", why.sentences().1))?;
     let proof = Base64UrlUnpadded::decode_vec(&form.proof)
         .map_err(|_| unusable("proof", "a signature of 64 bytes expected, base64url without padding"))?;
     let new = NewKey { public, label: form.label, proof };
@@ -117,8 +116,8 @@ pub(in crate::http) async fn retire_key(
     who: Who,
     Path(key): Path<String>,
 ) -> Result<Json<KeyView>, Problem> {
-    let public = read_key(&key)
-        .ok_or_else(|| PeopleError::NotFound { what: "key", name: cut(&key, 60).to_string() })?;
+    let public =
+        read_key(&key).map_err(|_| PeopleError::NotFound { what: "key", name: cut(&key, 60).to_string() })?;
     let key = app.people.retire_key(&who.0, public, now_ms()).await?;
     tracing::info!(account = %who.account().name, key = key_text(&key.public), "已停用密钥 a key was retired");
     Ok(Json(KeyView::from(&key)))

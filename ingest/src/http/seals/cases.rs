@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
 use base64ct::{Base64, Encoding as _};
-use seal::grant::{Evidence, Fence, Id};
+use seal::grant::{Evidence, Fence, HashAlgorithm, Id};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wire::Datum;
@@ -18,6 +18,7 @@ use crate::http::body::Form;
 use crate::http::problem::{Problem, REFUSED_BY_OFFICE};
 use crate::http::query::Params;
 use crate::http::who::Who;
+use crate::intake::cut;
 use crate::office::ask::CaseView;
 use crate::office::draft::Wish;
 use crate::office::{Office, OfficeError, hex};
@@ -47,8 +48,10 @@ pub(in crate::http) struct ApplyForm {
     matter: String,
     /// What it is about, for those who approve. It stands in no grant.
     title: String,
-    /// SHA-256 of the document, hexadecimal.
+    /// The digest of the document, hexadecimal.
     document: String,
+    /// How it was digested: `sha-256`, also when absent, or `sm3` where the server is built with it.
+    hash: Option<String>,
     /// Pages of it.
     pages: u16,
     /// How many impressions.
@@ -77,6 +80,19 @@ pub(in crate::http) struct AppliedView {
     grant: String,
 }
 
+fn hash(word: Option<&str>) -> Result<HashAlgorithm, Problem> {
+    let Some(word) = word else { return Ok(HashAlgorithm::Sha256) };
+    let known =
+        HashAlgorithm::ALL.into_iter().find(|hash| hash.as_str() == word && hash.digest(b"").is_some());
+    known.ok_or_else(|| {
+        let shown = cut(word, 20);
+        content(
+            format!("hash is {shown:?}: sha-256 expected, or sm3 where ingest is built with --features sm"),
+            format!("hash 为 {shown:?}：应为 sha-256，或 sm3（须启用国密特性 sm 编译）"),
+        )
+    })
+}
+
 fn wish(form: ApplyForm) -> Result<(String, String, Wish), Problem> {
     let seconds = |ms: Option<i64>, what: &str| {
         let read = |ms: i64| {
@@ -98,6 +114,7 @@ fn wish(form: ApplyForm) -> Result<(String, String, Wish), Problem> {
     let wish = Wish {
         matter: form.matter,
         document: digest(&form.document)?,
+        hash: hash(form.hash.as_deref())?,
         pages: form.pages,
         copies: form.copies,
         not_before_s: seconds(form.not_before_ms, "not_before_ms")?,
@@ -265,7 +282,7 @@ pub(in crate::http) async fn approve(
         let login =
             Login::new(&before.person).map_err(|error| content(error.to_string(), error.to_string()))?;
         let owner = app.people.account(&login).await?;
-        if !read_key(&before.key).is_some_and(|key| owner.signs_with(&key)) {
+        if !read_key(&before.key).is_ok_and(|key| owner.signs_with(&key)) {
             let person = &before.person;
             return Err(Problem::new(
                 REFUSED_BY_OFFICE,

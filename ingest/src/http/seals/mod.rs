@@ -76,12 +76,9 @@ fn digest(text: &str) -> Result<Digest, Problem> {
 }
 
 fn key(text: &str) -> Result<PublicKey, Problem> {
-    read_key(text).ok_or_else(|| {
-        let shown = cut(text, 60);
-        content(
-            format!("{shown:?} is no Ed25519 key: 32 bytes in base64url without padding expected"),
-            format!("{shown:?} 不是 Ed25519 公钥：应为 32 字节的 base64url（无填充）"),
-        )
+    read_key(text).map_err(|why| {
+        let (shown, (zh, en)) = (cut(text, 60), why.sentences());
+        content(format!("{shown:?} {en}"), format!("{shown:?} {zh}"))
     })
 }
 

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use seal::keys::Algorithm;
 use seal::policy::Roots;
 
 use crate::client;
@@ -24,6 +25,7 @@ To set up an office of seals / 启用印章业务:
   ingest seal key issuer.key --name issuer              the issuer's 签发机关密钥
   ingest seal key root-1.key --name root-1              one for each body that decides about rules; keep them off the server
                                                         根密钥，由各机构离线保管
+  国密 with SM2, for any but the log's: --algorithm sm2
   then [seals] in the configuration, see configs/ingest.toml
 
 To say who may approve what / 制定规则:
@@ -59,6 +61,9 @@ enum Deed {
         /// Its name, such as seals.example/log or root-1
         #[arg(long)]
         name: String,
+        /// ed25519, or sm2 for any but the log's 算法
+        #[arg(long, value_name = "ALGORITHM", default_value = "ed25519", value_parser = configs::roots::read_algorithm)]
+        algorithm: Algorithm,
     },
     /// Sign the rules of a seal, or add a signature to rules that others have signed 签名规则
     Policy {
@@ -78,6 +83,9 @@ enum Deed {
         /// The approver's key
         #[arg(long, value_name = "FILE")]
         key: PathBuf,
+        /// The document, to see whether it is the one of the grant 待核对的文件
+        #[arg(long, value_name = "FILE")]
+        document: Option<PathBuf>,
         /// Sign without asking: only when the grant was read elsewhere
         #[arg(long)]
         yes: bool,
@@ -179,7 +187,12 @@ impl SealArgs {
     pub fn run(self) -> Result<(), SealError> {
         let http = self.http;
         match self.deed {
-            Deed::Key { file, name } => {
+            Deed::Key { file, name, algorithm: Algorithm::Sm2 } => {
+                let public = keyfile::make_sm2(&file, &name)?;
+                say(format_args!("公钥 key       {}", configs::roots::key_text(&public)));
+                Ok(())
+            }
+            Deed::Key { file, name, algorithm: Algorithm::Ed25519 } => {
                 let verifier = keyfile::make(&file, &name, KeyRole::Log)?;
                 let key = keyfile::load(&file, KeyRole::Log)?;
                 say(format_args!("公钥 key       {}", configs::roots::key_text(&key.public.key)));
@@ -187,7 +200,9 @@ impl SealArgs {
                 Ok(())
             }
             Deed::Policy { file, key, output } => rules::sign(&file, &key, &output),
-            Deed::Sign { file, key, yes } => sign::sign(file.as_deref(), &key, yes),
+            Deed::Sign { file, key, document, yes } => {
+                sign::sign(file.as_deref(), &key, document.as_deref(), yes)
+            }
             Deed::Roots { seal } => {
                 let roots = served_roots(http, &seal)?;
                 let _ = write!(io::stdout(), "{}", configs::roots::text(&roots));

@@ -16,7 +16,7 @@ use crate::tlog::keyfile::{self, KeyRole};
 
 /// Signs a file of rules, whatever form it has, and shows what was signed.
 pub(super) fn sign(file: &Path, key: &Path, output: &Path) -> Result<(), SealError> {
-    let key = keyfile::load(key, KeyRole::Log)?;
+    let key = keyfile::load(key, KeyRole::Signer)?;
     let (name, bytes) = (file.display().to_string(), read(file)?);
     let signed = match Envelope::read(Kind::Policy, &bytes) {
         Ok(envelope) => add(envelope, &key.signer)?,
@@ -60,7 +60,7 @@ fn add(mut envelope: Envelope<'_>, signer: &dyn Signer) -> Result<Vec<u8>, SealE
     let signature = signer.sign(&to_be_signed(Kind::Policy, &key, envelope.payload));
     let signature = signature.ok_or_else(|| SealError::Failed("the key does not sign".into()))?;
     envelope.signatures.push(seal::envelope::Signed {
-        algorithm: key.algorithm.number(),
+        algorithm: key.algorithm().number(),
         key: key.id(),
         signature: signature.into(),
     });
@@ -113,11 +113,7 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Policy, String> {
 }
 
 fn key(section: &mut Section<'_>, name: &str) -> Option<PublicKey> {
-    section.required(name, |text| {
-        read_key(text).ok_or_else(|| {
-            format!("{text:?} is no Ed25519 key: 32 bytes in base64url without padding expected")
-        })
-    })
+    section.required(name, |text| read_key(text).map_err(|why| format!("{text:?} {why}")))
 }
 
 fn named_of(key: NoteKey) -> Named {
@@ -134,8 +130,8 @@ fn read_policy(document: &Document<'_>) -> Option<Policy> {
     let mut issuers = Vec::new();
     for text in root.texts("issuers") {
         match read_key(&text) {
-            Some(key) => issuers.push(key),
-            None => root.problem("issuers", format!("{text:?} is no Ed25519 key")),
+            Ok(key) => issuers.push(key),
+            Err(why) => root.problem("issuers", format!("{text:?} {why}")),
         }
     }
     let log = root.required("log", |text| {

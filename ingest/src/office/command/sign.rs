@@ -41,7 +41,12 @@ pub(super) fn lines(grant: &Grant) -> Vec<String> {
     vec![
         format!("印章 seal        {} (第 {} 号 number)", grant.seal, grant.sequence),
         format!("事项 matter      {}", grant.matter),
-        format!("文件 document    SHA-256 {}, {} 页 pages", hex(&grant.document[..]), grant.pages),
+        format!(
+            "文件 document    {} {}, {} 页 pages",
+            grant.hash.as_str().to_uppercase(),
+            hex(&grant.document[..]),
+            grant.pages
+        ),
         format!("次数 uses        {}", grant.max_uses),
         format!("时间 time        {} — {}", time(grant.not_before_s), time(grant.expires_s)),
         format!("地点 place       {place}"),
@@ -52,9 +57,31 @@ pub(super) fn lines(grant: &Grant) -> Vec<String> {
     ]
 }
 
+/// Whether a file is the document of a grant, which is said.
+fn is_document(grant: &Grant, file: &Path) -> Result<(), SealError> {
+    let digest = grant.hash.digest(&read(file)?).ok_or_else(|| {
+        SealError::Failed(
+            "本程序编译时未启用国密特性 sm this build lacks SM3: build ingest with --features sm".into(),
+        )
+    })?;
+    if digest != grant.document {
+        return Err(SealError::Failed(format!(
+            "{} 不是授权中的文件 is not the document of this grant: nothing is signed",
+            file.display()
+        )));
+    }
+    let _ = writeln!(io::stderr(), "{} 正是授权中的文件 is the document of this grant", file.display());
+    Ok(())
+}
+
 /// Shows and signs.
-pub(super) fn sign(file: Option<&Path>, key: &Path, yes: bool) -> Result<(), SealError> {
-    let key = keyfile::load(key, KeyRole::Log)?;
+pub(super) fn sign(
+    file: Option<&Path>,
+    key: &Path,
+    document: Option<&Path>,
+    yes: bool,
+) -> Result<(), SealError> {
+    let key = keyfile::load(key, KeyRole::Signer)?;
     let bytes = match file {
         Some(file) => read(file)?,
         None => {
@@ -76,6 +103,9 @@ pub(super) fn sign(file: Option<&Path>, key: &Path, yes: bool) -> Result<(), Sea
     }
     for line in lines(&grant) {
         let _ = writeln!(io::stderr(), "{line}");
+    }
+    if let Some(document) = document {
+        is_document(&grant, document)?;
     }
     if !yes {
         if file.is_none() || !io::stdin().is_terminal() {

@@ -6,7 +6,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Error, Row as _};
 
 use super::leaves::{LEAF, Leaf, leaf_from};
-use super::{fixed, fixed_or_none, key_of, number, number_or_none, of_seals_within};
+use super::{fixed, fixed_or_none, key, number, number_or_none, of_seals_within};
 use crate::office::answer::Revoked;
 use crate::office::book::{Book, Granted};
 use crate::office::draft::Approval;
@@ -320,7 +320,7 @@ pub(in crate::office) async fn add_approval(
          ON CONFLICT (grant_id, public) DO NOTHING",
     )
     .bind(&grant[..])
-    .bind(&approval.key.bytes[..])
+    .bind(approval.key.bytes())
     .bind(approval.person.as_str())
     .bind(approval.signature.as_slice())
     .bind(now_ms)
@@ -340,7 +340,7 @@ pub(in crate::office) async fn approvals(
     .fetch_all(connection)
     .await?;
     let approval = |row: &AnyRow| {
-        let key = key_of(fixed(row, "public")?);
+        let key = key(row, "public")?;
         let approval = Approval { person: row.try_get("person")?, key, signature: row.try_get("signature")? };
         Ok((approval, row.try_get("at_ms")?))
     };

@@ -84,6 +84,10 @@ fn word<T, E: std::error::Error + Send + Sync + 'static>(
     read(&text).map_err(|error| Error::Decode(Box::new(error)))
 }
 
-fn key_of(bytes: [u8; 32]) -> PublicKey {
-    PublicKey { algorithm: Algorithm::Ed25519, bytes: bytes.into() }
+/// A key. Which algorithm it is of, its length says: there are no two of one length.
+fn key(row: &AnyRow, column: &str) -> Result<PublicKey, Error> {
+    let bytes: Vec<u8> = row.try_get(column)?;
+    let of = |algorithm| PublicKey::new(algorithm, &bytes);
+    let known = Algorithm::ALL.into_iter().find_map(of);
+    known.ok_or_else(|| Error::Decode(format!("{column} with {} bytes is no key", bytes.len()).into()))
 }

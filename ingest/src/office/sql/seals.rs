@@ -5,7 +5,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Error, Row as _};
 use wire::{Area, GatewayId};
 
-use super::{fixed, fixed_or_none, key_of, number, within, word};
+use super::{fixed, fixed_or_none, key, number, within, word};
 use crate::office::book::Book;
 use crate::office::earlier::Earlier;
 use crate::people::role::Scope;
@@ -18,7 +18,7 @@ fn book_from(row: &AnyRow) -> Result<Book, Error> {
         seal: row.try_get("name")?,
         area: word(row, "area", Area::new)?,
         gateway: word(row, "gateway", GatewayId::new)?,
-        key: key_of(fixed(row, "device_key")?),
+        key: key(row, "device_key")?,
         policy: number(row, "policy")?,
         epoch: number(row, "epoch")?,
         next_sequence: number(row, "next_sequence")?,
@@ -73,7 +73,7 @@ pub(in crate::office) async fn put_book(connection: &mut AnyConnection, book: &B
         .bind(book.seal.as_str())
         .bind(book.area.as_str())
         .bind(book.gateway.as_str())
-        .bind(&book.key.bytes[..])
+        .bind(book.key.bytes())
         .bind(i64::from(book.policy))
         .bind(i64::from(book.epoch))
         .bind(book.next_sequence as i64)
@@ -97,7 +97,7 @@ const EARLIER: &str = "public, until_s, head, next_sequence, min_sequence, recei
 
 fn earlier_from(row: &AnyRow) -> Result<Earlier, Error> {
     Ok(Earlier {
-        key: key_of(fixed(row, "public")?),
+        key: key(row, "public")?,
         until_s: number(row, "until_s")?,
         head: number(row, "head")?,
         next_sequence: number(row, "next_sequence")?,

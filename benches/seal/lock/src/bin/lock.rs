@@ -9,8 +9,9 @@ use core::hint::black_box;
 
 use cortex_m_rt::entry;
 use panic_halt as _;
+use seal::keys::MemoryKey;
 use seal::stamping::{Action, Event};
-use watchfire_lock::{Hands, Lock, commissioned, heap, moment};
+use watchfire_lock::{ALGORITHM, Hands, Lock, commissioned, heap, moment};
 
 struct Outside;
 
@@ -34,8 +35,9 @@ impl Hands for Outside {
 fn main() -> ! {
     heap::start();
     let told = || black_box(Vec::<u8>::new());
-    if let Some(roots) = commissioned(&told()) {
-        let mut lock = Lock::new(roots, &black_box([0; 32]), Outside);
+    let key = MemoryKey::new(black_box(ALGORITHM), &black_box([1; 32]));
+    if let (Some(roots), Some(key)) = (commissioned(&told()), key) {
+        let mut lock = Lock::new(roots, key, Outside);
         while let Some(moment) = moment(&told()) {
             black_box(lock.hear(&told(), &moment));
         }

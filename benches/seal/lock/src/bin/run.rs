@@ -8,8 +8,9 @@ use cortex_m_rt::entry;
 use cortex_m_semihosting::debug::{EXIT_FAILURE, EXIT_SUCCESS, exit};
 use cortex_m_semihosting::hprintln;
 use panic_halt as _;
+use seal::keys::MemoryKey;
 use seal::stamping::{Action, Event};
-use watchfire_lock::{Hands, Lock, commissioned, heap, moment};
+use watchfire_lock::{ALGORITHM, Hands, Lock, commissioned, heap, moment};
 
 macro_rules! told {
     ($name:literal) => {
@@ -75,7 +76,8 @@ fn main() -> ! {
 
     let roots = commissioned(told!("roots")).expect("the story begins with roots");
     let moment = moment(told!("moment")).expect("the story has a moment");
-    let mut lock = Lock::new(roots, &[9; 32], Good::default());
+    let key = MemoryKey::new(ALGORITHM, &[9; 32]).expect("it is built in");
+    let mut lock = Lock::new(roots, key, Good::default());
     hprintln!("{:<28} {:>9} {:>9} {:>9}", "", "k instr.", "heap B", "held B");
     let mut is_good = true;
     let (grant, hostile) = (&told!("grant")[..], &told!("hostile")[..]);
