@@ -97,6 +97,8 @@ refusals! {
     33 RolledBack "rolled_back" "设备存储与计数器不符，请先联网核对。" "This device remembers another number than it has counted. Connect it first.";
     /// More grants are revoked than the device can remember.
     34 ListFull "list_full" "撤销名单已满，请联系管理员。" "The list of revocations is full. Call the administrator.";
+    /// It was approved by a deputy, whose time is over, has not come, or is not known to have come; or who was dismissed.
+    35 Deputy "deputy" "代理审批未在有效期内、已撤回或尚未送达本设备。" "A deputy has approved it, whose delegation does not hold now.";
 }
 
 #[cfg(test)]

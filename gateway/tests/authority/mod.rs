@@ -106,6 +106,7 @@ impl Authority {
                 needed: 2,
                 evidence: Evidence::default(),
                 most_uses: 10,
+                may_be_delegated: false,
             }],
             lease: self.lease,
         };

@@ -123,6 +123,7 @@ impl Village {
                 needed: 2,
                 evidence: Evidence { before: false, after: true, person: true },
                 most_uses: 3,
+                may_be_delegated: false,
             }],
             lease: Lease { most_s: 86_400, most_stamps: 20, answer_s: 600 },
         }

@@ -71,6 +71,7 @@ impl Village {
                     needed: 2,
                     evidence,
                     most_uses: 10,
+                    may_be_delegated: false,
                 }],
                 lease: Lease { most_s: 86_400, most_stamps: 20, answer_s: 600 },
             },
