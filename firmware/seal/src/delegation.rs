@@ -156,7 +156,7 @@ impl Deputed {
     }
 
     /// Whether the delegator could give it for this matter: the rule names the key that has signed it, and lets it be.
-    pub(crate) fn counts(&self, trust: &Trust, rule: &Rule) -> bool {
+    pub fn counts(&self, trust: &Trust, rule: &Rule) -> bool {
         let Delegation { seal, from, matters, .. } = &self.delegation;
         rule.may_be_delegated
             && matters.contains(&rule.matter)

@@ -57,7 +57,7 @@ impl Rule {
     }
 
     /// Who may approve it.
-    pub(crate) fn approvers<'t>(&'t self, trust: &'t Trust) -> impl Iterator<Item = &'t Approver> {
+    pub fn approvers<'t>(&'t self, trust: &'t Trust) -> impl Iterator<Item = &'t Approver> {
         self.approvers.iter().filter_map(|&at| trust.approvers.get(usize::from(at)))
     }
 }

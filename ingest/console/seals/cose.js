@@ -14,7 +14,7 @@ export async function keyId(publicKey) {
   return (await sha256(new Uint8Array([...new TextEncoder().encode('ed25519'), ...publicKey]))).subarray(0, 8);
 }
 
-/** The bytes that the owner of a key signs: the Sig_structure of RFC 9052 §4.4. `kind` is `grant` or `policy`. */
+/** The bytes that the owner of a key signs: the Sig_structure of RFC 9052 §4.4. `kind` is `grant`, `delegation` or `policy`. */
 export const toBeSigned = (kind, id, payload) => write(['Signature', bodyHeader(kind), signerHeader(id), new Uint8Array(), payload]);
 
 /** Opens signed bytes of a kind: `{payload, signatures: [{keyId, signature}]}`. Who must have signed is for the reader to ask. */

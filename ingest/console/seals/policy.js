@@ -27,7 +27,7 @@ export async function readPolicy(bytes, roots) {
   for (const root of roots) if (await isSignedBy(root.bytes, 'policy', signed)) signedBy.push(root.text);
   return {
     seal, number, isTest, issuers: issuers.map((issuer) => base64url(key(issuer))), log: named(log), witnesses: witnesses.map(named), witnessesNeeded, approvers,
-    matters: matters.map(([matter, who, needed, [before, after, person], uses]) => ({ matter, approvers: [...new Set(who.map((at) => approvers[at]?.name ?? '?'))], needed, before, after, person, uses })),
+    matters: matters.map(([matter, who, needed, [before, after, person], uses, mayBeDelegated = false]) => ({ matter, approvers: [...new Set(who.map((at) => approvers[at]?.name ?? '?'))], needed, before, after, person, uses, mayBeDelegated })),
     alone: { seconds: lease[0], stamps: lease[1], answerS: lease[2] }, signatures: signed.signatures.length, signedBy,
   };
 }

@@ -37,7 +37,7 @@ export function view(root, { id }) {
 function impression(one, digest) {
   const { receipt } = one;
   const refusal = receipt.refusal ? named({ zh: receipt.refusal_zh, en: receipt.refusal_en, name: receipt.refusal }) : null;
-  const missing = Object.entries(one.bundle).filter(([, proven]) => proven && !proven.proof).map(([name]) => t(`verify.part.${name}`));
+  const missing = Object.entries(one.bundle).filter(([, proven]) => proven && ![proven].flat().every(({ proof }) => proof)).map(([name]) => t(`verify.part.${name}`));
   return el('article', {},
     box(one.is_covered ? 'good' : 'bad', t(one.is_covered ? 'verify.covered' : 'verify.uncovered'), one.revoked_ms === null || one.revoked_ms === undefined ? null : el('p', { text: t('verify.revoked', { when: datedText(one.revoked_ms) }) })),
     el('dl', { class: 'facts grant' },

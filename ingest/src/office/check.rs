@@ -3,6 +3,7 @@
 
 use base64ct::{Base64, Encoding as _};
 use seal::decision::is_approved;
+use seal::delegation::Deputed;
 use seal::envelope::{Envelope, Kind};
 use seal::grant::Grant;
 use seal::keys::{Digest, digest};
@@ -37,6 +38,9 @@ pub struct Bundle {
     pub grant: Option<Proven>,
     /// The rules by which that was given.
     pub policy: Option<Proven>,
+    /// Delegations that held when it was used.
+    #[serde(default)]
+    pub delegations: Vec<Proven>,
 }
 
 /// What the office knows of an impression, without who applied and what for.
@@ -92,15 +96,17 @@ impl Checked {
 /// What is proven: its envelope, and what it says.
 struct Opened {
     bytes: Vec<u8>,
+    /// Number of its leaf.
+    index: u64,
 }
 
 fn open(proven: &Proven, log: &LogTrust) -> Result<Opened, String> {
     let bytes = Base64::decode_vec(&proven.envelope).map_err(|_| "its bytes are no base64".to_owned())?;
     let proof = proven.proof.as_ref().ok_or("no witness has seen it yet: ask again in a moment")?;
     let proof = Base64::decode_vec(proof).map_err(|_| "its proof is no base64".to_owned())?;
-    let verified = Proof::parse(&proof).and_then(|proof| proof.verify(&bytes, log));
-    verified.map_err(|error| format!("the proof does not hold: {error:?}"))?;
-    Ok(Opened { bytes })
+    let verified = Proof::parse(&proof).and_then(|proof| Ok((proof.index, proof.verify(&bytes, log)?)));
+    let (index, _) = verified.map_err(|error| format!("the proof does not hold: {error:?}"))?;
+    Ok(Opened { bytes, index })
 }
 
 impl Bundle {
@@ -155,7 +161,7 @@ impl Bundle {
         }
         step("the grant is in the log, and is the one that was used", "授权已入公开日志，且即所用授权");
         let grant = self.grant.as_ref().ok_or("there is none")?;
-        let grant = open(grant, &roots.log)?.bytes;
+        let Opened { bytes: grant, index } = open(grant, &roots.log)?;
         let signed = Envelope::read(Kind::Grant, &grant).map_err(|error| format!("{error:?}"))?;
         let grant = Grant::read(signed.payload).map_err(|error| format!("{error:?}"))?;
         let is_other_place =
@@ -167,9 +173,17 @@ impl Bundle {
             "the issuer and enough approvers have signed it, by the rules",
             "签发机关与足够的审批人已按规则签名",
         );
-        let trust = policy.trust();
+        let mut trust = policy.trust();
         if !trust.issuers.iter().any(|issuer| signed.is_signed_by(issuer)) {
             return Err("the issuer has not".into());
+        }
+        // Those of a time when the seal was used, and which were there before the grant.
+        for delegation in &self.delegations {
+            let Opened { bytes, index: before } = open(delegation, &roots.log)?;
+            let deputed = Deputed::of_leaf(&bytes, before, &trust).ok();
+            let holds =
+                |deputed: &Deputed| before < index && deputed.delegation().holds_at(receipt.scene.at_s);
+            trust.deputed.extend(deputed.filter(holds));
         }
         is_approved(&trust, &grant, &signed).map_err(|why| why.sentences().1.to_owned())?;
         step("within its number and its time", "在授权次数与时间之内");
@@ -221,11 +235,17 @@ impl Office {
             let number = grant.as_ref().map_or(0, |grant| grant.policy);
             let policy = sql::policy_numbered(connection, &row.seal, number).await?;
             let enrolment = sql::enrolment(connection, &row.seal, &leaf).await?;
+            // One that was taken back by then counts for nothing.
+            let deputed = sql::delegations_between(connection, &row.seal, row.at_s, row.at_s).await?;
+            let held = |one: &&sql::DelegationRow| one.withdrawn_s.is_none_or(|back_s| row.at_s < back_s);
+            let delegations = deputed.iter().filter(held).map(|one| self.proven(&one.leaf));
+            let delegations = delegations.collect::<Result<_, _>>()?;
             let bundle = Bundle {
                 receipt: self.proven(&leaf)?,
                 enrolment: enrolment.map(|leaf| self.proven(&leaf)).transpose()?,
                 grant: granted.map(|leaf| self.proven(&leaf)).transpose()?,
                 policy: policy.map(|leaf| self.proven(&leaf)).transpose()?,
+                delegations,
             };
             let revoked_s = case.as_ref().and_then(|case| case.revoked_s);
             let is_revoked = revoked_s.is_some_and(|at_s| at_s <= row.at_s);

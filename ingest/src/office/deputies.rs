@@ -1,9 +1,7 @@
 //! Who approves in whose place: what an approver signs before they are away, and until when it counts.
 
 use seal::decision::is_approved;
-use seal::delegation::{
-    Delegation, DelegationError, Deputed, MAX_HELD, MAX_MATTERS, MAX_VALID_S, VERSION,
-};
+use seal::delegation::{Delegation, DelegationError, Deputed, MAX_HELD, MAX_MATTERS, MAX_VALID_S, VERSION};
 use seal::envelope::{Envelope, Kind, Signed, to_be_signed};
 use seal::grant::{Grant, Id};
 use seal::keys::PublicKey;
@@ -15,7 +13,7 @@ use super::acts::{must_fit, not_there, random_id, words};
 use super::ask::{DelegationView, delegation_view};
 use super::draft::No;
 use super::finding::Finding;
-use super::sql::{self, Row};
+use super::sql::{self, DelegationRow};
 use super::{Office, OfficeError, hex, leaf_of, seconds};
 
 /// What an approver wants.
@@ -58,9 +56,7 @@ pub fn lapse(policy: &Policy, leaf: &[u8], index: u64, given: &[Given], at_s: u6
         let deputed = given.iter().map(|given| given.deputed.clone()).collect();
         is_approved(&Trust { deputed, ..policy.trust() }, &grant, &envelope).is_ok()
     };
-    let in_time = |given: &&Given| {
-        given.deputed.delegation().holds_at(at_s) && given.deputed.index() < index
-    };
+    let in_time = |given: &&Given| given.deputed.delegation().holds_at(at_s) && given.deputed.index() < index;
     let in_time: Vec<&Given> = given.iter().filter(in_time).collect();
     let held: Vec<&Given> = in_time.iter().copied().filter(|given| given.held_at(at_s)).collect();
     if is_approved_by(&held) {
@@ -82,7 +78,8 @@ pub fn draft(absence: Absence, from: &str, id: Id, policy: &Policy, now_s: u64) 
     matters.sort();
     matters.dedup();
     let from_s = from_s.unwrap_or(now_s);
-    let delegation = Delegation { version: VERSION, id, seal, from: from.into(), to, matters, from_s, until_s };
+    let delegation =
+        Delegation { version: VERSION, id, seal, from: from.into(), to, matters, from_s, until_s };
     if until_s <= now_s || from_s > now_s.saturating_add(MAX_VALID_S) {
         return Err(No::new(
             "the time is not possible: an end in the future and a beginning within a month expected",
@@ -109,7 +106,9 @@ pub fn draft(absence: Absence, from: &str, id: Id, policy: &Policy, now_s: u64) 
         });
         if own.is_none() {
             return Err(No::new(
-                format!("{name:?} is not yours to delegate: a matter that you approve, and that the rules let be delegated, expected"),
+                format!(
+                    "{name:?} is not yours to delegate: a matter that you approve, and that the rules let be delegated, expected"
+                ),
                 format!("事项 {name:?} 不能由您委托：须由您审批，且规则允许委托"),
             ));
         }
@@ -133,7 +132,7 @@ fn refused(error: DelegationError) -> No {
 }
 
 /// What a leaf says, by these rules; `None` when they want nothing of it.
-fn given(row: &Row, trust: &Trust) -> Option<Given> {
+fn given(row: &DelegationRow, trust: &Trust) -> Option<Given> {
     let deputed = Deputed::of_leaf(&row.leaf.body, row.leaf.index.unwrap_or(u64::MAX), trust).ok()?;
     Some(Given { deputed, withdrawn_s: row.withdrawn_s })
 }
@@ -189,11 +188,7 @@ impl Office {
             until_s: read.until_s,
         };
         let delegation = draft(absence, person, read.id, &policy, now_s)?;
-        let signed = Signed {
-            algorithm: key.algorithm.number(),
-            key: key.id(),
-            signature: signature.into(),
-        };
+        let signed = Signed { algorithm: key.algorithm.number(), key: key.id(), signature: signature.into() };
         let body = Envelope { kind: Kind::Delegation, payload, signatures: vec![signed] }.to_bytes();
         Deputed::of_leaf(&body, 0, &policy.trust()).map_err(refused)?;
         must_fit(body.len())?;
@@ -241,11 +236,9 @@ impl Office {
         let mut book = book.ok_or_else(|| not_there("seal", row.seal.clone()))?;
         book.epoch += 1;
         if !sql::withdraw(&mut transaction, id, seconds(now_ms), book.epoch, by, &why).await? {
-            return Err(No::new(
-                "the delegation has ended or is withdrawn already",
-                "该委托已到期或已撤回",
-            )
-            .into());
+            return Err(
+                No::new("the delegation has ended or is withdrawn already", "该委托已到期或已撤回").into()
+            );
         }
         sql::put_book(&mut transaction, &book).await?;
         // Seals know it by its id, as they know grants.
@@ -279,8 +272,7 @@ impl Office {
         let mut desk = self.shared.desk.lock().await;
         let row = sql::delegation(&mut desk.connection, id).await?;
         let size = self.shared.cosigned.borrow().size;
-        row.and_then(|row| delegation_view(&row, size))
-            .ok_or_else(|| not_there("delegation", hex(&id[..])))
+        row.and_then(|row| delegation_view(&row, size)).ok_or_else(|| not_there("delegation", hex(&id[..])))
     }
 
     /// Whom to believe by these rules, with the delegations that hold now.

@@ -16,6 +16,7 @@
 //! # Layout
 //! - [`book`]: what is known of a seal, and comparing; [`finding`]: what does not agree (pure); [`draft`]: from application to grant (pure); [`answer`]: what a
 //!   seal is told (pure)
+//! - [`deputies`]: who approves in whose place
 //! - [`mail`]: what seals have sent; [`acts`]: what people do; [`ask`]: what people ask; [`check`]: is an impression covered
 //! - [`audit`]: the whole log, read by a stranger (pure); [`command`]: `ingest seal`
 //! - `sql`: statements
@@ -48,6 +49,7 @@ pub mod audit;
 pub mod book;
 pub mod check;
 pub mod command;
+pub mod deputies;
 pub mod draft;
 pub mod finding;
 mod mail;

@@ -11,7 +11,7 @@ use super::{PAGE, fixed, number, number_or_none};
 
 /// A delegation as it was given, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::office) struct Row {
+pub(in crate::office) struct DelegationRow {
     pub(in crate::office) id: Id,
     pub(in crate::office) seal: String,
     pub(in crate::office) delegator: String,
@@ -33,8 +33,8 @@ fn select(rest: &str) -> String {
     )
 }
 
-fn row_from(row: &AnyRow) -> Result<Row, Error> {
-    Ok(Row {
+fn row_from(row: &AnyRow) -> Result<DelegationRow, Error> {
+    Ok(DelegationRow {
         id: fixed(row, "id")?.into(),
         seal: row.try_get("seal")?,
         delegator: row.try_get("delegator")?,
@@ -76,7 +76,7 @@ pub(in crate::office) async fn add_delegation(
 pub(in crate::office) async fn delegation(
     connection: &mut AnyConnection,
     id: &Id,
-) -> Result<Option<Row>, Error> {
+) -> Result<Option<DelegationRow>, Error> {
     let sql = select("WHERE id = $1");
     let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(&id[..]).fetch_optional(connection).await?;
     row.as_ref().map(row_from).transpose()
@@ -86,14 +86,12 @@ pub(in crate::office) async fn delegation(
 pub(in crate::office) async fn delegations(
     connection: &mut AnyConnection,
     seal: Option<&str>,
-) -> Result<Vec<Row>, Error> {
+) -> Result<Vec<DelegationRow>, Error> {
     let sql = select(&format!(
         "WHERE $1 = '' OR delegations.seal = $1 ORDER BY given_ms DESC, leaves.nth DESC LIMIT {PAGE}"
     ));
-    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
-        .bind(seal.unwrap_or_default())
-        .fetch_all(connection)
-        .await?;
+    let rows =
+        sqlx::query(sqlx::AssertSqlSafe(sql)).bind(seal.unwrap_or_default()).fetch_all(connection).await?;
     rows.iter().map(row_from).collect()
 }
 
@@ -103,7 +101,7 @@ pub(in crate::office) async fn delegations_between(
     seal: &str,
     from_s: u64,
     to_s: u64,
-) -> Result<Vec<Row>, Error> {
+) -> Result<Vec<DelegationRow>, Error> {
     let sql = select(&format!(
         "WHERE delegations.seal = $1 AND until_s > $2 AND from_s <= $3 ORDER BY leaves.nth LIMIT {PAGE}"
     ));

@@ -5,12 +5,14 @@ use sqlx::any::AnyRow;
 use sqlx::{Any, AnyConnection, Connection, Error, Row, Transaction};
 
 mod cases;
+mod delegations;
 mod leaves;
 mod letters;
 mod receipts;
 mod seals;
 
 pub(super) use cases::*;
+pub(super) use delegations::*;
 pub(super) use leaves::*;
 pub(super) use letters::*;
 pub(super) use receipts::*;
