@@ -63,9 +63,9 @@ key = "${this.witness}"
     [this.firstLink, this.base] = await this.start(/(http:\/\/[\d.:]+)\/first#[\w-]+/, 'serve', '--config', this.in('ingest.toml'));
   }
 
-  /** Rules in which these people, `{name: key}`, approve, signed by both roots: the path of the file. */
-  async rules(seal, approvers) {
-    const names = Object.keys(approvers);
+  /** Rules in which these people, `{name: key}`, approve, or are named as `deputies` may be; signed by both roots: the path of the file. */
+  async rules(seal, people, deputies = []) {
+    const names = Object.keys(people).filter((name) => !deputies.includes(name));
     await writeFile(this.in('rules.toml'), `
 seal = "${seal}"
 number = 1
@@ -73,12 +73,13 @@ issuers = ["${this.issuer}"]
 log = "${this.log}"
 witnesses = ["${this.witness}"]
 witnesses_needed = 1
-${names.map((name) => `[[approver]]\nperson = "${name}"\nkey = "${approvers[name]}"\n`).join('')}
+${Object.entries(people).map(([name, key]) => `[[approver]]\nperson = "${name}"\nkey = "${key}"\n`).join('')}
 [[matter]]
 matter = "certificate of residence"
 approvers = ${JSON.stringify(names)}
 needed = ${names.length}
 most_uses = 3
+may_be_delegated = true
 [alone]
 longest = "1d"
 stamps = 20

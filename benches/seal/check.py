@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A COSE library that is not ours reads the frozen grant and receipt and verifies every signature; what is altered fails.
+"""A COSE library that is not ours reads the frozen grant, receipt and delegation and verifies every signature; what is altered fails.
 
   python benches/seal/check.py                 with the package `cwt` installed, as ./test does it
 """
@@ -14,7 +14,7 @@ from cwt import COSE, COSEKey
 
 GOLDEN = pathlib.Path(__file__).resolve().parents[2] / "firmware" / "seal" / "src" / "tests"
 # The secrets of the tests: 32 times the same byte.
-SIGNERS = {"grant.hex": [1, 2], "receipt.hex": [9]}
+SIGNERS = {"grant.hex": [1, 2], "receipt.hex": [9], "delegation.hex": [2]}
 
 
 def public(number):

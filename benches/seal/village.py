@@ -128,6 +128,8 @@ class Line:
 
 class Village:
     seal = SEAL
+    # People whom the rules name and who approve nothing by themselves; with some, certificates may be delegated.
+    deputies = ()
 
     def __init__(self, folder, programs, answer="10min", alone="1d", stamps=20, most_uses=3):
         self.folder, self.programs = pathlib.Path(folder), pathlib.Path(programs)
@@ -224,7 +226,7 @@ key = "{self.witness_verifier}"
         self.people["admin"] = admin
         for name, roles in {
             "installer": ["installer"], "bookkeeper": ["applicant"], "secretary": ["approver"], "clerk": ["approver"],
-            "county": ["approver"], "auditor": ["auditor"], "operator": ["operator"],
+            "county": ["approver"], "auditor": ["auditor"], "operator": ["operator"], **dict.fromkeys(self.deputies, ["approver"]),
         }.items():
             area = [{"role": role, "area": AREA} for role in roles]
             made = admin.ask("POST", "/api/v1/accounts", {"name": name, "shown": name, "roles": area})
@@ -234,7 +236,7 @@ key = "{self.witness_verifier}"
             person.ask("POST", "/api/v1/me/password", {"old": made["password"], "new": chosen})
             person.enter(chosen)
             self.people[name] = person
-        for name in ("secretary", "clerk", "county"):
+        for name in ("secretary", "clerk", "county", *self.deputies):
             public = self.key(name)[0]
             proof = self.signer(name).sign(f"watchfire person key v1\n{name}\n{public}\n".encode())
             self.people[name].ask("POST", "/api/v1/me/keys", {
@@ -304,7 +306,7 @@ album = "album"
     def rules(self, number, roots=(1, 2)):
         alone, stamps, answer = self.lease
         approvers = "".join(
-            f'[[approver]]\nperson = "{name}"\nkey = "{self.public(name)}"\n' for name in ("secretary", "clerk", "county"))
+            f'[[approver]]\nperson = "{name}"\nkey = "{self.public(name)}"\n' for name in ("secretary", "clerk", "county", *self.deputies))
         text = f"""
 seal = "{SEAL}"
 number = {number}
@@ -319,6 +321,7 @@ approvers = ["secretary", "clerk", "county"]
 needed = 2
 most_uses = {self.most_uses}
 photograph_before = true
+may_be_delegated = {str(bool(self.deputies)).lower()}
 [alone]
 longest = "{alone}"
 stamps = {stamps}

@@ -1,11 +1,12 @@
 -- Who approves in whose place, for a time. Times as in 0004: milliseconds, or seconds where the name says _s.
 
--- What an approver has signed; leaf is the digest of it. It cannot be changed, only withdrawn.
+-- What an approver has signed with the key public; leaf is the digest of it. It cannot be changed, only withdrawn.
 CREATE TABLE delegations (
     id BYTEA NOT NULL PRIMARY KEY,
     seal TEXT NOT NULL,
     delegator TEXT NOT NULL,
     deputy TEXT NOT NULL,
+    public BYTEA NOT NULL,
     from_s BIGINT NOT NULL,
     until_s BIGINT NOT NULL,
     leaf BYTEA NOT NULL,

@@ -9,7 +9,7 @@ use crate::grant::{Evidence, Fence, Grant, GrantError, Id, MAX_PRESENTED, Presen
 use crate::keys::digest;
 use crate::memory::Memory;
 use crate::proof::{Proof, ProofError};
-use crate::quorum;
+use crate::quorum::{Quorum, quorum};
 use crate::receipt::{Position, Scene, TimeQuality, UseOf};
 use crate::refusal::Refusal;
 use crate::trust::Trust;
@@ -92,8 +92,7 @@ pub fn decide(trust: &Trust, memory: &Memory, presented: &[u8], moment: &Moment)
                 return Ok(());
             }
             let may_count = |deputed: &Deputed| stands(deputed, memory, moment, index, seen_s);
-            let approved = is_approved_with(trust, &grant, &envelope, may_count);
-            approved.map_err(|_| Refusal::Deputy)
+            is_approved_with(trust, &grant, &envelope, may_count)
         })
         .and_then(|()| here(grant.fence.as_ref(), moment.scene.position.as_ref()))
         .and_then(|()| memory.next_use(used, moment.scene.at_s, moment.counter))
@@ -124,7 +123,7 @@ pub fn is_approved(trust: &Trust, grant: &Grant, envelope: &Envelope<'_>) -> Res
 /// delegations that the trust holds are looked at, whenever they hold.
 pub fn people(trust: &Trust, grant: &Grant, envelope: &Envelope<'_>) -> Option<usize> {
     let rule = trust.rules.iter().find(|rule| rule.matter == grant.matter)?;
-    Some(quorum::people(trust, rule, &grant.applicant, envelope, |_| true))
+    Some(quorum(trust, rule, &grant.applicant, envelope, |_| true).people)
 }
 
 fn is_approved_with(
@@ -135,8 +134,11 @@ fn is_approved_with(
 ) -> Result<(), Refusal> {
     check(grant.policy == trust.policy, Refusal::Policy)?;
     let rule = trust.rules.iter().find(|rule| rule.matter == grant.matter).ok_or(Refusal::Matter)?;
-    let people = quorum::people(trust, rule, &grant.applicant, envelope, may_count);
-    check(people >= rule.needed.max(1), Refusal::Approvals)?;
+    let Quorum { people, signed } = quorum(trust, rule, &grant.applicant, envelope, may_count);
+    let needed = rule.needed.max(1);
+    // Enough have signed whom the rules name: what is missing is a delegation, or its time is over.
+    let is_deputed = rule.may_be_delegated && signed >= needed;
+    check(people >= needed, if is_deputed { Refusal::Deputy } else { Refusal::Approvals })?;
     let has = |asked: bool, given: bool| given || !asked;
     let (asked, given) = (rule.evidence, grant.evidence);
     let is_within = grant.max_uses <= rule.most_uses

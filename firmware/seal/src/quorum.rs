@@ -11,14 +11,23 @@ use crate::delegation::Deputed;
 use crate::envelope::Envelope;
 use crate::trust::{Rule, Trust};
 
-/// How many have approved what `applicant` asked for. `may_count`: which of the trust's delegations to look at.
-pub(crate) fn people(
+/// How many people have a part in a grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Quorum {
+    /// Who have approved it, themselves or by a deputy.
+    pub(crate) people: usize,
+    /// Who have signed it, of those whom the rules name: some of them for nobody.
+    pub(crate) signed: usize,
+}
+
+/// Who has approved what `applicant` asked for. `may_count`: which of the trust's delegations to look at.
+pub(crate) fn quorum(
     trust: &Trust,
     rule: &Rule,
     applicant: &str,
     envelope: &Envelope<'_>,
     may_count: impl Fn(&Deputed) -> bool,
-) -> usize {
+) -> Quorum {
     // The issuer approves nothing. Nor does anybody approve what they have asked for themselves.
     let has_signed = |at: usize| {
         let approver = &trust.approvers[at];
@@ -30,7 +39,7 @@ pub(crate) fn people(
     for at in (0..trust.approvers.len()).filter(|&at| rule.names(at) && has_signed(at)) {
         add(&mut themselves, &trust.approvers[at].person);
     }
-    if rule.may_be_delegated && !trust.deputed.is_empty() {
+    if rule.may_be_delegated {
         for at in (0..trust.approvers.len()).filter(|&at| !rule.names(at) && has_signed(at)) {
             if !themselves.contains(&&*trust.approvers[at].person) {
                 add(&mut deputies, &trust.approvers[at].person);
@@ -45,7 +54,7 @@ pub(crate) fn people(
         given.map(|deputed| &*deputed.delegation().from).filter(|from| is_absent(from)).collect()
     };
     let stands_for: Vec<Vec<&str>> = deputies.iter().map(stands_for).collect();
-    themselves.len() + most(&stands_for)
+    Quorum { people: themselves.len() + most(&stands_for), signed: themselves.len() + deputies.len() }
 }
 
 fn add<'p>(people: &mut Vec<&'p str>, person: &'p str) {

@@ -266,7 +266,8 @@ impl Office {
         Ok(to_be_signed(Kind::Grant, key, &case.payload))
     }
 
-    /// Takes an approval. When it is enough the grant is given; whether it was.
+    /// Takes an approval. When it is enough the grant is given; whether it was. Delegations that are `stale` count for nothing:
+    /// who knows keys knows that theirs does no more.
     ///
     /// # Errors
     /// [`OfficeError`].
@@ -276,6 +277,7 @@ impl Office {
         person: &str,
         key: &PublicKey,
         signature: &[u8],
+        stale: &[Id],
         now_ms: i64,
     ) -> Result<bool, OfficeError> {
         let mut desk = self.shared.desk.lock().await;
@@ -284,7 +286,7 @@ impl Office {
         let Some(policy) = Self::policy(&mut transaction, &case.seal).await? else {
             return Err(not_there("rules of seal", case.seal));
         };
-        let trust = Self::trust(&mut transaction, &policy, seconds(now_ms)).await?;
+        let trust = Self::trust(&mut transaction, &policy, stale, seconds(now_ms)).await?;
         let before = sql::approvals(&mut transaction, grant).await?;
         let mut all: Vec<Approval> = before.into_iter().map(|(approval, _)| approval).collect();
         if all.iter().all(|before| before.key != *key) {

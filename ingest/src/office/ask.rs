@@ -203,6 +203,8 @@ pub struct DelegationView {
     pub from: String,
     /// Who approves in their place.
     pub to: String,
+    /// With which key it was signed, base64url.
+    pub key: String,
     /// Which matters.
     pub matters: Vec<String>,
     /// From when on.
@@ -328,6 +330,7 @@ pub(super) fn delegation_view(row: &sql::DelegationRow, size: u64) -> Option<Del
         seal,
         from,
         to,
+        key: key_text(&row.key),
         matters,
         from_ms: ms(from_s),
         until_ms: ms(until_s),

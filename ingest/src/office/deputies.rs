@@ -202,7 +202,7 @@ impl Office {
         }
         let leaf = leaf_of("delegation", &read.seal, body, now_ms);
         let is_new = sql::add_leaf(&mut transaction, &leaf).await?
-            && sql::add_delegation(&mut transaction, &delegation, &leaf.digest, now_ms).await?;
+            && sql::add_delegation(&mut transaction, &delegation, key, &leaf.digest, now_ms).await?;
         if !is_new {
             return Err(No::new(
                 "there is something of this id already: draft another",
@@ -275,15 +275,17 @@ impl Office {
         row.and_then(|row| delegation_view(&row, size)).ok_or_else(|| not_there("delegation", hex(&id[..])))
     }
 
-    /// Whom to believe by these rules, with the delegations that hold now.
+    /// Whom to believe by these rules, with the delegations that hold now but for those `without`.
     pub(super) async fn trust(
         connection: &mut sqlx::AnyConnection,
         policy: &Policy,
+        without: &[Id],
         now_s: u64,
     ) -> Result<Trust, OfficeError> {
         let mut trust = policy.trust();
         let rows = sql::delegations_between(connection, &policy.seal, now_s, now_s).await?;
-        let held = rows.iter().filter_map(|row| given(row, &trust)).filter(|given| given.held_at(now_s));
+        let rows = rows.iter().filter(|row| !without.contains(&row.id));
+        let held = rows.filter_map(|row| given(row, &trust)).filter(|given| given.held_at(now_s));
         trust.deputed = held.map(|given| given.deputed).collect();
         Ok(trust)
     }
@@ -314,5 +316,148 @@ impl Office {
     fn tell_delegation(&self, seal: &str, now_ms: i64) {
         self.publish(&serde_json::json!({ "seal": seal, "what": "delegation", "at_ms": now_ms }));
         self.shared.work.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use seal::keys::Signer;
+    use seal::policy::Named;
+
+    use super::*;
+    use crate::office::draft::tests::{book, key, policy as plain, wish};
+    use crate::office::draft::{Approval, approval, draft as draft_grant, issue};
+
+    const NOW_S: u64 = 1_000_000;
+
+    /// Certificates may be delegated, and the teacher is named.
+    fn policy() -> Policy {
+        let mut policy = plain();
+        policy.matters[0].may_be_delegated = true;
+        policy.approvers.push(Named { name: "teacher".into(), key: key(13).public() });
+        policy
+    }
+
+    fn absence() -> Absence {
+        let (seal, to, matters) = ("gongli-07".into(), "teacher".into(), vec!["certificate".into()]);
+        Absence { seal, to, matters, from_s: None, until_s: NOW_S + 3600 }
+    }
+
+    fn drafted(absence: Absence, from: &str) -> Result<Delegation, No> {
+        draft(absence, from, [7; 16].into(), &policy(), NOW_S)
+    }
+
+    /// Signed by the secretary; the 5th leaf.
+    fn deputed(delegation: &Delegation, policy: &Policy) -> Deputed {
+        let payload = delegation.to_bytes();
+        let body = Envelope::sign(Kind::Delegation, &payload, &[&key(2)]).unwrap().to_bytes();
+        Deputed::of_leaf(&body, 5, &policy.trust()).unwrap()
+    }
+
+    #[test]
+    fn only_what_is_ones_own_and_may_be_is_delegated() {
+        let delegation = drafted(absence(), "secretary").unwrap();
+        assert_eq!((delegation.from_s, delegation.until_s), (NOW_S, NOW_S + 3600));
+        let certificate = || "certificate".to_owned();
+        let twice = drafted(Absence { matters: vec![certificate(); 2], ..absence() }, "secretary").unwrap();
+        assert_eq!(twice.matters, [certificate()], "said twice is said once");
+        for (bad, from, why) in [
+            (absence(), "teacher", "to themselves"),
+            (Absence { to: "clerk".into(), ..absence() }, "teacher", "not the teacher's"),
+            (absence(), "stranger", "nobody's"),
+            (Absence { to: "stranger".into(), ..absence() }, "secretary", "to a stranger"),
+            (Absence { matters: vec!["land".into()], ..absence() }, "secretary", "no matter"),
+            (Absence { matters: Vec::new(), ..absence() }, "secretary", "nothing"),
+            (Absence { until_s: NOW_S, ..absence() }, "secretary", "over"),
+            (Absence { until_s: NOW_S + MAX_VALID_S + 1, ..absence() }, "secretary", "too long"),
+            (Absence { from_s: Some(NOW_S + 7200), ..absence() }, "secretary", "backwards"),
+            (
+                Absence { from_s: Some(NOW_S + MAX_VALID_S + 1), until_s: u64::MAX, ..absence() },
+                "secretary",
+                "some day",
+            ),
+        ] {
+            let no = drafted(bad, from).expect_err(why);
+            assert!(!no.zh.is_ascii(), "{why}");
+        }
+        let fixed = draft(absence(), "secretary", [7; 16].into(), &plain(), NOW_S);
+        assert!(fixed.is_err(), "the rules do not let it be");
+    }
+
+    /// A grant of the bookkeeper's, approvals of it one after the other, and what was said to each.
+    fn approved(trust: &Trust, people: &[(&str, u8)]) -> (Vec<u8>, Vec<Approval>, Vec<Result<(), No>>) {
+        let grant = draft_grant(wish(), "bookkeeper", [1; 16].into(), &book(), &policy(), NOW_S).unwrap();
+        let payload = grant.to_bytes();
+        let (mut all, mut said) = (Vec::new(), Vec::new());
+        for &(person, number) in people {
+            let key = key(number);
+            let signature = key.sign(&to_be_signed(Kind::Grant, &key.public(), &payload)).unwrap();
+            let looked = approval(&payload, trust, &all, person, &key.public(), &signature);
+            said.push(looked.map(|approval| all.push(approval)));
+        }
+        (payload, all, said)
+    }
+
+    #[test]
+    fn a_grant_carries_the_signatures_that_count() {
+        let policy = policy();
+        let delegation = drafted(absence(), "secretary").unwrap();
+        let trust = Trust { deputed: vec![deputed(&delegation, &policy)], ..policy.trust() };
+        let given = |trust: &Trust, people: &[(&str, u8)]| {
+            let (payload, all, _) = approved(trust, people);
+            let bytes = issue(&payload, &all, trust, &key(1))?;
+            let envelope = Envelope::read(Kind::Grant, &bytes).unwrap();
+            let grant = Grant::read(envelope.payload).unwrap();
+            assert_eq!(is_approved(trust, &grant, &envelope), Ok(()), "a seal says the same");
+            let signed =
+                [2, 3, 13].into_iter().filter(|&number| envelope.is_signed_by(&key(number).public()));
+            Some(signed.collect::<Vec<u8>>())
+        };
+        assert_eq!(given(&trust, &[("teacher", 13), ("clerk", 3)]), Some(vec![3, 13]));
+        assert_eq!(given(&trust, &[("teacher", 13), ("secretary", 2)]), None, "one and the same");
+        let came_back = [("teacher", 13), ("secretary", 2), ("clerk", 3)];
+        assert_eq!(
+            given(&trust, &came_back),
+            Some(vec![2, 3]),
+            "who came back signs, and the deputy is left out"
+        );
+        assert_eq!(given(&policy.trust(), &[("teacher", 13), ("clerk", 3)]), None, "nobody's deputy");
+        let (_, all, said) = approved(&trust, &[("secretary", 2), ("teacher", 13)]);
+        assert!(said[0].is_ok() && said[1].is_err() && all.len() == 1, "the secretary is there");
+        let (_, all, _) = approved(&trust, &[("teacher", 13), ("clerk", 3)]);
+        let shown: Vec<_> = all.iter().map(|one| one.in_place_of.as_deref()).collect();
+        assert_eq!(shown, [Some("secretary"), None]);
+    }
+
+    #[test]
+    fn a_use_is_measured_by_the_time_at_which_it_was_made() {
+        let policy = policy();
+        let delegation = drafted(absence(), "secretary").unwrap();
+        let deputed = deputed(&delegation, &policy);
+        let trust = Trust { deputed: vec![deputed.clone()], ..policy.trust() };
+        let (payload, all, _) = approved(&trust, &[("teacher", 13), ("clerk", 3)]);
+        let leaf = issue(&payload, &all, &trust, &key(1)).unwrap();
+        let (payload, all, _) = approved(&trust, &[("secretary", 2), ("clerk", 3)]);
+        let alone = issue(&payload, &all, &trust, &key(1)).unwrap();
+        let at = |leaf: &[u8], index, withdrawn_s, at_s| {
+            let given = [Given { deputed: deputed.clone(), withdrawn_s }];
+            lapse(&policy, leaf, index, &given, at_s)
+        };
+        for (index, withdrawn_s, at_s, expected, why) in [
+            (6, None, NOW_S, None, "while it holds"),
+            (6, None, NOW_S + 3600, Some(Finding::Deputy), "when it is over"),
+            (6, None, NOW_S - 1, Some(Finding::Deputy), "before it has begun"),
+            (4, None, NOW_S, Some(Finding::Deputy), "the grant was logged before"),
+            (6, Some(NOW_S + 60), NOW_S + 59, None, "before it was withdrawn"),
+            (6, Some(NOW_S + 60), NOW_S + 70, Some(Finding::AfterRevocation(10)), "after"),
+            (6, Some(NOW_S + 60), NOW_S + 3600, Some(Finding::Deputy), "over anyway"),
+        ] {
+            assert_eq!(at(&leaf, index, withdrawn_s, at_s), expected, "{why}");
+            assert_eq!(
+                at(&alone, index, withdrawn_s, at_s),
+                None,
+                "who signs themselves needs no deputy: {why}"
+            );
+        }
     }
 }

@@ -261,6 +261,7 @@ impl Driver {
             seal: &self.tools.roots.seal,
             key: self.tools.key.public(),
             policy: self.rules.as_ref().map(|(policy, _)| policy),
+            deputed: self.rules.as_ref().map_or(&[], |(_, trust)| &trust.deputed),
             memory: &self.memory,
             grants: self.grants.all(),
             now,

@@ -630,8 +630,7 @@ fn a_deputy_counts_while_the_delegation_holds() {
     bench.live(5_000);
     let held = bench.driver.rules.as_ref().unwrap().1.deputed.len();
     assert_eq!(held, MAX_HELD, "so many, and no more");
-    // By the next rules nobody is a deputy: nothing is left of them.
-    bench.authority.policy = 2;
+    // By rules that want no deputies nothing is left of them.
     bench.driver.rules.as_mut().unwrap().1.rules[0].may_be_delegated = false;
     bench.live(61_000);
     assert!(!holds_delegation(&bench));

@@ -256,10 +256,7 @@ pub(in crate::http) async fn approve(
     let account = who.account();
     // A key that was retired since, or whose owner is gone, must not count towards the grant.
     for before in &case.approvals {
-        let login =
-            Login::new(&before.person).map_err(|error| content(error.to_string(), error.to_string()))?;
-        let owner = app.people.account(&login).await?;
-        if !read_key(&before.key).is_some_and(|key| owner.signs_with(&key)) {
+        if !signs_still(&app, &before.person, &before.key).await? {
             let person = &before.person;
             return Err(Problem::new(
                 REFUSED_BY_OFFICE,
@@ -270,8 +267,24 @@ pub(in crate::http) async fn approve(
             ));
         }
     }
-    let granted = office.approve(&grant, account.name.as_str(), &key, &signature, now_ms()).await?;
+    // Nor must a delegation by such a key.
+    let mut stale = Vec::new();
+    let now_ms = now_ms();
+    let all = office.delegations(Some(&case.seal)).await?;
+    for given in all.iter().filter(|given| given.withdrawn_ms.is_none() && given.until_ms > now_ms) {
+        if !signs_still(&app, &given.from, &given.key).await? {
+            stale.push(id(&given.delegation)?);
+        }
+    }
+    let granted = office.approve(&grant, account.name.as_str(), &key, &signature, &stale, now_ms).await?;
     Ok(Json(ApprovedView { granted }))
+}
+
+/// Whether somebody signs with a key to this day.
+async fn signs_still(app: &App, person: &str, key: &str) -> Result<bool, Problem> {
+    let login = Login::new(person).map_err(|error| content(error.to_string(), error.to_string()))?;
+    let owner = app.people.account(&login).await?;
+    Ok(read_key(key).is_some_and(|key| owner.signs_with(&key)))
 }
 
 /// A reason.

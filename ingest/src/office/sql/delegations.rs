@@ -2,20 +2,19 @@
 
 use seal::delegation::Delegation;
 use seal::grant::Id;
-use seal::keys::Digest;
+use seal::keys::{Digest, PublicKey};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Error, Row as _};
 
 use super::leaves::{LEAF, Leaf, leaf_from};
-use super::{PAGE, fixed, number, number_or_none};
+use super::{PAGE, fixed, key_of, number, number_or_none};
 
 /// A delegation as it was given, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::office) struct DelegationRow {
     pub(in crate::office) id: Id,
     pub(in crate::office) seal: String,
-    pub(in crate::office) delegator: String,
-    pub(in crate::office) deputy: String,
+    pub(in crate::office) key: PublicKey,
     pub(in crate::office) until_s: u64,
     pub(in crate::office) given_ms: i64,
     pub(in crate::office) withdrawn_s: Option<u64>,
@@ -28,7 +27,7 @@ pub(in crate::office) struct DelegationRow {
 fn select(rest: &str) -> String {
     let leaf = LEAF.replace("seal, ", "").replace(", ", ", leaves.");
     format!(
-        "SELECT id, delegations.seal, delegator, deputy, until_s, given_ms, withdrawn_s, withdrawn_by, why, leaves.{leaf} \
+        "SELECT id, delegations.seal, public, until_s, given_ms, withdrawn_s, withdrawn_by, why, leaves.{leaf} \
          FROM delegations JOIN leaves ON leaves.digest = delegations.leaf {rest}"
     )
 }
@@ -37,8 +36,7 @@ fn row_from(row: &AnyRow) -> Result<DelegationRow, Error> {
     Ok(DelegationRow {
         id: fixed(row, "id")?.into(),
         seal: row.try_get("seal")?,
-        delegator: row.try_get("delegator")?,
-        deputy: row.try_get("deputy")?,
+        key: key_of(fixed(row, "public")?),
         until_s: number(row, "until_s")?,
         given_ms: row.try_get("given_ms")?,
         withdrawn_s: number_or_none(row, "withdrawn_s")?,
@@ -52,18 +50,20 @@ fn row_from(row: &AnyRow) -> Result<DelegationRow, Error> {
 pub(in crate::office) async fn add_delegation(
     connection: &mut AnyConnection,
     delegation: &Delegation,
+    key: &PublicKey,
     leaf: &Digest,
     now_ms: i64,
 ) -> Result<bool, Error> {
     let done = sqlx::query(
-        "INSERT INTO delegations (id, seal, delegator, deputy, from_s, until_s, leaf, given_ms) \
-         SELECT $1, $2, $3, $4, $5, $6, $7, $8 WHERE NOT EXISTS (SELECT 1 FROM applications WHERE grant_id = $1) \
+        "INSERT INTO delegations (id, seal, delegator, deputy, public, from_s, until_s, leaf, given_ms) \
+         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9 WHERE NOT EXISTS (SELECT 1 FROM applications WHERE grant_id = $1) \
          ON CONFLICT (id) DO NOTHING",
     )
     .bind(&delegation.id[..])
     .bind(delegation.seal.as_str())
     .bind(delegation.from.as_str())
     .bind(delegation.to.as_str())
+    .bind(&key.bytes[..])
     .bind(delegation.from_s as i64)
     .bind(delegation.until_s as i64)
     .bind(&leaf[..])
