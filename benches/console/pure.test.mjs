@@ -19,7 +19,7 @@ async function address(url) {
 }
 const load = async (name) => import(await address(new URL(name, CONSOLE)));
 const [geohash, mercator, scale] = await Promise.all(['geohash.js', 'mercator.js', 'scale.js'].map(load));
-const [bytes, cbor, cose, grants] = await Promise.all(['bytes', 'cbor', 'cose', 'grant'].map((name) => load(`seals/${name}.js`)));
+const [bytes, cbor, cose, grants, delegations] = await Promise.all(['bytes', 'cbor', 'cose', 'grant', 'delegation'].map((name) => load(`seals/${name}.js`)));
 const unhex = (text) => new Uint8Array(Buffer.from(text, 'hex'));
 const near = (a, b, within) => assert.ok(Math.abs(a - b) <= within, `${a} is not within ${within} of ${b}`);
 
@@ -126,6 +126,24 @@ test('the golden grant is read in full', () => {
     fence: { datum: 'cgcs2000', lat: 36.287, lon: 116.436, radiusM: 200 }, evidence: { before: true, after: true, person: true }, minEpoch: 0, nonce: '08'.repeat(16),
     policy: 3, isTest: false, operators: ['p-4712'], hash: -16,
   });
+});
+
+test('the golden delegation is read in full, signed as the console would, and held against what was asked', async () => {
+  const signed = cose.open('delegation', unhex((await readFile(new URL('../../firmware/seal/src/tests/delegation.hex', import.meta.url), 'utf8')).trim()));
+  const read = delegations.readDelegation(signed.payload);
+  assert.deepEqual(read, {
+    version: 1, id: 'c8'.repeat(16), seal: 'gongli-07', from: 'the secretary', to: 'the accountant', matters: ['certificate', 'letter'], fromS: 1_790_000_000, untilS: 1_790_604_800,
+  });
+  assert.ok(verify(null, cose.toBeSigned('delegation', await cose.keyId(rawKey(2)), signed.payload), publicKey(2), signed.signatures[0].signature));
+  assert.throws(() => grants.readGrant(signed.payload), { constructor: cbor.NotPlain });
+  assert.throws(() => delegations.readDelegation(cose.open('grant', golden).payload), { constructor: cbor.NotPlain });
+  const asked = { seal: 'gongli-07', to: 'the accountant', matters: ['letter', 'certificate'], from_ms: 1_790_000_000_000, until_ms: 1_790_604_800_000 };
+  assert.deepEqual(delegations.otherThanAsked(read, 'the secretary', asked), []);
+  assert.deepEqual(delegations.otherThanAsked(read, 'the secretary', { ...asked, from_ms: null }), []);
+  for (const [change, field] of [[{ seal: 'other' }, 'seal'], [{ to: 'the clerk' }, 'to'], [{ matters: ['letter'] }, 'matters'], [{ from_ms: 0 }, 'begins'], [{ until_ms: 1_790_000_001_000 }, 'until']]) {
+    assert.deepEqual(delegations.otherThanAsked(read, 'the secretary', { ...asked, ...change }), [field]);
+  }
+  assert.deepEqual(delegations.otherThanAsked(read, 'the clerk', asked), ['from']);
 });
 
 test('what the console would sign is what the golden signatures are of', async () => {

@@ -362,6 +362,53 @@ async function refusing(office, document) {
   ok('one is rejected, one cancelled, and the grant revoked, each with its reason');
 }
 
+/** The secretary is away, the teacher approves, and the secretary comes back. */
+async function deputise(office, document) {
+  const [absent, deputy] = [pages.secretary, pages.teacher];
+  const draft = '**/api/v1/delegations/draft';
+  await go(absent, office, 'delegations');
+  await absent.getByLabel('Deputy').selectOption('teacher');
+  await absent.getByLabel('certificate of residence').check();
+  const until = new Date(Date.now() + 3 * 86400e3 - new Date().getTimezoneOffset() * 60e3).toISOString().slice(0, 16);
+  await absent.getByLabel('Until').fill(until);
+  for (const [change, said] of [[{ payload: 'oQE=' }, 'The delegation cannot be read'], [{ to_be_signed: 'hGlTaWduYXR1cmU=' }, null]]) {
+    await absent.route(draft, async (route) => {
+      const response = await route.fetch();
+      await route.fulfill({ response, json: { ...(await response.json()), ...change } });
+    });
+    await button(absent, 'Show what is signed').click();
+    if (said) await absent.waitForSelector(`.box.bad:has-text("${said}")`);
+    else {
+      await button(absent, 'Sign and delegate').click();
+      await absent.getByText('Not signed: the server asks to sign other bytes').waitFor();
+    }
+    await absent.unroute(draft);
+  }
+  await button(absent, 'Show what is signed').click();
+  await absent.waitForSelector('.facts.grant');
+  const shown = await absent.locator('.facts.grant').innerText();
+  for (const part of [SEAL, 'secretary', 'teacher', 'certificate of residence']) must(shown.includes(part), `the delegation is shown without ${part}: ${shown}`);
+  await shot(absent, 'delegate');
+  await button(absent, 'Sign and delegate').click();
+  await absent.waitForSelector('.card:has-text("teacher in place of secretary") .chip[data-state=holds]');
+  ok('the secretary sees a delegation in full and signs it; a server that lies is found out');
+  const address = await apply(office, document);
+  await go(deputy, office, address);
+  await button(deputy, 'Sign and approve').click();
+  await deputy.waitForSelector('.course li.good:has-text("teacher approved with a signature in place of secretary")');
+  await go(pages.clerk, office, address);
+  await button(pages.clerk, 'Sign and approve').click();
+  await pages.clerk.waitForSelector('.chip[data-state=granted]');
+  await shot(pages.clerk, 'deputed');
+  await go(absent, office, 'delegations');
+  await absent.locator('summary', { hasText: 'Withdraw it' }).click();
+  await absent.getByLabel('Why').fill('back at work');
+  await button(absent, 'Withdraw it').click();
+  await absent.waitForSelector('.card .chip[data-state=withdrawn]');
+  await shot(absent, 'withdrawn');
+  ok('a deputy approves in place of the secretary, who comes back and withdraws it');
+}
+
 /** A second key, and its end. */
 async function retire(office) {
   const page = pages.secretary;
@@ -375,7 +422,7 @@ async function retire(office) {
 }
 
 async function everywhere(office) {
-  for (const [who, hashes] of [['admin', ['me', 'people', 'person/clerk', 'person/admin', 'rules', 'seals']], ['clerk', ['applications', 'keys', 'seals', 'verify']], ['bookkeeper', ['apply', 'applications']], ['auditor', [`seal/${SEAL}`]]]) {
+  for (const [who, hashes] of [['admin', ['me', 'people', 'person/clerk', 'person/admin', 'rules', 'seals']], ['clerk', ['applications', 'delegations', 'keys', 'seals', 'verify']], ['bookkeeper', ['apply', 'applications']], ['auditor', [`seal/${SEAL}`]]]) {
     const page = pages[who];
     for (const lang of ['zh', 'en']) {
       await speak(page, office, lang);
@@ -420,13 +467,13 @@ async function main() {
   const { browser, end } = await launch();
   try {
     await firstAdmin(browser, office);
-    for (const [name, role] of Object.entries({ installer: 'installer', bookkeeper: 'applicant', secretary: 'approver', clerk: 'approver', operator: 'operator', auditor: 'auditor' })) {
+    for (const [name, role] of Object.entries({ installer: 'installer', bookkeeper: 'applicant', secretary: 'approver', clerk: 'approver', teacher: 'approver', operator: 'operator', auditor: 'auditor' })) {
       (await person(browser, office, name, role, { scheme: name === 'clerk' ? 'dark' : 'light' })).who = name;
     }
-    ok('six people come in with a one-time password and choose their own');
+    ok('seven people come in with a one-time password and choose their own');
     const keys = {};
-    for (const name of ['secretary', 'clerk']) keys[name] = await makeKey(pages[name], office);
-    ok('two approvers make and register keys in their browsers');
+    for (const name of ['secretary', 'clerk', 'teacher']) keys[name] = await makeKey(pages[name], office);
+    ok('two approvers and a deputy make and register keys in their browsers');
     await enrolAndRule(browser, office, keys);
     const passer = await open(browser, office, 'passer-by', { lang: 'zh', phone: true });
     const [first, second] = [await document(office, 'Residence of the Li family'), await document(office, 'Residence of the Wang family')];
@@ -434,6 +481,7 @@ async function main() {
     await story(office, passer, second, { told: 3, isCut: true, lie: false });
     await guarded(office);
     await refusing(office, second);
+    await deputise(office, second);
     await retire(office);
     await everywhere(office);
     await goodbye(office);

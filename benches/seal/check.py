@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""A COSE library that is not ours reads the frozen grant and receipt and verifies every signature; what is altered fails.
-Those of SM2 no COSE library knows: OpenSSL verifies them over the bytes that RFC 9052 wants signed.
+"""A COSE library that is not ours reads the frozen grant, receipt and delegation and verifies every signature; what is altered
+fails. Those of SM2 no COSE library knows: OpenSSL verifies them over the bytes that RFC 9052 wants signed.
 
   python benches/seal/check.py                 with the package `cwt` installed, as ./test does it
 """
@@ -17,7 +17,7 @@ from cwt import COSE, COSEKey
 
 GOLDEN = pathlib.Path(__file__).resolve().parents[2] / "firmware" / "seal" / "src" / "tests"
 # The secrets of the tests: 32 times the same byte.
-SIGNERS = {"grant.hex": [1, 2], "receipt.hex": [9]}
+SIGNERS = {"grant.hex": [1, 2], "receipt.hex": [9], "delegation.hex": [2]}
 
 
 def public(number):

@@ -85,6 +85,8 @@ class Person:
 
 class Village:
     seal = SEAL
+    # People whom the rules name and who approve nothing by themselves; with some, certificates may be delegated.
+    deputies = ()
 
     def __init__(self, folder, programs, answer="10min", alone="1d", stamps=20, most_uses=3, hello="10s", algorithm="ed25519"):
         self.folder, self.programs = pathlib.Path(folder), pathlib.Path(programs)
@@ -206,7 +208,7 @@ key = "{self.witness_verifier}"
         self.people["admin"] = admin
         for name, roles in {
             "installer": ["installer"], "bookkeeper": ["applicant"], "secretary": ["approver"], "clerk": ["approver"],
-            "county": ["approver"], "auditor": ["auditor"], "operator": ["operator"],
+            "county": ["approver"], "auditor": ["auditor"], "operator": ["operator"], **dict.fromkeys(self.deputies, ["approver"]),
         }.items():
             area = [{"role": role, "area": AREA} for role in roles]
             made = admin.ask("POST", "/api/v1/accounts", {"name": name, "shown": name, "roles": area})
@@ -216,7 +218,7 @@ key = "{self.witness_verifier}"
             person.ask("POST", "/api/v1/me/password", {"old": made["password"], "new": chosen})
             person.enter(chosen)
             self.people[name] = person
-        for name in ("secretary", "clerk", "county"):
+        for name in ("secretary", "clerk", "county", *self.deputies):
             public = self.key(name)[0]
             proof = self.signer(name).sign(f"watchfire person key v1\n{name}\n{public}\n".encode())
             self.people[name].ask("POST", "/api/v1/me/keys", {
@@ -305,10 +307,11 @@ witnesses_needed = 1
 {approvers}
 [[matter]]
 matter = "certificate of residence"
-approvers = {json.dumps(list(self.approvers))}
+approvers = {json.dumps([name for name in self.approvers if name not in self.deputies])}
 needed = 2
 most_uses = {self.most_uses}
 photograph_before = true
+may_be_delegated = {str(bool(self.deputies)).lower()}
 [alone]
 longest = "{alone}"
 stamps = {stamps}

@@ -1,6 +1,7 @@
 //! Smart seals: whatever a stranger may hand to a seal, or to who checks its receipts. The first byte says what it is to be.
 #![no_main]
 use libfuzzer_sys::fuzz_target;
+use seal::delegation::Delegation;
 use seal::envelope::{Envelope, Kind};
 use seal::grant::{Grant, Presented};
 use seal::note::{Checkpoint, Note};
@@ -13,7 +14,7 @@ use seal::talk::{Answer, Hello};
 fuzz_target!(|data: &[u8]| {
     let Some((&choice, bytes)) = data.split_first() else { return };
     // What is read has one form: it is written again as the same bytes.
-    match choice % 10 {
+    match choice % 11 {
         0 => {
             for kind in Kind::ALL {
                 let again = Envelope::read(kind, bytes).map(|envelope| envelope.to_bytes());
@@ -28,6 +29,7 @@ fuzz_target!(|data: &[u8]| {
         7 => assert!(Answer::read(bytes).is_none_or(|answer| answer.to_bytes() == bytes)),
         8 => assert!(Policy::read(bytes).is_none_or(|policy| policy.to_bytes() == bytes)),
         9 => assert!(Notice::read(bytes).is_none_or(|notice| notice.to_bytes() == bytes)),
+        10 => assert!(Delegation::read(bytes).is_none_or(|delegation| delegation.to_bytes() == bytes)),
         _ => {
             let checkpoint = Note::parse(bytes).and_then(|note| Some((Checkpoint::parse(note.text)?, note)));
             assert!(checkpoint.is_none_or(|(checkpoint, note)| note.text.starts_with(&checkpoint.text())));

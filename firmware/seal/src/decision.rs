@@ -3,11 +3,13 @@
 use alloc::boxed::Box;
 
 use crate::datum::are_near;
+use crate::delegation::Deputed;
 use crate::envelope::{Envelope, EnvelopeError, Kind};
 use crate::grant::{Evidence, Fence, Grant, GrantError, Id, MAX_PRESENTED, Presented};
 use crate::keys::digest;
 use crate::memory::Memory;
 use crate::proof::{Proof, ProofError};
+use crate::quorum::{Quorum, quorum};
 use crate::receipt::{Position, Scene, TimeQuality, UseOf};
 use crate::refusal::Refusal;
 use crate::trust::Trust;
@@ -83,9 +85,14 @@ pub fn decide(trust: &Trust, memory: &Memory, presented: &[u8], moment: &Moment)
     };
     let judged = is_approved(trust, &grant, &envelope)
         .and_then(|()| logged(trust, bytes, proof))
-        .and_then(|seen_s| {
+        .and_then(|(index, seen_s)| {
             free(trust, memory, &grant, moment)?;
-            timely(trust, memory, &grant, moment, seen_s)
+            timely(trust, memory, &grant, moment, seen_s)?;
+            if trust.deputed.is_empty() {
+                return Ok(());
+            }
+            let may_count = |deputed: &Deputed| stands(deputed, memory, moment, index, seen_s);
+            is_approved_with(trust, &grant, &envelope, may_count)
         })
         .and_then(|()| here(grant.fence.as_ref(), moment.scene.position.as_ref()))
         .and_then(|()| memory.next_use(used, moment.scene.at_s, moment.counter))
@@ -103,21 +110,35 @@ fn check(holds: bool, or: Refusal) -> Result<(), Refusal> {
     if holds { Ok(()) } else { Err(or) }
 }
 
-/// Whether a grant was approved by the rules, and by as many people as they want.
+/// Whether a grant was approved by the rules, and by as many people as they want. All delegations that the trust holds are
+/// looked at, whenever they hold: whoever asks leaves those away that do not.
 ///
 /// # Errors
 /// Why not.
 pub fn is_approved(trust: &Trust, grant: &Grant, envelope: &Envelope<'_>) -> Result<(), Refusal> {
+    is_approved_with(trust, grant, envelope, |_| true)
+}
+
+/// How many people have approved a grant, themselves or by a deputy; `None` when no rule speaks of its matter. All
+/// delegations that the trust holds are looked at, whenever they hold.
+pub fn people(trust: &Trust, grant: &Grant, envelope: &Envelope<'_>) -> Option<usize> {
+    let rule = trust.rules.iter().find(|rule| rule.matter == grant.matter)?;
+    Some(quorum(trust, rule, &grant.applicant, envelope, |_| true).people)
+}
+
+fn is_approved_with(
+    trust: &Trust,
+    grant: &Grant,
+    envelope: &Envelope<'_>,
+    may_count: impl Fn(&Deputed) -> bool,
+) -> Result<(), Refusal> {
     check(grant.policy == trust.policy, Refusal::Policy)?;
     let rule = trust.rules.iter().find(|rule| rule.matter == grant.matter).ok_or(Refusal::Matter)?;
-    let all = &rule.approvers;
-    // The issuer approves nothing, and a person with two keys, or listed twice, is one.
-    // Nor does anybody approve what they have asked for themselves.
-    let may_sign = |at: usize| !trust.issuers.contains(&all[at].key) && all[at].person != grant.applicant;
-    let has_signed = |at: usize| may_sign(at) && envelope.is_signed_by(&all[at].key);
-    let is_first = |at: usize| (0..at).all(|other| all[other].person != all[at].person || !has_signed(other));
-    let people = (0..all.len()).filter(|&at| has_signed(at) && is_first(at)).count();
-    check(people >= rule.needed.max(1), Refusal::Approvals)?;
+    let Quorum { people, signed } = quorum(trust, rule, &grant.applicant, envelope, may_count);
+    let needed = rule.needed.max(1);
+    // Enough have signed whom the rules name: what is missing is a delegation, or its time is over.
+    let is_deputed = rule.may_be_delegated && signed >= needed;
+    check(people >= needed, if is_deputed { Refusal::Deputy } else { Refusal::Approvals })?;
     let has = |asked: bool, given: bool| given || !asked;
     let (asked, given) = (rule.evidence, grant.evidence);
     let is_within = grant.max_uses <= rule.most_uses
@@ -127,10 +148,11 @@ pub fn is_approved(trust: &Trust, grant: &Grant, envelope: &Envelope<'_>) -> Res
     check(is_within, Refusal::BeyondRule)
 }
 
-/// In the log, under the eyes of witnesses, and when they saw it: that time is past.
-fn logged(trust: &Trust, envelope: &[u8], proof: &[u8]) -> Result<u64, Refusal> {
-    let verified = Proof::parse(proof).and_then(|proof| proof.verify(envelope, &trust.log));
-    verified.map(|(_, seen_s)| seen_s).map_err(|error| match error {
+/// In the log, under the eyes of witnesses: which leaf, and when they saw it. That time is past.
+fn logged(trust: &Trust, envelope: &[u8], proof: &[u8]) -> Result<(u64, u64), Refusal> {
+    let proof = Proof::parse(proof);
+    let verified = proof.and_then(|proof| Ok((proof.index, proof.verify(envelope, &trust.log)?.1)));
+    verified.map_err(|error| match error {
         ProofError::Malformed | ProofError::Log | ProofError::Path => Refusal::Proof,
         ProofError::Witnesses => Refusal::Witnesses,
     })
@@ -170,6 +192,16 @@ fn timely(
         TimeQuality::Floor => check(answers, Refusal::TimeUnknown)?,
     }
     check(grant.nonce.is_none() || answers || memory.last_use(&grant.id).is_some(), Refusal::Nonce)
+}
+
+/// Whether a delegation holds now, for a grant with this leaf. A time that is only known to be past is no time within it.
+fn stands(deputed: &Deputed, memory: &Memory, moment: &Moment, grant: u64, seen_s: u64) -> bool {
+    let (delegation, Scene { at_s, time, .. }) = (deputed.delegation(), &moment.scene);
+    *time == TimeQuality::Synced
+        && delegation.holds_at(*at_s)
+        && delegation.holds_at((*at_s).max(seen_s).max(memory.floor_s))
+        && deputed.index() < grant
+        && !memory.is_revoked(&delegation.id)
 }
 
 fn here(fence: Option<&Fence>, position: Option<&Position>) -> Result<(), Refusal> {

@@ -43,12 +43,14 @@ pub enum Kind {
     Policy,
     /// A [`Notice`](crate::notice::Notice).
     Notice,
+    /// A [`Delegation`](crate::delegation::Delegation).
+    Delegation,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 6] =
-        [Kind::Grant, Kind::Receipt, Kind::Hello, Kind::Answer, Kind::Policy, Kind::Notice];
+    pub const ALL: [Kind; 7] =
+        [Kind::Grant, Kind::Receipt, Kind::Hello, Kind::Answer, Kind::Policy, Kind::Notice, Kind::Delegation];
 
     /// Its content type.
     pub fn as_str(self) -> &'static str {
@@ -59,6 +61,7 @@ impl Kind {
             Kind::Answer => "application/vnd.watchfire.answer+cbor",
             Kind::Policy => "application/vnd.watchfire.policy+cbor",
             Kind::Notice => "application/vnd.watchfire.notice+cbor",
+            Kind::Delegation => "application/vnd.watchfire.delegation+cbor",
         }
     }
 }

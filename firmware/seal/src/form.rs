@@ -67,6 +67,32 @@ pub(crate) fn is_text(text: &str) -> bool {
     !text.is_empty() && text.len() <= MAX_TEXT && !text.chars().any(char::is_control)
 }
 
+/// A flag that is written only when it is raised, at the end of a list: absent means no, and has no second spelling.
+pub(crate) mod flag {
+    use minicbor::decode::{Decoder, Error};
+    use minicbor::encode::{Encoder, Write};
+
+    pub(crate) fn encode<C, W: Write>(
+        flag: &bool,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        e.bool(*flag)?.ok()
+    }
+
+    pub(crate) fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<bool, Error> {
+        d.bool()
+    }
+
+    pub(crate) fn is_nil(flag: &bool) -> bool {
+        !flag
+    }
+
+    pub(crate) fn nil() -> Option<bool> {
+        Some(false)
+    }
+}
+
 /// The kind of an item, its number, and what follows; `None` for one of indefinite length.
 fn head(bytes: &[u8]) -> Option<(u8, u64, &[u8])> {
     let (&first, rest) = bytes.split_first()?;

@@ -8,10 +8,11 @@
 //! - [`keys`]: keys, signatures, digests; `sm`: those of the state's own algorithms, by a feature; [`envelope`]: signed bytes (COSE_Sign, RFC 9052); `form`: what CBOR is read;
 //!   `datum`: places
 //! - [`grant`]: what may be stamped; [`receipt`]: what was; [`talk`]: what a seal and the authority ask and answer
-//! - [`policy`]: who issues, who approves what, who watches; [`notice`]: what else the authority has done
+//! - [`policy`]: who issues, who approves what, who watches; [`delegation`]: who approves in whose place; [`notice`]: what
+//!   else the authority has done
 //! - [`tree`]: Merkle proofs (RFC 9162); [`note`]: checkpoints of a log and their cosignatures; [`proof`]: that a grant was
 //!   logged, for use without a network
-//! - [`trust`]: whom a seal believes; [`memory`]: what it remembers; [`decision`]: whether it may move; [`refusal`]: why not
+//! - [`trust`]: whom a seal believes; `quorum`: how many people have approved; [`memory`]: what it remembers; [`decision`]: whether it may move; [`refusal`]: why not
 //! - [`stamping`]: the steps of one use, and what is journaled before which
 //!
 //! # Promise
@@ -24,6 +25,7 @@ extern crate alloc;
 
 mod datum;
 pub mod decision;
+pub mod delegation;
 pub mod envelope;
 mod form;
 pub mod grant;
@@ -33,6 +35,7 @@ pub mod note;
 pub mod notice;
 pub mod policy;
 pub mod proof;
+mod quorum;
 pub mod receipt;
 pub mod refusal;
 #[cfg(feature = "sm")]

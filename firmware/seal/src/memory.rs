@@ -14,7 +14,7 @@ use crate::refusal::Refusal;
 
 /// Most grants with uses left that lie open at once: a village has some a day, each for a week at most.
 pub const MAX_OPEN: usize = 64;
-/// Most revoked grants remembered, each until it has expired. Where there are more, nothing moves.
+/// Most revoked grants and delegations remembered, each until it has expired. Where there are more, nothing moves.
 pub const MAX_REVOKED: usize = 1024;
 /// Grants may be used in another order than they were issued, within so many.
 pub const WINDOW: u64 = 64;
@@ -88,7 +88,7 @@ pub struct Contact {
     /// The newest epoch.
     #[n(1)]
     pub epoch: u32,
-    /// Grants revoked in between, and when each expires.
+    /// Grants and delegations revoked in between, and when each expires.
     #[n(2)]
     pub revoked: Vec<(Id, u64)>,
     /// Whether the authority wants it locked.
@@ -187,7 +187,7 @@ pub struct Memory {
     /// The newest epoch of revocations that was heard.
     #[n(4)]
     pub epoch: u32,
-    /// Grants revoked, until they expire.
+    /// Grants and delegations revoked, until they expire.
     #[n(5)]
     pub revoked: Vec<(Id, u64)>,
     /// Whether there were more than can be remembered, and they were not told again since.
@@ -368,7 +368,7 @@ impl Memory {
         self.open.iter().find(|open| open.used.grant == *grant)
     }
 
-    /// Whether a grant was revoked.
+    /// Whether a grant or a delegation was revoked.
     pub fn is_revoked(&self, grant: &Id) -> bool {
         self.revoked.iter().any(|(revoked, _)| revoked == grant)
     }

@@ -25,13 +25,13 @@ pub enum Deed {
         #[n(1)]
         key: PublicKey,
     },
-    /// A grant was taken back.
+    /// A grant was taken back, or a delegation.
     #[n(1)]
     Revoked {
         /// Of this seal.
         #[n(0)]
         seal: String,
-        /// The grant.
+        /// The grant, or the delegation.
         #[n(1)]
         grant: Id,
         /// When it would have expired.

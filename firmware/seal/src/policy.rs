@@ -57,6 +57,9 @@ pub struct Matter {
     /// Most uses of one grant.
     #[n(4)]
     pub most_uses: u16,
+    /// Whether who may approve it may let a [deputy](crate::delegation) do so.
+    #[cbor(n(5), with = "crate::form::flag", has_nil)]
+    pub may_be_delegated: bool,
 }
 
 /// The rules of one seal.
@@ -208,18 +211,16 @@ impl Policy {
         }
     }
 
-    /// What a device believes by these rules.
+    /// What a device believes by these rules, before it has heard of any delegation.
     pub fn trust(&self) -> Trust {
-        let approver = |&at: &u8| {
-            let Named { name, key } = self.approvers.get(usize::from(at))?;
-            Some(Approver { person: name.clone(), key: *key })
-        };
+        let approver = |named: &Named| Approver { person: named.name.clone(), key: named.key };
         let rule = |matter: &Matter| Rule {
             matter: matter.matter.clone(),
-            approvers: matter.approvers.iter().filter_map(approver).collect(),
+            approvers: matter.approvers.clone(),
             needed: usize::from(matter.needed),
             evidence: matter.evidence,
             most_uses: matter.most_uses,
+            may_be_delegated: matter.may_be_delegated,
         };
         Trust {
             seal: self.seal.clone(),
@@ -227,8 +228,10 @@ impl Policy {
             issuers: self.issuers.clone(),
             log: self.log_trust(),
             policy: self.number,
+            approvers: self.approvers.iter().map(approver).collect(),
             rules: self.matters.iter().map(rule).collect(),
             lease: self.lease,
+            deputed: Vec::new(),
         }
     }
 }

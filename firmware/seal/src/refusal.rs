@@ -97,6 +97,9 @@ refusals! {
     33 RolledBack "rolled_back" "设备存储与计数器不符，请先联网核对。" "This device remembers another number than it has counted. Connect it first.";
     /// More grants are revoked than the device can remember.
     34 ListFull "list_full" "撤销名单已满，请联系管理员。" "The list of revocations is full. Call the administrator.";
+    /// Enough have signed it, and not all of them for somebody: a delegation is over, has not begun, was withdrawn, or is not
+    /// here; or the time is not known.
+    35 Deputy "deputy" "代理审批无有效委托：尚未开始、已到期、已撤回或尚未送达本设备。" "A deputy has approved it, and no delegation for that holds here now.";
 }
 
 #[cfg(test)]

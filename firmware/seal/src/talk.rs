@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 
 use minicbor::{Decode, Encode};
 
+use crate::delegation::MAX_HELD;
 use crate::envelope::{Envelope, Kind};
 use crate::form::{bytes_of, is_text, one_form};
 use crate::grant::{Id, Presented};
@@ -67,7 +68,7 @@ pub struct Hello {
     /// Whether the authority has it locked.
     #[n(13)]
     pub is_locked: bool,
-    /// Grants that it holds already, at most [`MAX_OPEN`].
+    /// Grants and delegations that it holds already, at most [`MAX_OPEN`] and [`MAX_HELD`].
     #[n(14)]
     pub held: Vec<Id>,
     /// The question before this one to which it has heard the answer, in this run: nobody else can know of that.
@@ -108,6 +109,8 @@ pub enum Said<'a> {
     Grant(&'a [u8]),
     /// Rules with their proof, see [`Policy`](crate::policy::Policy).
     Policy(&'a [u8]),
+    /// A delegation with its proof, see [`Deputed`](crate::delegation::Deputed).
+    Delegation(&'a [u8]),
 }
 
 impl<'a> Said<'a> {
@@ -122,6 +125,7 @@ impl<'a> Said<'a> {
         match Envelope::kind_of(Presented::read(bytes)?.grant)? {
             Kind::Grant => Some(Said::Grant(bytes)),
             Kind::Policy => Some(Said::Policy(bytes)),
+            Kind::Delegation => Some(Said::Delegation(bytes)),
             _ => None,
         }
     }
@@ -160,7 +164,7 @@ impl Hello {
             let numbers = [hello.at_s, hello.receipts, hello.counter, hello.remembered, hello.duress];
             hello.version == VERSION
                 && is_text(&hello.seal)
-                && hello.held.len() <= MAX_OPEN
+                && hello.held.len() <= MAX_OPEN + MAX_HELD
                 && numbers.iter().all(|&number| number <= i64::MAX as u64)
         };
         one_form(bytes).filter(is_possible)

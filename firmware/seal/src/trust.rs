@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use minicbor::{Decode, Encode};
 
+use crate::delegation::Deputed;
 use crate::grant::Evidence;
 use crate::keys::PublicKey;
 use crate::proof::LogTrust;
@@ -37,14 +38,28 @@ pub struct Approver {
 pub struct Rule {
     /// The matter, as the list of powers names it.
     pub matter: String,
-    /// Who may approve it.
-    pub approvers: Vec<Approver>,
+    /// Who may approve it: positions in [`Trust::approvers`].
+    pub approvers: Vec<u8>,
     /// How many people have to: at least one, whatever is said here.
     pub needed: usize,
     /// Evidence that a grant has to ask for.
     pub evidence: Evidence,
     /// Most uses of one grant.
     pub most_uses: u16,
+    /// Whether they may let a deputy approve it.
+    pub may_be_delegated: bool,
+}
+
+impl Rule {
+    /// Whether the approver at this position may approve it.
+    pub(crate) fn names(&self, approver: usize) -> bool {
+        self.approvers.iter().any(|&at| usize::from(at) == approver)
+    }
+
+    /// Who may approve it.
+    pub fn approvers<'t>(&'t self, trust: &'t Trust) -> impl Iterator<Item = &'t Approver> {
+        self.approvers.iter().filter_map(|&at| trust.approvers.get(usize::from(at)))
+    }
 }
 
 /// Whom and what a seal believes.
@@ -60,8 +75,12 @@ pub struct Trust {
     pub log: LogTrust,
     /// Version of the rules.
     pub policy: u32,
+    /// Everybody who approves something, each with one key.
+    pub approvers: Vec<Approver>,
     /// The rules: what is on no list cannot be stamped.
     pub rules: Vec<Rule>,
     /// What it may do without contact.
     pub lease: Lease,
+    /// Who approves in whose place, as far as it was heard: a device holds [`MAX_HELD`](crate::delegation::MAX_HELD).
+    pub deputed: Vec<Deputed>,
 }

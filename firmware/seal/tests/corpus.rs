@@ -1,6 +1,7 @@
 //! Replays the fuzzer's kept inputs, so that a past find can never come back unnoticed.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use seal::delegation::Delegation;
 use seal::envelope::{Envelope, Kind};
 use seal::grant::{Grant, Presented};
 use seal::notice::Notice;
@@ -11,7 +12,7 @@ use seal::talk::{Answer, Hello};
 
 #[test]
 fn what_is_read_has_one_form() {
-    let mut read = [0; 9];
+    let mut read = [0; 10];
     for entry in std::fs::read_dir("../../benches/fuzz/corpus/seal").unwrap() {
         let input = std::fs::read(entry.unwrap().path()).unwrap();
         let Some((_, bytes)) = input.split_first() else { continue };
@@ -28,6 +29,7 @@ fn what_is_read_has_one_form() {
             Answer::read(bytes).map(|answer| answer.to_bytes()),
             Policy::read(bytes).map(|policy| policy.to_bytes()),
             Notice::read(bytes).map(|notice| notice.to_bytes()),
+            Delegation::read(bytes).map(|delegation| delegation.to_bytes()),
         ];
         for (read, again) in read.iter_mut().zip(again) {
             *read += usize::from(again.is_some());

@@ -63,6 +63,7 @@ fn is_for_now(why: Refusal) -> bool {
             | LeaseStamps
             | TooEarly
             | TimeUnknown
+            | Deputy
             | PlaceUnknown
             | Elsewhere
             | TooManyOpen

@@ -4,6 +4,7 @@
 //! seal/memory/0 …      the memory in CBOR, in parts: how many there are, then the part
 //! seal/policy          the rules as they were presented
 //! seal/grant/{id}      a grant as it was presented
+//! seal/deputy/{id}     a delegation as it was presented
 //! ```
 //! A store that was damaged and set aside takes all of it along: the seal remembers nothing, its counter shows more, and
 //! nothing moves until the authority has answered.
@@ -19,6 +20,7 @@ const PREFIX: &str = "seal/";
 const MEMORY: &str = "seal/memory/";
 const POLICY: &str = "seal/policy";
 const GRANT: &str = "seal/grant/";
+const DEPUTY: &str = "seal/deputy/";
 /// Bytes of one part of the memory: a thousand revocations take two.
 const PART_BYTES: usize = 16 * 1024;
 /// Most parts: of the largest memory, and some.
@@ -33,6 +35,8 @@ pub struct State {
     pub policy: Option<Vec<u8>>,
     /// Grants.
     pub grants: Vec<Held>,
+    /// Delegations as they were presented, each with the name of its note.
+    pub delegations: Vec<(String, Vec<u8>)>,
 }
 
 /// Where it lies. Each write is one: all of it is durable when it returns, or nobody knows and it is read again.
@@ -109,6 +113,11 @@ pub fn grant_note(id: &::seal::grant::Id, presented: Option<Vec<u8>>) -> Note {
     (format!("{GRANT}{}", hex(&id[..])), presented)
 }
 
+/// The note of a delegation; without its bytes it is forgotten.
+pub fn delegation_note(id: &::seal::grant::Id, presented: Option<Vec<u8>>) -> Note {
+    (format!("{DEPUTY}{}", hex(&id[..])), presented)
+}
+
 /// What notes say. What cannot be read is as if it was not there.
 pub fn state(notes: Notes) -> State {
     let mut state = State::default();
@@ -120,6 +129,8 @@ pub fn state(notes: Notes) -> State {
             state.policy = Some(bytes);
         } else if name.starts_with(GRANT) {
             state.grants.extend(Held::read(bytes));
+        } else if name.starts_with(DEPUTY) {
+            state.delegations.push((name, bytes));
         }
     }
     if !memory.is_empty() {

@@ -1,5 +1,6 @@
 //! What the desk answers: JSON for programs, with sentences for people in Chinese and English.
 
+use ::seal::delegation::{Delegation, Deputed};
 use ::seal::keys::PublicKey;
 use ::seal::memory::Memory;
 use ::seal::policy::Policy;
@@ -119,6 +120,7 @@ pub struct Status<'a> {
     pub(super) seal: &'a str,
     pub(super) key: PublicKey,
     pub(super) policy: Option<&'a Policy>,
+    pub(super) deputed: &'a [Deputed],
     pub(super) memory: &'a Memory,
     pub(super) grants: &'a [Held],
     pub(super) now: Now,
@@ -165,6 +167,7 @@ impl Status<'_> {
             "receipt_owed": self.memory.owed.is_some(),
             "person_shown": self.has_shown,
             "grants": grants,
+            "deputies": self.deputed.iter().map(deputy).collect::<Vec<Value>>(),
         })
     }
 
@@ -184,6 +187,13 @@ impl Status<'_> {
             "photographs": grant.evidence.before || grant.evidence.after,
         })
     }
+}
+
+fn deputy(deputed: &Deputed) -> Value {
+    let Delegation { id, from, to, matters, from_s, until_s, .. } = deputed.delegation();
+    json!({
+        "delegation": hex(&id[..]), "from": from, "to": to, "matters": matters, "from_s": from_s, "until_s": until_s,
+    })
 }
 
 /// What a person reads of an answer.
@@ -245,6 +255,12 @@ pub fn status_told(status: &Value) -> String {
         text("lease_left_stamps")
     );
     let _ = writeln!(out, "回执 receipts       {}；计数 counter {}", text("receipts"), text("counter"));
+    for deputy in status["deputies"].as_array().map(Vec::as_slice).unwrap_or_default() {
+        let (to, from) = (deputy["to"].as_str().unwrap_or("?"), deputy["from"].as_str().unwrap_or("?"));
+        let until = deputy["until_s"].as_i64().and_then(|at_s| jiff::Timestamp::from_second(at_s).ok());
+        let until = until.map_or_else(|| "?".into(), |until| until.to_string());
+        let _ = writeln!(out, "代理审批 deputy     {to} 代 in place of {from}  至 until {until}");
+    }
     let grants = status["grants"].as_array().map(Vec::as_slice).unwrap_or_default();
     let _ = writeln!(out, "授权 grants         {}", grants.len());
     for grant in grants {

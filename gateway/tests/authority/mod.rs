@@ -1,5 +1,6 @@
-//! An authority as the tests need it: roots, an issuer, two approvers, a log of one leaf at a time, a witness.
+//! An authority as the tests need it: roots, an issuer, two approvers and a deputy, a log of two leaves at a time, a witness.
 
+use ::seal::delegation::{self, Delegation};
 use ::seal::envelope::{Envelope, Kind};
 use ::seal::grant::{Evidence, Grant, HashAlgorithm, Id, Presented, VERSION};
 use ::seal::keys::{MemoryKey, PublicKey, Signer, digest};
@@ -22,6 +23,7 @@ const LOG_KEY: u8 = 4;
 const WITNESS_KEY: u8 = 5;
 const SECRETARY: u8 = 6;
 const CLERK: u8 = 7;
+const TEACHER: u8 = 8;
 
 /// What it has said so far.
 pub(crate) struct Authority {
@@ -31,6 +33,7 @@ pub(crate) struct Authority {
     pub(crate) contact: Contact,
     pub(crate) policy: u32,
     pub(crate) grants: Vec<(Id, Vec<u8>)>,
+    pub(crate) delegations: Vec<(Id, Vec<u8>)>,
 }
 
 pub(crate) fn key(number: u8) -> MemoryKey {
@@ -74,18 +77,23 @@ impl Authority {
             policy: 0,
         };
         let lease = Lease { most_s: 86_400, most_stamps: 20, answer_s: 600 };
-        Self { device, now_s, lease, contact, policy: 1, grants: Vec::new() }
+        Self { device, now_s, lease, contact, policy: 1, grants: Vec::new(), delegations: Vec::new() }
     }
 
     fn presented(&self, kind: Kind, payload: &[u8], signers: &[u8]) -> Vec<u8> {
         let keys: Vec<MemoryKey> = signers.iter().map(|&number| key(number)).collect();
         let keys: Vec<&dyn Signer> = keys.iter().map(|key| key as &dyn Signer).collect();
         let envelope = Envelope::sign(kind, payload, &keys).unwrap().to_bytes();
-        // A log with this leaf only.
-        let checkpoint = Checkpoint { origin: LOG.into(), size: 1, root: tree::leaf(&envelope) };
+        // A delegation is the first leaf of its log, everything else the second.
+        let (first, leaf) = (tree::leaf(b"the first"), tree::leaf(&envelope));
+        let (index, path, root) = match kind {
+            Kind::Delegation => (0, Vec::new(), leaf),
+            _ => (1, vec![first], tree::node(&first, &leaf)),
+        };
+        let checkpoint = Checkpoint { origin: LOG.into(), size: index + 1, root };
         let mut signed = note::signed(&checkpoint, &key(LOG_KEY)).unwrap();
         signed += &note::cosignature(&checkpoint.text(), WITNESS, &key(WITNESS_KEY), self.now_s).unwrap();
-        let proof = Proof { index: 0, path: Vec::new(), checkpoint: &signed }.text();
+        let proof = Proof { index, path, checkpoint: &signed }.text();
         Presented { grant: &envelope, proof: proof.as_bytes() }.to_bytes()
     }
 
@@ -99,13 +107,18 @@ impl Authority {
             log: named(LOG, LOG_KEY),
             witnesses: vec![named(WITNESS, WITNESS_KEY)],
             witnesses_needed: 1,
-            approvers: vec![named("the secretary", SECRETARY), named("the town's clerk", CLERK)],
+            approvers: vec![
+                named("the secretary", SECRETARY),
+                named("the town's clerk", CLERK),
+                named("the teacher", TEACHER),
+            ],
             matters: vec![Matter {
                 matter: "certificate".into(),
                 approvers: vec![0, 1],
                 needed: 2,
                 evidence: Evidence::default(),
                 most_uses: 10,
+                may_be_delegated: true,
             }],
             lease: self.lease,
         };
@@ -143,7 +156,31 @@ impl Authority {
         presented
     }
 
-    /// What is sent to a seal that says hello: rules if it has older ones, the answer, grants that it does not hold.
+    /// The secretary is away until then, and the teacher approves.
+    pub(crate) fn depute(&mut self, number: u8, until_s: u64) -> Id {
+        let delegation = Delegation {
+            version: delegation::VERSION,
+            id: id(number),
+            seal: SEAL.into(),
+            from: "the secretary".into(),
+            to: "the teacher".into(),
+            matters: vec!["certificate".into()],
+            from_s: self.now_s,
+            until_s,
+        };
+        let presented = self.presented(Kind::Delegation, &delegation.to_bytes(), &[SECRETARY]);
+        self.delegations.push((delegation.id, presented));
+        delegation.id
+    }
+
+    /// A grant that the clerk has approved, and the teacher for the secretary.
+    pub(crate) fn issue_by_deputy(&mut self, grant: &Grant) {
+        let presented = self.presented(Kind::Grant, &grant.to_bytes(), &[ISSUER, CLERK, TEACHER]);
+        self.grants.push((grant.id, presented));
+    }
+
+    /// What is sent to a seal that says hello: rules if it has older ones, the answer, delegations and grants that it does
+    /// not hold.
     pub(crate) fn answers(&mut self, hello: &Hello) -> Vec<Vec<u8>> {
         let mut said = Vec::new();
         if hello.policy < self.policy {
@@ -159,7 +196,7 @@ impl Authority {
         let (version, seal) = (talk::VERSION, SEAL.into());
         let answer = Answer { version, seal, nonce: hello.nonce, contact };
         said.push(Envelope::sign(Kind::Answer, &answer.to_bytes(), &[&key(ISSUER)]).unwrap().to_bytes());
-        let missing = self.grants.iter().filter(|(id, _)| !hello.held.contains(id));
+        let missing = self.delegations.iter().chain(&self.grants).filter(|(id, _)| !hello.held.contains(id));
         said.extend(missing.map(|(_, grant)| grant.clone()));
         said
     }

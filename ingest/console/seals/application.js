@@ -62,7 +62,7 @@ export function course(one) {
   const step = (text, ms, cls = '') => el('li', { class: cls }, el('span', { text }), el('time', { class: 'dim push', text: datedText(ms) }));
   return el('ol', { class: 'course' },
     step(t('case.step.applied', { person: one.applicant }), one.created_ms),
-    one.approvals.map((approval) => step(t('case.step.approved', { person: approval.person }), approval.at_ms, 'good')),
+    one.approvals.map((approval) => step(approval.in_place_of ? t('case.step.deputed', { person: approval.person, absent: approval.in_place_of }) : t('case.step.approved', { person: approval.person }), approval.at_ms, 'good')),
     one.state === 'open' ? null : step(t(`case.step.${one.state}`, { person: one.decided_by ?? '—', why: one.why ?? '' }), one.decided_ms, one.state === 'granted' ? 'good' : 'bad'));
 }
 

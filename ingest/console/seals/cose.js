@@ -36,7 +36,7 @@ export async function isClaimedBy({ algorithm, bytes }, { signatures }) {
   return signatures.some((one) => one.algorithm === algorithm && same(one.keyId, id));
 }
 
-/** The bytes that the owner of a key signs: the Sig_structure of RFC 9052 §4.4. `kind` is `grant` or `policy`. */
+/** The bytes that the owner of a key signs: the Sig_structure of RFC 9052 §4.4. `kind` is `grant`, `delegation` or `policy`. */
 export const toBeSigned = (kind, id, payload) => write(['Signature', bodyHeader(kind), signerHeader(id), new Uint8Array(), payload]);
 
 /** Opens signed bytes of a kind: `{payload, signatures: [{algorithm, keyId, signature}]}`. Who must have signed is for the reader to ask. */

@@ -10,20 +10,21 @@ const HASHES = { [SHA_256]: 'SHA-256', [SM3]: 'SM3' };
 const EARTH = ['wgs84', 'cgcs2000']; // within centimetres of each other: the API does not say which
 const DATUMS = [...EARTH, 'gcj02', 'bd09'];
 
-const isCount = (value) => Number.isInteger(value) && value >= 0;
-const isText = (value) => typeof value === 'string' && value !== '';
-const isBytes = (length) => (value) => value instanceof Uint8Array && value.length === length;
+/** What a field may have to be. */
+export const isCount = (value) => Number.isInteger(value) && value >= 0;
+export const isText = (value) => typeof value === 'string' && value !== '';
+export const isBytes = (length) => (value) => value instanceof Uint8Array && value.length === length;
 const isBoolean = (value) => typeof value === 'boolean';
 const isPlace = (value) => Array.isArray(value) && value.length === 4 && value.every(Number.isInteger) && value[0] in DATUMS;
 const isEvidence = (value) => Array.isArray(value) && value.length === 3 && value.every(isBoolean);
-const isNames = (value) => Array.isArray(value) && value.every(isText);
+export const isTexts = (value) => Array.isArray(value) && value.every(isText);
 
 // By number: name, what it has to be, whether it may be missing.
 const FIELDS = [
   ['version', (value) => value === VERSION], ['id', isBytes(16)], ['seal', isText], ['sequence', isCount], ['matter', isText],
   ['applicant', isText], ['document', isBytes(32)], ['pages', isCount], ['uses', isCount], ['notBeforeS', isCount], ['expiresS', isCount],
   ['fence', isPlace, true], ['evidence', isEvidence], ['minEpoch', isCount], ['nonce', isBytes(16), true], ['policy', isCount],
-  ['isTest', isBoolean], ['operators', isNames], ['hash', (value) => Object.hasOwn(HASHES, value)],
+  ['isTest', isBoolean], ['operators', isTexts], ['hash', (value) => Object.hasOwn(HASHES, value)],
 ];
 
 /** How the document of a grant was digested, in a word. */
@@ -32,17 +33,23 @@ export const hashName = (grant) => HASHES[grant.hash];
 /** Whether a browser can digest the document of a grant. */
 export const isDigestible = (grant) => grant.hash === SHA_256;
 
-/** Reads a grant; bytes and places as people read them. Throws `NotPlain` for anything else, one unknown field included. */
-export function readGrant(bytes) {
+/** Reads a map of such fields, bytes as hexadecimal digits. Throws `NotPlain` for anything else, one unknown field included. */
+export function readFields(bytes, fields, what) {
   const map = read(bytes);
-  if (!(map instanceof Map)) throw new NotPlain('it is no grant');
-  for (const key of map.keys()) if (!(key in FIELDS)) throw new NotPlain(`field ${key} is not known here: this console is older than the grant`);
-  const grant = {};
-  FIELDS.forEach(([name, fits, mayMiss], key) => {
+  if (!(map instanceof Map)) throw new NotPlain(`it is no ${what}`);
+  for (const key of map.keys()) if (!(key in fields)) throw new NotPlain(`field ${key} is not known here: this console is older than the ${what}`);
+  const thing = {};
+  fields.forEach(([name, fits, mayMiss], key) => {
     const value = map.get(key) ?? null;
     if (value === null ? !mayMiss : !fits(value)) throw new NotPlain(`field ${key} (${name}) is missing or impossible`);
-    grant[name] = value instanceof Uint8Array ? hex(value) : value;
+    thing[name] = value instanceof Uint8Array ? hex(value) : value;
   });
+  return thing;
+}
+
+/** Reads a grant; bytes and places as people read them. Throws `NotPlain` for anything else. */
+export function readGrant(bytes) {
+  const grant = readFields(bytes, FIELDS, 'grant');
   const [before, after, person] = grant.evidence;
   grant.evidence = { before, after, person };
   if (grant.fence) {

@@ -6,6 +6,7 @@ import { on } from '../store.js';
 import * as application from './application.js';
 import * as applications from './applications.js';
 import * as apply from './apply.js';
+import * as delegations from './delegations.js';
 import { first, gated, me } from './enter.js';
 import * as keys from './keys.js';
 import { hasOffice } from './office.js';
@@ -23,7 +24,7 @@ const gatedAll = (views) => Object.fromEntries(Object.entries(views).map(([name,
 
 /** The pages; without an office none but the first admin's. */
 export const VIEWS = hasOffice
-  ? { first, verify, ...gatedAll({ me, applications, application, apply, seals, seal, keys, people: people.list, person: people.one, rules }) }
+  ? { first, verify, ...gatedAll({ me, applications, application, apply, seals, seal, keys, delegations, people: people.list, person: people.one, rules }) }
   : { first };
 
 /** The page of the navigation under which a page of seals stands. */

@@ -78,6 +78,15 @@ export const end = (grant, how, why) => send('POST', `/applications/${part(grant
 /** The grant with its proof, to be carried. */
 export const carried = (grant) => ask(`/applications/${part(grant)}/grant`);
 
+/** Delegations that I may see. */
+export const delegations = () => ask('/delegations');
+/** Drafts a delegation of mine: `{payload, to_be_signed}`. */
+export const draftDelegation = (form) => send('POST', '/delegations/draft', form);
+/** Gives what I have signed: `{delegation}`. */
+export const giveDelegation = (payload, key, signature) => send('POST', '/delegations', { payload, key, signature });
+/** Withdraws one. */
+export const withdraw = (delegation, why) => send('POST', `/delegations/${part(delegation)}/withdrawal`, { why });
+
 /** What is known of an impression, by the digest of its receipt or of a photograph. */
 export const impressions = (digest) => ask(`/impressions/${part(digest)}`);
 /** The address of a photograph. */

@@ -11,7 +11,7 @@ const REFRESH_MS = 5000; // others approve and seals stamp meanwhile
 const MAX_FILE_BYTES = 512 * 1024 * 1024; // a digest wants all of it in memory
 
 const TABS = [
-  ['applications', () => person()], ['seals', () => person()], ['verify', () => true], ['keys', () => may('approve')], ['people', () => may('manage')], ['rules', () => may('manage')],
+  ['applications', () => person()], ['seals', () => person()], ['verify', () => true], ['keys', () => may('approve')], ['delegations', () => may('approve') || may('withdraw')], ['people', () => may('manage')], ['rules', () => may('manage')],
 ];
 
 /** A page of this part of the console: fills `root`, answers the node that scrolls. */

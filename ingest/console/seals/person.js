@@ -6,7 +6,7 @@ import * as office from './office.js';
 // As ingest/src/people/role.rs has it.
 const MAY = {
   apply: ['applicant'], approve: ['approver'], seeApplications: ['approver', 'auditor', 'operator'], seeAudit: ['auditor', 'admin'], enrol: ['installer'],
-  lock: ['approver', 'operator', 'installer'], clear: ['operator'], revoke: ['approver', 'operator'], manage: ['admin'],
+  lock: ['approver', 'operator', 'installer'], clear: ['operator'], revoke: ['approver', 'operator'], withdraw: ['admin'], manage: ['admin'],
 };
 
 /** All roles. */

@@ -33,7 +33,7 @@ export async function readPolicy(bytes, roots) {
   }
   return {
     seal, number, isTest, issuers: issuers.map(key), log: named(log), witnesses: witnesses.map(named), witnessesNeeded, approvers,
-    matters: matters.map(([matter, who, needed, [before, after, person], uses]) => ({ matter, approvers: [...new Set(who.map((at) => approvers[at]?.name ?? '?'))], needed, before, after, person, uses })),
+    matters: matters.map(([matter, who, needed, [before, after, person], uses, mayBeDelegated = false]) => ({ matter, approvers: [...new Set(who.map((at) => approvers[at]?.name ?? '?'))], needed, before, after, person, uses, mayBeDelegated })),
     alone: { seconds: lease[0], stamps: lease[1], answerS: lease[2] }, signatures: signed.signatures.length, signedBy, unverified,
   };
 }

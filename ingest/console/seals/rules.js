@@ -43,6 +43,6 @@ function draw(rules, trust) {
       fact(t('rules.witnesses', { n: rules.witnessesNeeded }), names(rules.witnesses)), fact(t('rules.approvers'), names(rules.approvers))),
     el('h2', { text: t('rules.matters') }),
     el('div', { class: 'cards', role: 'list' }, rules.matters.map((one) => el('article', { class: 'card wide', role: 'listitem' }, el('strong', { text: one.matter }),
-      el('div', { text: t('apply.rule', { needed: one.needed, approvers: one.approvers.join(', '), most: one.uses }) }),
+      el('div', { text: t('apply.rule', { needed: one.needed, approvers: one.approvers.join(', '), most: one.uses }) }), one.mayBeDelegated ? el('div', { text: t('rules.delegable') }) : null,
       el('div', { class: 'dim', text: ['before', 'after', 'person'].filter((name) => one[name]).map((name) => t(`grant.${name}`)).join(' · ') || t('none') })))));
 }

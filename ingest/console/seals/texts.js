@@ -1,7 +1,7 @@
 // The texts of seals and people, as in i18n.js: `[zh, en]`.
 export const SEALS = {
   'nav.applications': ['用印', 'Seals'], 'seals.tabs': ['用印页面', 'Pages of seals'],
-  'seals.tab.applications': ['申请', 'Applications'], 'seals.tab.seals': ['印章', 'Seals'], 'seals.tab.verify': ['核验', 'Verify'], 'seals.tab.keys': ['我的密钥', 'My keys'],
+  'seals.tab.applications': ['申请', 'Applications'], 'seals.tab.seals': ['印章', 'Seals'], 'seals.tab.verify': ['核验', 'Verify'], 'seals.tab.keys': ['我的密钥', 'My keys'], 'seals.tab.delegations': ['代理审批', 'Deputies'],
   'seals.tab.people': ['人员', 'People'], 'seals.tab.rules': ['规则', 'Rules'],
   'seals.file.large': ['文件过大：最多 {n} MiB', 'The file is too large: at most {n} MiB'], 'seals.file.reading': ['正在本机计算 {name} 的摘要…', 'Digesting {name} on this machine…'],
 
@@ -57,7 +57,7 @@ export const SEALS = {
   'case.unreadable': ['授权内容无法读取，请勿签名：{detail}', 'The grant cannot be read; do not sign it: {detail}'],
   'case.differs': ['服务器显示的内容与待签内容不一致：{fields}', 'What the server shows is not what would be signed: {fields}'], 'case.differsHint': ['请勿签名，并立即告知审计员。', 'Do not sign, and tell an auditor at once.'],
   'case.signedPart': ['授权全文（由待签字节读出）', 'The grant in full, as read from the bytes that are signed'], 'case.course': ['经过', 'What happened'],
-  'case.step.applied': ['{person} 申请', '{person} applied'], 'case.step.approved': ['{person} 审批通过并签名', '{person} approved with a signature'], 'case.step.granted': ['已授权', 'Granted'],
+  'case.step.applied': ['{person} 申请', '{person} applied'], 'case.step.approved': ['{person} 审批通过并签名', '{person} approved with a signature'], 'case.step.deputed': ['{person} 代 {absent} 审批通过并签名', '{person} approved with a signature in place of {absent}'], 'case.step.granted': ['已授权', 'Granted'],
   'case.step.rejected': ['{person} 驳回：{why}', '{person} rejected it: {why}'], 'case.step.cancelled': ['{person} 取消：{why}', '{person} cancelled it: {why}'], 'case.step.revoked': ['{person} 撤销：{why}', '{person} revoked it: {why}'],
   'case.decide': ['审批', 'Decide'], 'case.decideHint': ['请核对上面的全文。拖入申请人交来的文件，可确认它就是要盖章的文件。', 'Read all of the above. Drop the file that the applicant has given you to see that it is the one to be stamped.'],
   'case.drop': ['选择或拖入文件以核对摘要', 'Choose or drop the document to check it'], 'case.isDocument': ['这正是授权中的文件', 'This is the document of the grant'], 'case.isOther': ['这不是授权中的文件', 'This is another document'],
@@ -68,6 +68,16 @@ export const SEALS = {
   'case.why': ['理由', 'Why'], 'case.rejection': ['驳回', 'Reject'], 'case.rejectionHint': ['申请人会看到', 'The applicant will see it'], 'case.cancellation': ['取消申请', 'Cancel it'], 'case.cancellationHint': ['记录在案', 'It is kept'],
   'case.revocation': ['撤销授权', 'Revoke it'], 'case.revocationHint': ['印章联网后立即生效，否则在离线期限后生效', 'The seal hears of it when it is connected, or stops when its time alone is over'],
   'case.carry': ['下载授权', 'Download the grant'], 'case.carryHint': ['供未联网的印章使用', 'For a seal that is not connected'],
+
+  'deputy.hint': ['外出期间，可委托他人代为审批：由您本人的密钥签名，记入公开日志，印章离线也能核验。一人只计一票；本人已签的，代理不再计。', 'Who is away lets somebody else approve meanwhile: signed with your own key, in the public log, checked by the seal without a network. Everybody counts once, and nobody stands for who has signed.'],
+  'deputy.none': ['没有委托', 'No delegations'], 'deputy.noMatter': ['没有可由您委托的事项', 'There is no matter that you could delegate'], 'deputy.give': ['委托他人审批', 'Let a deputy approve'], 'deputy.pair': ['{to} 代 {from}', '{to} in place of {from}'],
+  'deputy.state.holds': ['有效', 'Holds'], 'deputy.state.coming': ['尚未开始', 'Not begun'], 'deputy.state.withdrawn': ['已撤回', 'Withdrawn'], 'deputy.state.ended': ['已到期', 'Ended'],
+  'deputy.seal': ['印章', 'Seal'], 'deputy.from': ['委托人', 'Who is away'], 'deputy.to': ['代理人', 'Deputy'], 'deputy.toHint': ['须已列入该印章的规则', 'Somebody whom the rules of the seal name'], 'deputy.matters': ['事项', 'Matters'], 'deputy.begins': ['自', 'From'], 'deputy.until': ['至', 'Until'],
+  'deputy.id': ['委托编号', 'Id of the delegation'], 'deputy.untilHint': ['最长 31 天', '31 days at most'], 'deputy.show': ['显示待签内容', 'Show what is signed'], 'deputy.noneChosen': ['请至少选择一个事项', 'Choose a matter at least'],
+  'deputy.signedPart': ['委托全文（由待签字节读出）', 'The delegation in full, as read from the bytes that are signed'], 'deputy.meaning': ['在此期间，{to} 的签名等同于您的签名', 'Meanwhile the signature of {to} counts as yours'], 'deputy.sign': ['签名委托', 'Sign and delegate'],
+  'deputy.given': ['已委托，印章联网后即可核验', 'Given; the seal has it when it is connected'], 'deputy.unreadable': ['委托内容无法读取，请勿签名：{detail}', 'The delegation cannot be read; do not sign it: {detail}'], 'deputy.differs': ['待签内容与您填写的不一致：{fields}', 'What would be signed is not what you asked for: {fields}'],
+  'deputy.withdraw': ['撤回委托', 'Withdraw it'], 'deputy.withdrawHint': ['代理人已审批而尚未用印的授权随之失效；印章联网后生效，否则在离线期限后生效', 'What the deputy has approved and is not used is over with it. The seal hears of it when it is connected, or stops when its time alone is over'],
+  'deputy.isWithdrawn': ['已撤回', 'Withdrawn'], 'deputy.withdrawn': ['{person} 于 {when} 撤回：{why}', '{person} withdrew it {when}: {why}'],
 
   'seal.none': ['您的区域内没有印章', 'There is no seal in your areas'], 'seal.findings': ['不一致之处', 'What does not agree'], 'seal.evidence': ['证据', 'Evidence'], 'seal.findingCount': ['{n} 处不一致', '{n} findings'],
   'seal.locked': ['已锁定', 'Locked'], 'seal.unlocked': ['未锁定', 'Not locked'], 'seal.tampered': ['被拆动 {n} 次', 'Tampered with: {n}'], 'seal.test': ['演练', 'Rehearsal'], 'seal.policy': ['规则第 {n} 版', 'Rules no. {n}'],
@@ -88,7 +98,7 @@ export const SEALS = {
   'verify.when': ['时间（印章时钟）', 'When, by the seal’s clock'], 'verify.outcome': ['结果', 'How it ended'], 'verify.refusal': ['拒绝原因', 'Why it was refused'], 'verify.use': ['次数', 'Use'], 'verify.receipt': ['回执摘要', 'SHA-256 of the receipt'],
   'verify.isIt': ['选择或拖入文件，核对它是否就是获准盖章的文件', 'Choose or drop the document to see whether it is the one that was to be stamped'],
   'verify.proof': ['证明', 'Proof'], 'verify.proofThere': ['附有全部签名与见证证明。', 'All signatures and proofs of the witnesses are attached.'], 'verify.proofMissing': ['见证尚未完成：{parts}。请稍后再查。', 'No witness has seen yet: {parts}. Ask again in a moment.'],
-  'verify.part.receipt': ['回执', 'the receipt'], 'verify.part.enrolment': ['印章登记', 'the enrolment'], 'verify.part.grant': ['授权', 'the grant'], 'verify.part.policy': ['规则', 'the rules'], 'verify.part.enrolled_by': ['登记时的规则', 'the rules of the enrolment'], 'verify.part.notices': ['撤销或换钥公告', 'what speaks against it'],
+  'verify.part.receipt': ['回执', 'the receipt'], 'verify.part.enrolment': ['印章登记', 'the enrolment'], 'verify.part.grant': ['授权', 'the grant'], 'verify.part.policy': ['规则', 'the rules'], 'verify.part.delegations': ['委托', 'the delegations'], 'verify.part.enrolled_by': ['登记时的规则', 'the rules of the enrolment'], 'verify.part.notices': ['撤销或换钥公告', 'what speaks against it'],
   'verify.upTo': ['公开日志 {n} 片之内未见撤销；此后的撤销尚不可知', 'Not taken back, as far as shown, in a log of {n} leaves; what comes later is not known'],
   'verify.save': ['下载证明（JSON）', 'Download the proof (JSON)'], 'verify.without': ['以上结论来自本服务器。不信任它也能核验：把密钥与各机构公布的比对，然后：', 'This is what the server says. To check without trusting it, compare the keys with what their owners publish, then:'],
 
@@ -97,5 +107,5 @@ export const SEALS = {
   'rules.taken': ['{seal} 的第 {n} 版规则已接受', 'Rules no. {n} of {seal} are taken'], 'rules.signed': ['{n} 个根密钥已签名（需 {needed} 个）', 'Signed by {n} of the roots ({needed} needed)'],
   'rules.strangers': ['另有 {n} 个签名不是根密钥的有效签名', '{n} more are no good signatures of a root'], 'rules.unverified': ['另有 {n} 个 SM2 根签名，浏览器无法验证，服务器会验证', '{n} more claim to be of SM2 roots: no browser verifies them, the server does'], 'rules.otherIssuer': ['本机的签发密钥不在规则中：据此将无法授权', 'The issuer here is not in these rules: nothing could be granted by them'],
   'rules.number': ['版本', 'Number'], 'rules.kind': ['用途', 'Purpose'], 'rules.alone': ['离线', 'Alone'], 'rules.aloneText': ['最长 {span}，最多 {n} 次；提问有效 {answer}', 'At most {span} and {n} stamps; a question counts for {answer}'],
-  'rules.issuers': ['签发机关', 'Issuers'], 'rules.log': ['公开日志', 'Log'], 'rules.witnesses': ['见证机构（需 {n} 个）', 'Witnesses ({n} needed)'], 'rules.approvers': ['审批人', 'Approvers'], 'rules.matters': ['权力清单', 'List of powers'],
+  'rules.issuers': ['签发机关', 'Issuers'], 'rules.log': ['公开日志', 'Log'], 'rules.witnesses': ['见证机构（需 {n} 个）', 'Witnesses ({n} needed)'], 'rules.approvers': ['审批人', 'Approvers'], 'rules.matters': ['权力清单', 'List of powers'], 'rules.delegable': ['可委托他人审批', 'May be delegated to a deputy'],
 };

@@ -56,7 +56,7 @@ mod write;
 
 use people::{accounts, own, sessions};
 use problem::{METHOD, NOT_FOUND, Problem};
-use seals::{cases, devices, public};
+use seals::{cases, delegations, devices, public};
 use who::Peer;
 
 pub(crate) use query::duration;
@@ -192,6 +192,9 @@ fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(cases::cancel))
         .routes(routes!(cases::revoke))
         .routes(routes!(cases::carried))
+        .routes(routes!(delegations::delegations, delegations::give))
+        .routes(routes!(delegations::draft))
+        .routes(routes!(delegations::withdraw))
         .routes(routes!(public::findings))
         .routes(routes!(public::impressions))
         .routes(routes!(public::picture))

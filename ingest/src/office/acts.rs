@@ -11,7 +11,7 @@ use seal::policy::{Named, Policy, Roots};
 use wire::{Area, GatewayId};
 
 use super::book::Book;
-use super::draft::{self, No, Wish, approval, draft};
+use super::draft::{self, Approval, No, Wish, approval, draft};
 use super::finding::Finding;
 use super::sql::{self, Case};
 use super::{Office, OfficeError, hex, leaf_of, seconds};
@@ -27,7 +27,7 @@ const PROOF_BYTES: usize = 2048;
 const SIGNED_BYTES: usize = 92;
 
 /// Refuses what no seal could be given: it would wait for it for ever.
-fn must_fit(bytes: usize) -> Result<(), No> {
+pub(super) fn must_fit(bytes: usize) -> Result<(), No> {
     let most = MAX_PRESENTED - PROOF_BYTES;
     if bytes <= most {
         return Ok(());
@@ -53,11 +53,11 @@ pub struct Enrolment {
     pub key: PublicKey,
 }
 
-fn not_there(what: &'static str, name: impl Into<String>) -> OfficeError {
+pub(super) fn not_there(what: &'static str, name: impl Into<String>) -> OfficeError {
     OfficeError::NotThere { what, name: name.into() }
 }
 
-fn words(text: &str, what_en: &str, what_zh: &str) -> Result<String, No> {
+pub(super) fn words(text: &str, what_en: &str, what_zh: &str) -> Result<String, No> {
     let text = text.trim();
     if text.is_empty() || text.len() > MAX_WORDS || text.chars().any(|c| c.is_control() && c != '\n') {
         let bytes = text.len();
@@ -67,6 +67,13 @@ fn words(text: &str, what_en: &str, what_zh: &str) -> Result<String, No> {
         ));
     }
     Ok(text.to_owned())
+}
+
+/// 128 bits that nobody can guess.
+pub(super) fn random_id() -> Result<Id, OfficeError> {
+    let mut id = [0; 16];
+    getrandom::fill(&mut id).map_err(|error| OfficeError::File(io::Error::other(error.to_string())))?;
+    Ok(id.into())
 }
 
 impl Office {
@@ -192,8 +199,7 @@ impl Office {
         now_ms: i64,
     ) -> Result<Id, OfficeError> {
         let title = words(title, "the title", "标题")?;
-        let mut id = [0; 16];
-        getrandom::fill(&mut id).map_err(|error| OfficeError::File(io::Error::other(error.to_string())))?;
+        let id = random_id()?;
         let mut desk = self.shared.desk.lock().await;
         let mut transaction = sql::begin(&mut desk.connection).await?;
         let mut book = sql::book(&mut transaction, seal).await?.ok_or_else(|| not_there("seal", seal))?;
@@ -221,7 +227,7 @@ impl Office {
             )
             .into());
         }
-        let grant = draft(wish, applicant, id.into(), &book, &policy, now_s)?;
+        let grant = draft(wish, applicant, id, &book, &policy, now_s)?;
         let signatures = 1 + draft::matter(&policy, &grant.matter).map_or(1, |rule| usize::from(rule.needed));
         must_fit(grant.to_bytes().len() + signatures * SIGNED_BYTES)?;
         let needed = draft::matter(&policy, &grant.matter).map_or(1, |rule| usize::from(rule.needed));
@@ -264,7 +270,8 @@ impl Office {
         Ok(to_be_signed(Kind::Grant, key, &case.payload))
     }
 
-    /// Takes an approval. When it is enough the grant is given; whether it was.
+    /// Takes an approval. When it is enough the grant is given; whether it was. Delegations that are `stale` count for nothing:
+    /// who knows keys knows that theirs does no more.
     ///
     /// # Errors
     /// [`OfficeError`].
@@ -274,6 +281,7 @@ impl Office {
         person: &str,
         key: &PublicKey,
         signature: &[u8],
+        stale: &[Id],
         now_ms: i64,
     ) -> Result<bool, OfficeError> {
         let mut desk = self.shared.desk.lock().await;
@@ -282,14 +290,15 @@ impl Office {
         let Some(policy) = Self::policy(&mut transaction, &case.seal).await? else {
             return Err(not_there("rules of seal", case.seal));
         };
-        let approval = approval(&case.payload, &policy, person, key, signature)?;
-        sql::add_approval(&mut transaction, grant, &approval, now_ms).await?;
-        let all: Vec<_> = sql::approvals(&mut transaction, grant)
-            .await?
-            .into_iter()
-            .map(|(approval, _)| approval)
-            .collect();
-        let given = draft::issue(&case.payload, &all, case.needed, &self.shared.issuer);
+        let trust = Self::trust(&mut transaction, &policy, stale, seconds(now_ms)).await?;
+        let before = sql::approvals(&mut transaction, grant).await?;
+        let mut all: Vec<Approval> = before.into_iter().map(|(approval, _)| approval).collect();
+        if all.iter().all(|before| before.key != *key) {
+            let approval = approval(&case.payload, &trust, &all, person, key, signature)?;
+            sql::add_approval(&mut transaction, grant, &approval, now_ms).await?;
+            all.push(approval);
+        }
+        let given = draft::issue(&case.payload, &all, &trust, &self.shared.issuer);
         if let Some(bytes) = &given {
             let leaf = leaf_of("grant", &case.seal, bytes.clone(), now_ms);
             sql::add_leaf(&mut transaction, &leaf).await?;

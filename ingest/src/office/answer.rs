@@ -15,7 +15,7 @@ use super::finding::Finding;
 /// A revocation that a seal may not have heard of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Revoked {
-    /// The grant.
+    /// The grant, or the delegation.
     pub grant: Id,
     /// When it would have expired, in seconds since 1970 UTC.
     pub expires_s: u64,

@@ -1,6 +1,8 @@
 //! What people ask the office, as the API shows it. Bytes are base64, digests and ids hexadecimal.
 
 use base64ct::{Base64, Encoding as _};
+use seal::delegation::Delegation;
+use seal::envelope::{Envelope, Kind};
 use seal::grant::{Evidence, Fence, Grant, Id};
 use seal::keys::Digest;
 use seal::policy::Policy;
@@ -30,6 +32,8 @@ pub struct SealView {
     pub key: String,
     /// Number of its newest rules; 0 when it has none.
     pub policy: u32,
+    /// Whom its rules name: those who can be deputies.
+    pub people: Vec<String>,
     /// What can be stamped with it.
     pub matters: Vec<MatterView>,
     /// Whether it is for rehearsals.
@@ -63,6 +67,8 @@ pub struct MatterView {
     pub after: bool,
     /// Who uses it has to show who they are.
     pub person: bool,
+    /// Whether who may approve it may let a deputy do so.
+    pub may_be_delegated: bool,
 }
 
 /// A circle on the ground.
@@ -81,6 +87,8 @@ pub struct FenceView {
 pub struct ApprovalView {
     /// Who.
     pub person: String,
+    /// For whom, when it is a deputy's.
+    pub in_place_of: Option<String>,
     /// With which key, base64url.
     pub key: String,
     /// When.
@@ -194,6 +202,39 @@ pub struct FindingView {
     pub at_ms: i64,
 }
 
+/// Who approves in whose place.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct DelegationView {
+    /// Its id.
+    pub delegation: String,
+    /// The seal.
+    pub seal: String,
+    /// Who is away.
+    pub from: String,
+    /// Who approves in their place.
+    pub to: String,
+    /// With which key it was signed, base64url.
+    pub key: String,
+    /// Which matters.
+    pub matters: Vec<String>,
+    /// From when on.
+    pub from_ms: i64,
+    /// Until when.
+    pub until_ms: i64,
+    /// When it was given.
+    pub given_ms: i64,
+    /// When it was taken back.
+    pub withdrawn_ms: Option<i64>,
+    /// By whom.
+    pub withdrawn_by: Option<String>,
+    /// Why.
+    pub why: Option<String>,
+    /// Whether witnesses have seen it: then the seal gets it.
+    pub is_logged: bool,
+    /// The bytes that were signed, base64: what is shown can be read from here.
+    pub payload: String,
+}
+
 /// All there is about a seal.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct TimelineView {
@@ -240,9 +281,15 @@ fn seal_view(book: &Book, policy: Option<&Policy>) -> SealView {
             before,
             after,
             person,
+            may_be_delegated: rule.may_be_delegated,
         }
     };
+    let mut people: Vec<String> =
+        policy.iter().flat_map(|policy| &policy.approvers).map(|named| named.name.clone()).collect();
+    people.sort();
+    people.dedup();
     SealView {
+        people,
         seal: book.seal.clone(),
         area: book.area.as_str().into(),
         gateway: book.gateway.as_str().into(),
@@ -295,6 +342,28 @@ fn finding_view(row: &FindingRow) -> FindingView {
         evidence: hex(&row.evidence[..]),
         at_ms: row.at_ms,
     }
+}
+
+/// `size`: leaves that witnesses have seen.
+pub(super) fn delegation_view(row: &sql::DelegationRow, size: u64) -> Option<DelegationView> {
+    let envelope = Envelope::read(Kind::Delegation, &row.leaf.body).ok()?;
+    let Delegation { id, seal, from, to, matters, from_s, until_s, .. } = Delegation::read(envelope.payload)?;
+    Some(DelegationView {
+        delegation: hex(&id[..]),
+        seal,
+        from,
+        to,
+        key: key_text(&row.key),
+        matters,
+        from_ms: ms(from_s),
+        until_ms: ms(until_s),
+        given_ms: row.given_ms,
+        withdrawn_ms: row.withdrawn_s.map(ms),
+        withdrawn_by: row.withdrawn_by.clone(),
+        why: row.why.clone(),
+        is_logged: row.leaf.index.is_some_and(|index| index < size),
+        payload: base64(envelope.payload),
+    })
 }
 
 impl Office {
@@ -426,6 +495,7 @@ impl Office {
         };
         let approval = |(approval, at_ms): (super::draft::Approval, i64)| ApprovalView {
             person: approval.person,
+            in_place_of: approval.in_place_of,
             key: key_text(&approval.key),
             at_ms,
         };

@@ -4,15 +4,18 @@
 use std::collections::{BTreeMap, HashMap};
 
 use seal::decision::is_approved;
+use seal::delegation::{Delegation, Deputed};
 use seal::envelope::{Envelope, Kind};
 use seal::grant::{Grant, Id};
 use seal::keys::{Algorithm, Digest, KeyId, digest};
 use seal::notice::{Deed, Notice};
 use seal::policy::{Policy, Roots};
 use seal::receipt::Receipt;
+use seal::trust::Trust;
 use wire::{Area, GatewayId};
 
 use super::book::{Book, Granted};
+use super::deputies::{Given, lapse};
 use super::draft::No;
 use super::earlier::Earlier;
 use super::finding::Finding;
@@ -41,6 +44,9 @@ pub struct Audit {
     earlier: HashMap<String, Vec<Earlier>>,
     /// Notices from before the first rules of a seal, with their leaves: whether an issuer has signed them those will say.
     early: HashMap<String, Vec<(u64, Vec<u8>)>>,
+    delegations: HashMap<String, Vec<Given>>,
+    /// Grants that deputies have approved: the rules, the leaf, its number.
+    deputed: HashMap<Id, (Policy, Vec<u8>, u64)>,
     /// Leaves by kind.
     pub counts: BTreeMap<&'static str, u64>,
     /// Everything that was found.
@@ -74,6 +80,8 @@ impl Audit {
             receipts: HashMap::new(),
             earlier: HashMap::new(),
             early: HashMap::new(),
+            delegations: HashMap::new(),
+            deputed: HashMap::new(),
             counts: BTreeMap::new(),
             remarks: Vec::new(),
             next: 0,
@@ -87,7 +95,8 @@ impl Audit {
         let (name, said) = match Envelope::kind_of(leaf) {
             Some(Kind::Policy) => ("policy", self.policy(leaf)),
             Some(Kind::Notice) => ("notice", self.notice(leaf, index)),
-            Some(Kind::Grant) => ("grant", self.grant(leaf)),
+            Some(Kind::Grant) => ("grant", self.grant(leaf, index)),
+            Some(Kind::Delegation) => ("delegation", self.delegation(leaf, index)),
             Some(Kind::Receipt) => ("receipt", self.receipt(leaf, index)),
             _ => (
                 "other",
@@ -177,8 +186,12 @@ impl Audit {
                 }
             }
             Deed::Revoked { grant, .. } => {
+                let all = self.delegations.get_mut(&seal).into_iter().flatten();
+                let mut given = all.filter(|given| given.deputed.delegation().id == grant);
                 if let Some(granted) = self.grants.get_mut(&grant) {
                     granted.revoked_s = Some(notice.at_s);
+                } else if let Some(given) = given.next() {
+                    given.withdrawn_s = Some(notice.at_s);
                 } else {
                     return wrong(
                         &seal,
@@ -192,7 +205,33 @@ impl Audit {
         Ok(())
     }
 
-    fn grant(&mut self, leaf: &[u8]) -> Said {
+    fn delegation(&mut self, leaf: &[u8], index: u64) -> Said {
+        let envelope = Envelope::read(Kind::Delegation, leaf).ok();
+        let Some(read) = envelope.and_then(|envelope| Delegation::read(envelope.payload)) else {
+            return wrong("", "a delegation that cannot be read", "委托无法读取");
+        };
+        let seal = read.seal;
+        let Some(policy) = self.policies.get(&seal).and_then(|all| all.last()) else {
+            return wrong(&seal, "a delegation before any rules", "委托先于规则");
+        };
+        let Ok(deputed) = Deputed::of_leaf(leaf, index, &policy.trust()) else {
+            return wrong(
+                &seal,
+                "a delegation that is not signed by whom it names, or to somebody whom the rules do not name",
+                "委托未由委托人签名，或代理人未列入规则",
+            );
+        };
+        let all = self.delegations.entry(seal.clone()).or_default();
+        if self.grants.contains_key(&read.id)
+            || all.iter().any(|given| given.deputed.delegation().id == read.id)
+        {
+            return wrong(&seal, "a second delegation or grant with the same id", "委托编号重复");
+        }
+        all.push(Given { deputed, withdrawn_s: None });
+        Ok(())
+    }
+
+    fn grant(&mut self, leaf: &[u8], index: u64) -> Said {
         let envelope = Envelope::read(Kind::Grant, leaf).ok();
         let read = envelope.as_ref().and_then(|envelope| Grant::read(envelope.payload).ok());
         let (Some(envelope), Some(grant)) = (envelope, read) else {
@@ -206,7 +245,15 @@ impl Audit {
         if !policy.issuers.iter().any(|key| envelope.is_signed_by(key)) {
             return wrong(&seal, "a grant that the issuer has not signed", "授权没有签发机关签名");
         }
-        if let Err(why) = is_approved(&policy.trust(), &grant, &envelope) {
+        let given = self.delegations.get(&seal).into_iter().flatten();
+        let given = given.filter(|given| given.withdrawn_s.is_none()).map(|given| given.deputed.clone());
+        let alone = policy.trust();
+        // Whether a delegation held is asked for each use.
+        if is_approved(&alone, &grant, &envelope).is_err() {
+            self.deputed.insert(grant.id, (policy.clone(), leaf.to_vec(), index));
+        }
+        let trust = Trust { deputed: given.collect(), ..alone };
+        if let Err(why) = is_approved(&trust, &grant, &envelope) {
             let (zh, en) = why.sentences();
             return wrong(&seal, format!("a grant against the rules: {en}"), format!("授权违反规则：{zh}"));
         }
@@ -255,11 +302,16 @@ impl Audit {
         }
         self.receipts.insert(at, name);
         let granted = receipt.used.and_then(|used| self.grants.get_mut(&used.grant));
+        let used = receipt.used.filter(|used| used.number > 0);
+        let deputed = used.and_then(|used| self.deputed.get(&used.grant));
+        let given = self.delegations.get(&receipt.seal).map_or(&[][..], Vec::as_slice);
+        let lapsed =
+            deputed.and_then(|(policy, leaf, index)| lapse(policy, leaf, *index, given, receipt.scene.at_s));
         let found = match &mut earlier {
             Some(earlier) => book.take_late(earlier, &receipt, name, granted),
             None => book.take(&receipt, name, granted, twin),
         };
-        for finding in found {
+        for finding in found.into_iter().chain(lapsed) {
             let (seal, en, zh) = (receipt.seal.clone(), finding.to_string(), finding.zh());
             self.remarks.push(Remark { index, seal, en, zh });
         }

@@ -3,6 +3,7 @@
 
 use base64ct::{Base64, Encoding as _};
 use seal::decision::is_approved;
+use seal::delegation::Deputed;
 use seal::envelope::{Envelope, Kind};
 use seal::grant::Grant;
 use seal::keys::{Digest, PublicKey, digest};
@@ -44,6 +45,9 @@ pub struct Bundle {
     /// What speaks against it: the grant was taken back, or the key changed before the receipt came.
     #[serde(default)]
     pub notices: Vec<Proven>,
+    /// Delegations that held when it was used.
+    #[serde(default)]
+    pub delegations: Vec<Proven>,
 }
 
 /// What the office knows of an impression, without who applied and what for.
@@ -225,9 +229,18 @@ impl Bundle {
             "the issuer and enough approvers have signed it, by the rules",
             "签发机关与足够的审批人已按规则签名",
         );
-        let trust = policy.trust();
+        let mut trust = policy.trust();
         if !trust.issuers.iter().any(|issuer| signed.is_signed_by(issuer)) {
             return Err("the issuer has not".into());
+        }
+        // Those of a time when the seal was used, and which were there before the grant.
+        for delegation in &self.delegations {
+            let Opened { bytes, index: before, .. } = open(delegation, &roots.log)?;
+            let deputed = Deputed::of_leaf(&bytes, before, &trust).ok();
+            let holds = |deputed: &Deputed| {
+                before < grant_leaf.index && deputed.delegation().holds_at(receipt.scene.at_s)
+            };
+            trust.deputed.extend(deputed.filter(holds));
         }
         is_approved(&trust, &grant, &signed).map_err(|why| why.sentences().1.to_owned())?;
         step("within its number and its time", "在授权次数与时间之内");
@@ -324,6 +337,9 @@ impl Office {
             let at = enrolments.iter().position(has_signed);
             let enrolment = at.and_then(|at| enrolments.get(at));
             let changed = at.and_then(|at| enrolments.get(at.checked_sub(1)?));
+            // A delegation that was taken back by then counts for nothing.
+            let deputed = sql::delegations_between(connection, &row.seal, row.at_s, row.at_s).await?;
+            let held = |one: &&sql::DelegationRow| one.withdrawn_s.is_none_or(|back_s| row.at_s < back_s);
             let enrolled_by = match enrolment {
                 Some(leaf) => sql::policy_at(connection, &row.seal, leaf).await?,
                 None => None,
@@ -352,6 +368,11 @@ impl Office {
                     .iter()
                     .chain(changed)
                     .map(|leaf| self.proven(leaf))
+                    .collect::<Result<_, _>>()?,
+                delegations: deputed
+                    .iter()
+                    .filter(held)
+                    .map(|one| self.proven(&one.leaf))
                     .collect::<Result<_, _>>()?,
             };
             let is_revoked = revoked_s.is_some_and(|at_s| at_s <= row.at_s);

@@ -1,9 +1,11 @@
 //! From an application to a grant: what is asked for, who has approved it, and when it is enough (pure).
 
+use seal::decision::{is_approved, people};
 use seal::envelope::{Envelope, Kind, Signed, to_be_signed};
 use seal::grant::{Evidence, Fence, Grant, HashAlgorithm, Id, MAX_VALID_S, VERSION};
 use seal::keys::{Algorithm, Digest, PublicKey, Signer};
 use seal::policy::{Matter, Policy};
+use seal::trust::{Rule, Trust};
 
 use super::book::Book;
 
@@ -148,46 +150,61 @@ pub fn matter<'p>(policy: &'p Policy, name: &str) -> Option<&'p Matter> {
 pub struct Approval {
     /// Who, as the rules name them.
     pub person: String,
+    /// For whom, when it is a deputy's.
+    pub in_place_of: Option<String>,
     /// With which key.
     pub key: PublicKey,
     /// The signature.
     pub signature: Vec<u8>,
 }
 
-/// Looks at an approval of a drafted grant by `person`.
+impl Approval {
+    fn signed(&self) -> Signed {
+        let (algorithm, key) = (self.key.algorithm().number(), self.key.id());
+        Signed { algorithm, key, signature: self.signature.clone() }
+    }
+}
+
+/// Looks at an approval of a drafted grant by `person`. `before` are those that there are already; `trust` has the
+/// delegations that hold now.
 ///
 /// # Errors
 /// Why it does not count.
 pub fn approval(
     payload: &[u8],
-    policy: &Policy,
+    trust: &Trust,
+    before: &[Approval],
     person: &str,
     key: &PublicKey,
     signature: &[u8],
 ) -> Result<Approval, No> {
     let grant = Grant::read(payload).map_err(|_| No::new("the draft cannot be read", "草案无法读取"))?;
-    if grant.policy != policy.number {
+    if grant.policy != trust.policy {
         return Err(No::new(
             "the rules have changed since it was applied for: it has to be applied for again",
             "申请后规则已变更，请重新申请",
         ));
     }
-    let rule = matter(policy, &grant.matter)
-        .ok_or_else(|| No::new("the matter is on no list any more", "事项已不在权力清单内"))?;
-    let named = |&at: &u8| policy.approvers.get(usize::from(at)).filter(|named| named.key == *key);
-    let Some(named) = rule.approvers.iter().find_map(named) else {
+    let rule = trust.rules.iter().find(|rule| rule.matter == grant.matter);
+    let rule = rule.ok_or_else(|| No::new("the matter is on no list any more", "事项已不在权力清单内"))?;
+    let mut own = rule.approvers(trust).filter(|approver| approver.key == *key);
+    let mut deputies =
+        trust.approvers.iter().filter(|approver| approver.key == *key && rule.may_be_delegated);
+    let Some(named) = own.next().map(|own| (own, false)).or(deputies.next().map(|deputy| (deputy, true)))
+    else {
         return Err(No::new(
             format!(
                 "this key may not approve {:?}: the rules (number {}) do not name it",
-                grant.matter, policy.number
+                grant.matter, trust.policy
             ),
-            format!("该密钥无权审批事项 {:?}（规则第 {} 版未列入）", grant.matter, policy.number),
+            format!("该密钥无权审批事项 {:?}（规则第 {} 版未列入）", grant.matter, trust.policy),
         ));
     };
-    if named.name != person {
+    let (named, is_deputy) = named;
+    if named.person != person {
         return Err(No::new(
-            format!("this key belongs to {}, not to {person}", named.name),
-            format!("该密钥属于 {}，不属于 {person}", named.name),
+            format!("this key belongs to {}, not to {person}", named.person),
+            format!("该密钥属于 {}，不属于 {person}", named.person),
         ));
     }
     if grant.applicant == person {
@@ -202,28 +219,65 @@ pub fn approval(
             "签名无效：请对 to_be_signed 的原始字节签名",
         ));
     }
-    Ok(Approval { person: named.name.clone(), key: *key, signature: signature.into() })
-}
-
-/// How many people have approved: a person with two keys is one.
-pub fn people(approvals: &[Approval]) -> usize {
-    let is_first = |at: &usize| approvals[..*at].iter().all(|other| other.person != approvals[*at].person);
-    (0..approvals.len()).filter(is_first).count()
-}
-
-/// The grant with all signatures, when enough people have approved; `None` before, or when the issuer cannot sign.
-pub fn issue(payload: &[u8], approvals: &[Approval], needed: usize, issuer: &dyn Signer) -> Option<Vec<u8>> {
-    if people(approvals) < needed.max(1) {
-        return None;
+    let mut approval =
+        Approval { person: person.into(), in_place_of: None, key: *key, signature: signature.into() };
+    if is_deputy {
+        approval.in_place_of = Some(absent(&grant, trust, rule, before, &approval)?);
     }
+    Ok(approval)
+}
+
+/// For whom a deputy approves: somebody who is away, for whom nobody does yet where there is a choice.
+fn absent(
+    grant: &Grant,
+    trust: &Trust,
+    rule: &Rule,
+    before: &[Approval],
+    approval: &Approval,
+) -> Result<String, No> {
+    let payload = grant.to_bytes();
+    let mut envelope = Envelope { kind: Kind::Grant, payload: &payload, signatures: Vec::new() };
+    envelope.signatures.extend(before.iter().map(Approval::signed));
+    let without = people(trust, grant, &envelope);
+    envelope.signatures.push(approval.signed());
+    let given = trust.deputed.iter().filter(|one| one.counts(trust, rule)).map(|one| one.delegation());
+    let for_me = given.filter(|given| given.to == approval.person).map(|given| &given.from);
+    let has_signed = |from: &&String| before.iter().any(|other| other.person == **from);
+    let is_stood_for = |from: &&String| before.iter().any(|other| other.in_place_of.as_ref() == Some(*from));
+    let absent: Vec<&String> = for_me.filter(|from| **from != grant.applicant && !has_signed(from)).collect();
+    let first = absent.iter().copied().find(|from| !is_stood_for(from)).or(absent.first().copied());
+    match first.filter(|_| people(trust, grant, &envelope) > without) {
+        Some(from) => Ok(from.clone()),
+        None => Err(No::new(
+            format!(
+                "{} is named for other matters, and is nobody's deputy in this one now: a delegation that holds, from somebody who has not approved, expected",
+                approval.person
+            ),
+            format!("{} 不是该事项的审批人，现也无有效委托（或委托人已审批）", approval.person),
+        )),
+    }
+}
+
+/// The grant with the signatures that count, when they are enough; `None` before, or when the issuer cannot sign. It is
+/// measured as a seal does, by `trust` with the delegations that hold now.
+pub fn issue(payload: &[u8], approvals: &[Approval], trust: &Trust, issuer: &dyn Signer) -> Option<Vec<u8>> {
+    let grant = Grant::read(payload).ok()?;
     let mut envelope = Envelope::sign(Kind::Grant, payload, &[issuer])?;
-    for approval in approvals {
-        envelope.signatures.push(Signed {
-            algorithm: approval.key.algorithm().number(),
-            key: approval.key.id(),
-            signature: approval.signature.clone(),
-        });
+    // Who approves themselves goes first: a deputy may have signed before they came back. An envelope has little room, so
+    // what does not make it more is left out.
+    let (themselves, deputies): (Vec<_>, Vec<_>) =
+        approvals.iter().partition(|approval| approval.in_place_of.is_none());
+    for approval in themselves.into_iter().chain(deputies) {
+        if is_approved(trust, &grant, &envelope).is_ok() {
+            break;
+        }
+        let before = people(trust, &grant, &envelope);
+        envelope.signatures.push(approval.signed());
+        if people(trust, &grant, &envelope) == before {
+            envelope.signatures.pop();
+        }
     }
+    is_approved(trust, &grant, &envelope).ok()?;
     // One form, and within bounds: what a seal will read.
     let bytes = envelope.to_bytes();
     Envelope::read(Kind::Grant, &bytes).is_ok().then_some(bytes)
@@ -263,6 +317,7 @@ pub(super) mod tests {
                 needed: 2,
                 evidence: Evidence { before: false, after: true, person: true },
                 most_uses: 3,
+                may_be_delegated: false,
             }],
             lease: Lease { most_s: 86_400, most_stamps: 20, answer_s: 600 },
         }
@@ -343,7 +398,8 @@ pub(super) mod tests {
     fn only_those_whom_the_rules_name_approve_and_only_these_bytes() {
         let payload = drafted(wish()).unwrap().to_bytes();
         let [second, third, fourth] = [2, 3, 4].map(|number| key(number).public());
-        let good = approval(&payload, &policy(), "secretary", &second, &sign(&payload, 2)).unwrap();
+        let good =
+            approval(&payload, &policy().trust(), &[], "secretary", &second, &sign(&payload, 2)).unwrap();
         assert_eq!(good.person, "secretary");
         let other = drafted(Wish { copies: 1, ..wish() }).unwrap().to_bytes();
         let own = draft(wish(), "clerk", [1; 16].into(), &book(), &policy(), 1_000_000).unwrap().to_bytes();
@@ -358,16 +414,23 @@ pub(super) mod tests {
             (&payload, later, "clerk", &third, sign(&payload, 3), "by old rules"),
             (&own, policy(), "clerk", &third, sign(&own, 3), "their own application"),
         ] {
-            assert!(approval(payload, &policy, person, key, &signature).is_err(), "{why}");
+            assert!(approval(payload, &policy.trust(), &[], person, key, &signature).is_err(), "{why}");
         }
         let approve = |person, public, number| {
-            approval(&payload, &policy(), person, public, &sign(&payload, number)).unwrap()
+            approval(&payload, &policy().trust(), &[], person, public, &sign(&payload, number)).unwrap()
         };
         let (clerk, again) = (approve("clerk", &third, 3), approve("clerk", &fourth, 4));
-        assert_eq!(issue(&payload, &[clerk.clone(), again], 2, &key(1)), None, "one person with two keys");
-        let bytes = issue(&payload, &[good, clerk], 2, &key(1)).unwrap();
+        let trust = policy().trust();
+        assert_eq!(
+            issue(&payload, &[clerk.clone(), again], &trust, &key(1)),
+            None,
+            "one person with two keys"
+        );
+        let bytes = issue(&payload, &[good, clerk], &trust, &key(1)).unwrap();
         let envelope = Envelope::read(Kind::Grant, &bytes).unwrap();
         assert!([1, 2, 3].iter().all(|&number| envelope.is_signed_by(&key(number).public())));
-        assert_eq!(issue(&payload, &[], 0, &key(1)), None, "somebody has to, whatever the rule says");
+        let mut none = trust;
+        none.rules[0].needed = 0;
+        assert_eq!(issue(&payload, &[], &none, &key(1)), None, "somebody has to, whatever the rule says");
     }
 }

@@ -53,6 +53,8 @@ pub enum Finding {
     OldState(u64, u64),
     /// The device has fewer receipts than it has sent.
     SetBack(u64, u64),
+    /// Used when a deputy's time was over, or had not come.
+    Deputy,
     /// Not signed by the device, or nothing that a seal says.
     Forged,
 }
@@ -85,6 +87,7 @@ impl Finding {
             Finding::EarlierKey(_) => "earlier_key",
             Finding::OldState(..) => "old_state",
             Finding::SetBack(..) => "set_back",
+            Finding::Deputy => "deputy",
             Finding::Forged => "forged",
         }
     }
@@ -120,6 +123,7 @@ impl Finding {
                 format!("设备只记得 {remembered} 次，计数器为 {counter}：存储卡可能被换回旧卡")
             }
             Finding::SetBack(has, sent) => format!("设备只有 {has} 份回执，而已收到 {sent} 份：可能被回滚"),
+            Finding::Deputy => "用印时代理审批不在委托期内".into(),
             Finding::Forged => "签名不是该设备的".into(),
         }
     }
@@ -176,6 +180,9 @@ impl fmt::Display for Finding {
             ),
             Finding::SetBack(has, sent) => {
                 write!(f, "the device has {has} receipts and has sent {sent}: it may have been set back")
+            }
+            Finding::Deputy => {
+                f.write_str("used when the deputy who approved it had no delegation that held")
             }
             Finding::Forged => f.write_str("the device has not signed it"),
         }

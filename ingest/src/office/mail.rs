@@ -1,5 +1,6 @@
 //! What seals have sent: receipts and hellos, in the order of the engine's log.
 
+use seal::delegation::MAX_HELD;
 use seal::envelope::{Envelope, Kind};
 use seal::keys::digest;
 use seal::notice::Deed;
@@ -131,6 +132,10 @@ impl Office {
             };
             sql::add_receipt(&mut transaction, &row).await?;
             self.wait_for_pictures(&mut transaction, &row).await?;
+            if let Some(used) = used.filter(|used| used.number > 0) {
+                let at_s = receipt.scene.at_s;
+                found.extend(Self::lapse(&mut transaction, &receipt.seal, &used.grant, at_s).await?);
+            }
             for finding in &found {
                 sql::add_finding(&mut transaction, &receipt.seal, finding, &leaf.digest, sent.received_ms)
                     .await?;
@@ -204,10 +209,10 @@ impl Office {
         let payload = answer.to_bytes();
         let signed =
             Envelope::sign(Kind::Answer, &payload, &[&self.shared.issuer]).ok_or(OfficeError::Key)?;
-        // Rules first: they may name another issuer than the seal knows.
-        let [rules, grants] = handed;
+        // Rules first: they may name another issuer than the seal knows. Grants last: they may need a delegation.
+        let [rules, papers] = handed;
         let ask = again.then(Vec::new);
-        for bytes in rules.into_iter().chain([signed.to_bytes()]).chain(grants).chain(ask) {
+        for bytes in rules.into_iter().chain([signed.to_bytes()]).chain(papers).chain(ask) {
             if !(self.shared.downlink)(&book.gateway, bytes) {
                 tracing::debug!(seal = name, "the seal is not connected: it asks again");
                 break;
@@ -217,7 +222,7 @@ impl Office {
         Ok(())
     }
 
-    /// Rules and grants that a seal does not have.
+    /// Rules that a seal does not have; and delegations, then grants.
     async fn to_hand(
         &self,
         connection: &mut sqlx::AnyConnection,
@@ -231,9 +236,16 @@ impl Office {
         {
             handed[0].extend(self.presented(&leaf)?);
         }
+        // Those of next week too: it may be away from the network then.
+        for row in sql::delegations_between(connection, &book.seal, now_s, u64::MAX).await? {
+            if row.withdrawn_s.is_none() && !hello.held.contains(&row.id) && handed[1].len() < MAX_HELD {
+                handed[1].extend(self.presented(&row.leaf)?);
+            }
+        }
+        let most = handed[1].len() + HANDED as usize;
         let limit = HANDED + hello.held.len() as i64;
         for (grant, leaf) in sql::usable(connection, book, now_s, limit).await? {
-            if !hello.held.contains(&grant) && handed[1].len() < HANDED as usize {
+            if !hello.held.contains(&grant) && handed[1].len() < most {
                 handed[1].extend(self.presented(&leaf)?);
             }
         }

@@ -17,6 +17,7 @@
 //! - [`book`]: what is known of a seal, and comparing; [`earlier`]: what a key says that it had before; [`finding`]: what
 //!   does not agree (pure); [`draft`]: from application to grant (pure); [`answer`]: what a
 //!   seal is told (pure)
+//! - [`deputies`]: who approves in whose place
 //! - [`mail`]: what seals have sent; `pictures`: photographs; [`acts`]: what people do; [`ask`]: what people ask; [`check`]: is an impression covered
 //! - [`audit`]: the whole log, read by a stranger (pure); [`command`]: `ingest seal`
 //! - `sql`: statements
@@ -50,6 +51,7 @@ pub mod audit;
 pub mod book;
 pub mod check;
 pub mod command;
+pub mod deputies;
 pub mod draft;
 pub mod earlier;
 pub mod finding;

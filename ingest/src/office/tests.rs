@@ -5,6 +5,7 @@ use std::sync::Mutex as StdMutex;
 use std::time::Duration;
 
 use seal::decision::{Moment, decide};
+use seal::delegation::Deputed;
 use seal::grant::{Evidence, Grant, HashAlgorithm, Id};
 use seal::keys::{Algorithm, Signer};
 use seal::memory::{Entry, Memory};
@@ -19,6 +20,7 @@ use super::acts::Enrolment;
 use super::ask::{Before, TimelineView};
 use super::audit::Audit;
 use super::check::{Bundle, Proven};
+use super::deputies::Absence;
 use super::draft::Wish;
 use super::finding::Finding;
 use super::sql::{Cases, ReceiptRow};
@@ -42,6 +44,7 @@ fn key(number: u8) -> MemoryKey {
 const ROOTS: [u8; 2] = [41, 42];
 const SECRETARY: u8 = 2;
 const CLERK: u8 = 3;
+const TEACHER: u8 = 13;
 const DEVICE: u8 = 9;
 
 /// An office in a folder, what it has sent down, and its witness.
@@ -135,13 +138,18 @@ impl Village {
             log: named(&trust.log),
             witnesses: trust.witnesses.iter().map(named).collect(),
             witnesses_needed: 1,
-            approvers: vec![approver("secretary", SECRETARY), approver("clerk", CLERK)],
+            approvers: vec![
+                approver("secretary", SECRETARY),
+                approver("clerk", CLERK),
+                approver("teacher", TEACHER),
+            ],
             matters: vec![Matter {
                 matter: "certificate".into(),
                 approvers: vec![0, 1],
                 needed: 2,
                 evidence: Evidence { before: false, after: true, person: true },
                 most_uses: 3,
+                may_be_delegated: true,
             }],
             lease: Lease { most_s: 86_400, most_stamps: 20, answer_s: 600 },
         }
@@ -170,7 +178,8 @@ impl Village {
     async fn approve(&self, grant: &Id, person: &str, number: u8) -> Result<bool, OfficeError> {
         let key = key(number);
         let message = self.office.to_sign(grant, &key.public()).await?;
-        self.office.approve(grant, person, &key.public(), &key.sign(&message).unwrap(), now_ms()).await
+        let signature = key.sign(&message).unwrap();
+        self.office.approve(grant, person, &key.public(), &signature, &[], now_ms()).await
     }
 
     async fn granted(&self) -> Id {
@@ -178,6 +187,22 @@ impl Village {
         assert!(!self.approve(&grant, "secretary", SECRETARY).await.unwrap());
         assert!(self.approve(&grant, "clerk", CLERK).await.unwrap());
         grant
+    }
+
+    /// The secretary is away until then, and somebody approves certificates; the id.
+    async fn depute(&self, to: &str, number: u8, until_s: u64) -> Result<Id, OfficeError> {
+        let absence = Absence {
+            seal: SEAL.into(),
+            to: to.into(),
+            matters: vec!["certificate".into()],
+            from_s: None,
+            until_s,
+        };
+        let key = key(number);
+        let drafted = self.office.draft_delegation(absence, "secretary", &key.public(), now_ms()).await?;
+        let (payload, message) = drafted;
+        let signature = key.sign(&message).unwrap();
+        self.office.depute(&payload, "secretary", &key.public(), &signature, now_ms()).await
     }
 
     /// Puts something into the inbox, as the engine does.
@@ -339,7 +364,12 @@ impl Device {
             remembered: self.memory.counter,
             tampered: self.memory.tampered,
             is_locked: self.memory.is_locked,
-            held: self.held.iter().map(|(id, _)| *id).collect(),
+            held: self
+                .held
+                .iter()
+                .map(|(id, _)| *id)
+                .chain(self.trust.iter().flat_map(|trust| &trust.deputed).map(|one| one.delegation().id))
+                .collect(),
             answered: self.answered,
             duress: self.memory.duress,
         };
@@ -360,6 +390,10 @@ impl Device {
                     self.answered = self.asked.take();
                     self.is_heard = true;
                 }
+            }
+            Said::Delegation(bytes) => {
+                let trust = self.trust.as_mut().unwrap();
+                trust.deputed.push(Deputed::open(bytes, trust).unwrap());
             }
             Said::Grant(bytes) => {
                 let grant = Presented::read(bytes).unwrap().grant;
@@ -518,6 +552,121 @@ async fn a_revocation_reaches_the_seal_with_the_next_contact() {
         let other = village.granted().await;
         village.contact(&mut seal).await;
         assert_eq!(seal.stamp(&other).1, Some(Refusal::Locked));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deputy_approves_until_the_delegation_is_withdrawn() {
+    for (mut village, mut seal) in Village::each().await {
+        let hour_s = seconds(now_ms()) + 3600;
+        for (to, number, until_s, why) in [
+            ("teacher", TEACHER, hour_s, "signed by the deputy"),
+            ("secretary", SECRETARY, hour_s, "to themselves"),
+            ("stranger", SECRETARY, hour_s, "to whom the rules do not name"),
+            ("teacher", SECRETARY, seconds(now_ms()), "over already"),
+            ("teacher", SECRETARY, hour_s + 31 * 86_400, "for too long"),
+        ] {
+            let given = village.depute(to, number, until_s).await;
+            assert!(matches!(given, Err(OfficeError::No(_))), "{why}");
+        }
+        let early = village.apply().await;
+        let nobody = village.approve(&early, "teacher", TEACHER).await;
+        assert!(matches!(nobody, Err(OfficeError::No(_))), "nobody's deputy");
+        let delegation = village.depute("teacher", SECRETARY, hour_s).await.unwrap();
+        assert!(!village.approve(&early, "teacher", TEACHER).await.unwrap(), "one of two");
+        assert!(village.approve(&early, "clerk", CLERK).await.unwrap());
+        let approvals = village.office.case(&early).await.unwrap().approvals;
+        let shown: Vec<_> = approvals.iter().map(|one| (&*one.person, one.in_place_of.as_deref())).collect();
+        assert_eq!(shown, [("teacher", Some("secretary")), ("clerk", None)]);
+        village.contact(&mut seal).await;
+        let (receipt, no) = seal.stamp(&early);
+        assert_eq!(no, None);
+        village.send(&receipt).await;
+        village.settled().await;
+        let found = village.office.impressions(&digest(&[&receipt])).await.unwrap();
+        assert!(
+            found[0].is_covered,
+            "{:?}",
+            found[0].bundle.check(&digest(&[&receipt]), &village.office.roots(SEAL))
+        );
+        let mut alone = found[0].bundle.clone();
+        alone.delegations.clear();
+        assert!(
+            !alone.check(&digest(&[&receipt]), &village.office.roots(SEAL)).holds(),
+            "it is counted by that"
+        );
+        assert_eq!(village.audit().remarks, []);
+
+        // Who comes back and signs themself is one, however many stand for them.
+        let again = village.apply().await;
+        assert!(!village.approve(&again, "teacher", TEACHER).await.unwrap());
+        assert!(!village.approve(&again, "secretary", SECRETARY).await.unwrap(), "the same one of two");
+        assert!(village.approve(&again, "clerk", CLERK).await.unwrap());
+        let late = village.apply().await;
+        assert!(!village.approve(&late, "secretary", SECRETARY).await.unwrap());
+        let useless = village.approve(&late, "teacher", TEACHER).await;
+        assert!(matches!(useless, Err(OfficeError::No(_))), "the secretary is there");
+
+        village.office.withdraw(&delegation, "secretary", "back at work", now_ms()).await.unwrap();
+        let twice = village.office.withdraw(&delegation, "secretary", "back at work", now_ms()).await;
+        assert!(matches!(twice, Err(OfficeError::No(_))));
+        // It has not heard yet: what the lease allows, and it is told.
+        let (late, no) = seal.stamp(&early);
+        assert_eq!(no, None);
+        village.send(&late).await;
+        village.contact(&mut seal).await;
+        let third = village.apply().await;
+        let nobody = village.approve(&third, "teacher", TEACHER).await;
+        assert!(matches!(nobody, Err(OfficeError::No(_))), "nobody's deputy any more");
+        assert_eq!(village.words().await, ["after_revocation"]);
+        let remarks = village.audit().remarks;
+        assert!(
+            remarks.len() == 1 && remarks[0].en.contains("after the grant was taken back"),
+            "{remarks:?}"
+        );
+        let found = village.office.impressions(&digest(&[&late])).await.unwrap();
+        assert!(!found[0].is_covered);
+        let (_, no) = seal.stamp(&again);
+        assert_eq!(no, None, "the two who may have signed it");
+        let views = village.office.delegations(Some(SEAL)).await.unwrap();
+        assert!(
+            views.len() == 1 && views[0].withdrawn_by.as_deref() == Some("secretary") && views[0].is_logged
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_deputy_has_approved_is_over_with_their_time() {
+    for (mut village, mut seal) in Village::each().await {
+        let soon_s = seconds(now_ms()) + 6;
+        let delegation = village.depute("teacher", SECRETARY, soon_s).await.unwrap();
+        let grant = village.apply().await;
+        assert!(!village.approve(&grant, "clerk", CLERK).await.unwrap());
+        assert!(village.approve(&grant, "teacher", TEACHER).await.unwrap());
+        // A second one is approved by the deputy first, and too late by the clerk.
+        let open = village.apply().await;
+        assert!(!village.approve(&open, "teacher", TEACHER).await.unwrap());
+        village.contact(&mut seal).await;
+        while seconds(now_ms()) < soon_s {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let (receipt, no) = seal.stamp(&grant);
+        assert_eq!(no, Some(Refusal::Deputy));
+        village.send(&receipt).await;
+        assert!(!village.approve(&open, "clerk", CLERK).await.unwrap(), "the deputy counts no more");
+        assert!(village.approve(&open, "secretary", SECRETARY).await.unwrap());
+        let over = village.office.withdraw(&delegation, "secretary", "over", now_ms()).await;
+        assert!(matches!(over, Err(OfficeError::No(_))));
+        // A device that stamps all the same is found out by anybody.
+        seal.trust.as_mut().unwrap().rules[0].needed = 1;
+        let (forbidden, no) = seal.stamp(&grant);
+        assert_eq!(no, None);
+        village.send(&forbidden).await;
+        assert_eq!(village.words().await, ["deputy"]);
+        let remarks = village.audit().remarks;
+        assert!(remarks.len() == 1 && remarks[0].en.contains("deputy"), "{remarks:?}");
+        let found = village.office.impressions(&digest(&[&forbidden])).await.unwrap();
+        assert!(!found[0].is_covered);
     }
 }
 

@@ -74,6 +74,8 @@ pub enum Action {
     ClearSeal,
     /// Revoke a grant.
     RevokeGrant,
+    /// Withdraw what somebody else has delegated: always safe.
+    WithdrawDelegation,
     /// Propose a change of policy: which matters, how many approvers. Approvers decide.
     ProposePolicy,
     /// Create accounts, disable them, change their roles, reset passwords.
@@ -82,7 +84,7 @@ pub enum Action {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Action; 11] = [
+    pub const ALL: [Action; 12] = [
         Action::Apply,
         Action::Approve,
         Action::SeeApplications,
@@ -92,6 +94,7 @@ impl Action {
         Action::LockSeal,
         Action::ClearSeal,
         Action::RevokeGrant,
+        Action::WithdrawDelegation,
         Action::ProposePolicy,
         Action::ManageAccounts,
     ];
@@ -110,7 +113,7 @@ impl Action {
             Action::LockSeal => &[Approver, Operator, Installer],
             Action::ClearSeal => &[Operator],
             Action::RevokeGrant => &[Approver, Operator],
-            Action::ProposePolicy | Action::ManageAccounts => &[Admin],
+            Action::WithdrawDelegation | Action::ProposePolicy | Action::ManageAccounts => &[Admin],
         }
     }
 
@@ -126,6 +129,7 @@ impl Action {
             Action::LockSeal => "lock seals",
             Action::ClearSeal => "unlock seals or clear their tampering",
             Action::RevokeGrant => "revoke grants",
+            Action::WithdrawDelegation => "withdraw what others have delegated",
             Action::ProposePolicy => "propose policy",
             Action::ManageAccounts => "manage accounts",
         }
@@ -143,6 +147,7 @@ impl Action {
             Action::LockSeal => "锁定印章",
             Action::ClearSeal => "解锁印章或清除拆动报警",
             Action::RevokeGrant => "撤销授权",
+            Action::WithdrawDelegation => "撤回他人的委托",
             Action::ProposePolicy => "提议策略",
             Action::ManageAccounts => "管理账户",
         }
@@ -268,7 +273,7 @@ mod tests {
     use crate::people::testing::{account, area};
 
     /// One line for each action, one letter for each role: applicant, approver, auditor, operator, installer, admin.
-    const TABLE: [(Action, &str); 11] = [
+    const TABLE: [(Action, &str); 12] = [
         (Action::Apply, "x....."),
         (Action::Approve, ".x...."),
         (Action::SeeApplications, ".xxx.."),
@@ -278,6 +283,7 @@ mod tests {
         (Action::LockSeal, ".x.xx."),
         (Action::ClearSeal, "...x.."),
         (Action::RevokeGrant, ".x.x.."),
+        (Action::WithdrawDelegation, ".....x"),
         (Action::ProposePolicy, ".....x"),
         (Action::ManageAccounts, ".....x"),
     ];

@@ -10,6 +10,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use seal::decision::{Leave, Moment, Refused, decide};
+use seal::delegation::{Deputed, MAX_HELD};
 use seal::envelope::{Envelope, Kind};
 use seal::grant::Id;
 use seal::keys::{Algorithm, MemoryKey, PublicKey, digest};
@@ -89,7 +90,9 @@ impl<H: Hands> Lock<H> {
                 let Ok(policy) = Policy::open(presented, &self.roots, log) else { return false };
                 let is_newer = self.trust.as_ref().is_none_or(|trust| trust.policy < policy.number);
                 if is_newer {
-                    self.trust = Some(policy.trust());
+                    let mut trust = policy.trust();
+                    trust.deputed = self.trust.take().map_or_else(Vec::new, |before| before.deputed);
+                    self.trust = Some(trust);
                 }
                 is_newer
             }
@@ -97,6 +100,7 @@ impl<H: Hands> Lock<H> {
                 let Ok(answer) = Answer::open(envelope, trust, moment.asked.as_ref()) else { return false };
                 self.journal(&Entry::Contact(answer.contact))
             }
+            (Some(Said::Delegation(presented)), Some(_)) => self.depute(presented, moment.scene.at_s),
             (Some(Said::Grant(presented)), Some(trust)) => {
                 match decide(trust, &self.memory, presented, moment) {
                     Ok(leave) => self.stamp(leave, moment),
@@ -115,6 +119,21 @@ impl<H: Hands> Lock<H> {
             }
             _ => false,
         }
+    }
+
+    /// Holds a delegation. Whether it was believed, new, and found room.
+    fn depute(&mut self, presented: &[u8], now_s: u64) -> bool {
+        let (Some(trust), memory) = (&mut self.trust, &self.memory) else { return false };
+        let mut deputed = core::mem::take(&mut trust.deputed);
+        deputed.retain(|held| !held.is_over(trust, memory, now_s));
+        trust.deputed = deputed;
+        let Ok(one) = Deputed::open(presented, trust) else { return false };
+        let is_held = trust.deputed.iter().any(|held| held.delegation().id == one.delegation().id);
+        let is_taken = !is_held && trust.deputed.len() < MAX_HELD && !one.is_over(trust, memory, now_s);
+        if is_taken {
+            trust.deputed.push(one);
+        }
+        is_taken
     }
 
     /// Whether a grant gives leave. Nothing comes of it.

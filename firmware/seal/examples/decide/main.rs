@@ -48,7 +48,7 @@ impl Case {
 
     /// The median time of a decision.
     fn measured(&self) -> Duration {
-        let trust = self.village.policy.trust();
+        let trust = self.village.trust();
         assert_eq!(self.decide(&trust), self.expected, "{}", self.name);
         let mut times: Vec<Duration> = (0..RUNS)
             .map(|_| {
@@ -74,6 +74,7 @@ fn cases() -> Vec<Case> {
     let mut all = vec![
         Case::new("leave", usual(), None),
         Case::new("leave, the largest", Village::largest(), None),
+        Case::new("leave, by seven deputies", Village::deputed(), None),
         Case::new("malformed", usual(), Some(Refusal::Malformed)),
         Case::new("issuer", usual(), Some(Refusal::Issuer)),
         Case::new("approvals", usual(), Some(Refusal::Approvals)),

@@ -2,6 +2,7 @@
 
 use minicbor::bytes::ByteArray;
 use seal::decision::Moment;
+use seal::delegation::{Delegation, Deputed};
 use seal::envelope::{Envelope, Kind};
 use seal::grant::{Evidence, Fence, Grant, HashAlgorithm, Presented};
 use seal::keys::{Algorithm, Digest, MemoryKey, PublicKey, Signer, digest};
@@ -12,7 +13,7 @@ use seal::proof::Proof;
 use seal::receipt::{Method, Person, Position, Scene, TimeQuality};
 use seal::talk::Answer;
 use seal::tree;
-use seal::trust::Lease;
+use seal::trust::{Lease, Trust};
 use wire::Datum;
 
 /// Noon of a day in 2026, in seconds since 1970.
@@ -46,6 +47,8 @@ pub(crate) struct Village {
     pub(crate) signers: Vec<u8>,
     /// How many witnesses cosign.
     pub(crate) cosigners: usize,
+    /// Who stands for whom, as positions in the policy.
+    pub(crate) deputies: Vec<(usize, usize)>,
 }
 
 impl Village {
@@ -73,6 +76,7 @@ impl Village {
                     needed: 2,
                     evidence,
                     most_uses: 10,
+                    may_be_delegated: false,
                 }],
                 lease: Lease { most_s: 86_400, most_stamps: 20, answer_s: 600 },
             },
@@ -104,6 +108,7 @@ impl Village {
             },
             signers: vec![ISSUERS[0], APPROVERS.start, APPROVERS.start + 2],
             cosigners: 2,
+            deputies: Vec::new(),
         }
     }
 
@@ -111,7 +116,7 @@ impl Village {
     pub(crate) fn largest() -> Self {
         let long = |number: usize| format!("{number:04}{}", "章".repeat(20));
         let mut village = Self::busy();
-        let Village { policy, grant, signers, cosigners } = &mut village;
+        let Village { policy, grant, signers, cosigners, .. } = &mut village;
         (policy.seal, grant.seal) = (long(0), long(0));
         (policy.matters[0].matter, grant.matter) = (long(1), long(1));
         policy.matters[0].needed = 7;
@@ -126,6 +131,40 @@ impl Village {
             witness.name = format!("{number}{}.example", "w".repeat(55));
         }
         village
+    }
+
+    /// The same, approved by seven deputies of seven people, who have to be found among as many delegations as a seal holds.
+    pub(crate) fn deputed() -> Self {
+        let mut village = Self::largest();
+        let matter = &mut village.policy.matters[0];
+        (matter.approvers, matter.may_be_delegated) = ((0..7).collect(), true);
+        village.signers = [ISSUERS[0]].into_iter().chain(APPROVERS.skip(7).take(7)).collect();
+        village.deputies = (0..7).map(|at| (at, at + 7)).collect();
+        village.deputies.insert(0, (6, 7));
+        village
+    }
+
+    /// What the seal believes.
+    pub(crate) fn trust(&self) -> Trust {
+        let mut trust = self.policy.trust();
+        let deputed = (0..).zip(&self.deputies).map(|(index, &(from, to))| {
+            let name = |at: usize| self.policy.approvers[at].name.clone();
+            let delegation = Delegation {
+                version: seal::delegation::VERSION,
+                id: ByteArray::from([200 + index as u8; 16]),
+                seal: self.policy.seal.clone(),
+                from: name(from),
+                to: name(to),
+                matters: vec![self.grant.matter.clone()],
+                from_s: NOON_S,
+                until_s: NOON_S + 86_400,
+            };
+            let key = APPROVERS.start + from as u8;
+            let leaf = signed(Kind::Delegation, &delegation.to_bytes(), &[key]);
+            Deputed::of_leaf(&leaf, index, &trust).expect("it is in order")
+        });
+        trust.deputed = deputed.collect();
+        trust
     }
 
     /// The matter may be approved by as many as a policy can name.

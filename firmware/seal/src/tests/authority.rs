@@ -74,8 +74,17 @@ pub(super) fn trust() -> Trust {
             needed: 1,
         },
         policy: 3,
-        rules: vec![Rule { matter: "certificate".into(), approvers, needed: 2, evidence, most_uses: 10 }],
+        approvers,
+        rules: vec![Rule {
+            matter: "certificate".into(),
+            approvers: vec![0, 1, 2],
+            needed: 2,
+            evidence,
+            most_uses: 10,
+            may_be_delegated: false,
+        }],
         lease: Lease { most_s: 86_400, most_stamps: 20, answer_s: 600 },
+        deputed: Vec::new(),
     }
 }
 
@@ -112,15 +121,20 @@ pub(super) fn signed(grant: &Grant, signers: &[u8]) -> Vec<u8> {
 
 /// The proof that an envelope is the 12th of 21 leaves of a log, which these keys sign and witness.
 pub(super) fn proven(envelope: &[u8], log: u8, witnesses: &[u8]) -> String {
+    proven_at(11, envelope, log, witnesses)
+}
+
+/// The same of another leaf.
+pub(super) fn proven_at(at: usize, envelope: &[u8], log: u8, witnesses: &[u8]) -> String {
     let mut leaves = leaves(21);
-    leaves[11] = tree::leaf(envelope);
+    leaves[at] = tree::leaf(envelope);
     let checkpoint = Checkpoint { origin: "seals.example/log".into(), size: 21, root: root(&leaves) };
     let mut signed = note::signed(&checkpoint, &log_key(log)).unwrap();
     for &witness in witnesses {
         let name = if witness == WITNESSES[0] { "notary.example" } else { "county.example" };
         signed += &note::cosignature(&checkpoint.text(), name, &log_key(witness), NOON_S).unwrap();
     }
-    Proof { index: 11, path: path(11, &leaves), checkpoint: &signed }.text()
+    Proof { index: at as u64, path: path(at, &leaves), checkpoint: &signed }.text()
 }
 
 pub(super) fn presented(envelope: &[u8], proof: &str) -> Vec<u8> {

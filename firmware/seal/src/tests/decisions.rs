@@ -122,10 +122,11 @@ fn who_has_to_sign_has_to_sign() {
     assert_eq!(by_them(|trust| trust.rules[0].needed = 0, &[ISSUER]), few, "one at least");
     let issuer = |trust: &mut Trust| {
         trust.rules[0].needed = 1;
-        trust.rules[0].approvers.push(Approver { person: "the issuer".into(), key: trust.issuers[0] });
+        trust.rules[0].approvers.push(3);
+        trust.approvers.push(Approver { person: "the issuer".into(), key: trust.issuers[0] });
     };
     assert_eq!(by_them(issuer, &[ISSUER]), few, "the issuer approves nothing");
-    let one_person = |trust: &mut Trust| trust.rules[0].approvers[1].person = "the secretary".into();
+    let one_person = |trust: &mut Trust| trust.approvers[1].person = "the secretary".into();
     assert_eq!(by_them(one_person, &[ISSUER, one, two]), few, "two keys of one person");
     assert_eq!(by_them(one_person, &[ISSUER, one, two, three]), None);
     let new_key = |trust: &mut Trust| trust.issuers.insert(0, key(50).public());

@@ -6,6 +6,7 @@ use alloc::string::String;
 use wire::Datum;
 
 use super::authority::*;
+use crate::delegation::Delegation;
 use crate::envelope::{Envelope, Kind};
 use crate::grant::{Fence, Grant};
 use crate::keys::{Algorithm, Signer, digest};
@@ -97,6 +98,22 @@ fn a_receipt_of_version_1_is_frozen() {
     ] {
         assert_eq!(Receipt::read(&impossible.to_bytes()), None, "{why}");
     }
+}
+
+#[test]
+fn a_delegation_of_version_1_is_frozen() {
+    let delegation = super::delegations::delegation();
+    let payload = delegation.to_bytes();
+    let bytes = Envelope::sign(Kind::Delegation, &payload, &[&key(APPROVERS[0])]).unwrap().to_bytes();
+    assert_eq!(
+        hex(&bytes),
+        include_str!("delegation.hex").trim(),
+        "delegation v1 is frozen: never edit this"
+    );
+    let envelope = Envelope::read(Kind::Delegation, &bytes).unwrap();
+    assert_eq!(Delegation::read(envelope.payload), Some(delegation));
+    assert!(envelope.is_signed_by(&key(APPROVERS[0]).public()));
+    assert!(Envelope::read(Kind::Grant, &bytes).is_err(), "one kind does not pass for another");
 }
 
 #[test]

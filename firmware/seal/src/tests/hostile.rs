@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::authority::*;
 use crate::decision::decide;
+use crate::delegation::{Delegation, Deputed};
 use crate::envelope::{Envelope, Kind};
 use crate::grant::{Grant, Presented};
 use crate::note::{Checkpoint, Note};
@@ -28,6 +29,7 @@ fn read_all(bytes: &[u8]) {
     assert!(Hello::read(bytes).is_none_or(|hello| hello.to_bytes() == bytes));
     assert!(Answer::read(bytes).is_none_or(|answer| answer.to_bytes() == bytes));
     assert!(Policy::read(bytes).is_none_or(|policy| policy.to_bytes() == bytes));
+    assert!(Delegation::read(bytes).is_none_or(|delegation| delegation.to_bytes() == bytes));
     assert!(Notice::read(bytes).is_none_or(|notice| notice.to_bytes() == bytes));
     let _ = Proof::parse(bytes).map(|proof| proof.text());
     let _ = Note::parse(bytes).map(|note| Checkpoint::parse(note.text));
@@ -55,6 +57,21 @@ proptest! {
         prop_assert_eq!(found.is_ok(), bytes == good);
         let Presented { grant: envelope, proof } = Presented::read(&good).unwrap();
         for part in [envelope, proof, Envelope::read(Kind::Grant, envelope).unwrap().payload] {
+            read_all(&altered(part, &changes, length));
+        }
+    }
+
+    #[test]
+    fn no_altered_delegation_is_taken(
+        changes in prop::collection::vec((any::<usize>(), any::<u8>()), 0..4),
+        length in prop_oneof![4 => Just(usize::MAX), 1 => 1..1500_usize],
+    ) {
+        let good = super::delegations::in_order();
+        let bytes = altered(&good, &changes, length);
+        let found = Deputed::open(&bytes, &super::delegations::trust());
+        prop_assert_eq!(found.is_ok(), bytes == good);
+        let Presented { grant: envelope, .. } = Presented::read(&good).unwrap();
+        for part in [envelope, Envelope::read(Kind::Delegation, envelope).unwrap().payload] {
             read_all(&altered(part, &changes, length));
         }
     }

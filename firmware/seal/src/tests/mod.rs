@@ -2,6 +2,7 @@
 
 mod authority;
 mod decisions;
+mod delegations;
 mod golden;
 mod hostile;
 mod policies;

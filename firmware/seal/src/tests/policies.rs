@@ -37,13 +37,14 @@ fn policy() -> Policy {
         log: witness(&trust.log.log),
         witnesses: trust.log.witnesses.iter().map(witness).collect(),
         witnesses_needed: trust.log.needed as u8,
-        approvers: rule.approvers.iter().map(|a| Named { name: a.person.clone(), key: a.key }).collect(),
+        approvers: trust.approvers.iter().map(|a| Named { name: a.person.clone(), key: a.key }).collect(),
         matters: vec![Matter {
             matter: rule.matter.clone(),
             approvers: vec![0, 1, 2],
             needed: rule.needed as u8,
             evidence: rule.evidence,
             most_uses: rule.most_uses,
+            may_be_delegated: false,
         }],
         lease: trust.lease,
     }
@@ -155,6 +156,27 @@ fn a_full_set_of_rules_fits_into_an_envelope() {
     assert_eq!(Policy::open(&bytes, &roots(), &roots().log).unwrap().matters.len(), 48);
 }
 
+#[test]
+fn a_flag_at_the_end_of_a_matter_is_absent_or_raised() {
+    let raised = |may_be_delegated| {
+        let mut policy = policy();
+        policy.matters[0].may_be_delegated = may_be_delegated;
+        policy.to_bytes()
+    };
+    let (without, with) = (raised(false), raised(true));
+    assert_eq!(with.len(), without.len() + 1, "rules from before say that nothing may be delegated");
+    for (bytes, expected) in [(&without, false), (&with, true)] {
+        let policy = Policy::read(bytes).unwrap();
+        assert_eq!(policy.matters[0].may_be_delegated, expected);
+        assert_eq!(policy.trust().rules[0].may_be_delegated, expected);
+    }
+    let raised_at = (0..with.len()).find(|&at| with[at] != without[at] && with[at] == 0x86).unwrap();
+    let end = (raised_at..with.len()).find(|&at| with[at] == 0xf5 && without[at] != 0xf5).unwrap();
+    let mut lowered = with.clone();
+    lowered[end] = 0xf4;
+    assert_eq!(Policy::read(&lowered), None, "no has one spelling");
+}
+
 fn answer() -> Answer {
     let contact = Contact {
         since: 3,
@@ -250,7 +272,7 @@ fn a_hello_is_the_devices_own() {
     assert_eq!(Envelope::kind_of(&bytes), Some(Kind::Hello));
     assert_eq!(Hello::open(&bytes, &key(9).public()), Some(hello.clone()));
     assert_eq!(Hello::open(&bytes, &key(8).public()), None, "another device's key");
-    let held = vec![id(1); crate::memory::MAX_OPEN + 1];
+    let held = vec![id(1); crate::memory::MAX_OPEN + crate::delegation::MAX_HELD + 1];
     assert_eq!(Hello::read(&Hello { held, ..hello }.to_bytes()), None, "it holds too many");
 }
 
@@ -262,6 +284,8 @@ fn what_is_said_is_told_apart() {
     assert_eq!(Said::of(&answer), Some(Said::Answer(&answer)));
     assert_eq!(Said::of(&grant), Some(Said::Grant(&grant)));
     assert_eq!(Said::of(&rules), Some(Said::Policy(&rules)));
+    let deputed = super::delegations::in_order();
+    assert_eq!(Said::of(&deputed), Some(Said::Delegation(&deputed)));
     let receipt = Envelope::sign(Kind::Receipt, b"", &[&key(9)]).unwrap().to_bytes();
     for (bytes, why) in
         [(receipt.clone(), "a receipt"), (presented(&receipt, ""), "one with a proof"), (vec![0], "a number")]

@@ -8,6 +8,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use ::seal::decision::Moment;
+use ::seal::delegation::{Deputed, MAX_HELD};
 use ::seal::envelope::{Envelope, Kind};
 use ::seal::grant::{Id, Presented};
 use ::seal::keys::Signer;
@@ -24,7 +25,7 @@ use super::Wish;
 use super::contact::Contact;
 use super::eyes::Eyes;
 use super::grants::Grants;
-use super::journal::{Journal, grant_note, memory_notes, policy_note};
+use super::journal::{Journal, delegation_note, grant_note, memory_notes, policy_note};
 use super::papers::{Author, Hour};
 use super::people::People;
 use crate::buffer::Note;
@@ -315,9 +316,14 @@ impl Driver {
         self.grants = Grants::of(state.grants);
         let policy = state.policy.as_deref().and_then(|bytes| proven_before(bytes, &self.tools.roots));
         self.rules = policy.map(|policy| (policy.clone(), policy.trust()));
+        let strays = self.believe(state.delegations);
         self.contact = Contact::new(self.tools.hello_ms);
         self.stamping = Stamping::default();
         self.read_ms = Some(now_ms);
+        if !strays.is_empty() {
+            // What fails here is read again.
+            self.journal(None, strays, Vec::new());
+        }
         let counter = self.counter();
         for action in after_a_start(&self.memory, counter) {
             match action {
@@ -330,6 +336,20 @@ impl Driver {
         }
     }
 
+    /// Takes up delegations out of the journal; notes that forget those which are none by these rules.
+    fn believe(&mut self, delegations: Vec<(String, Vec<u8>)>) -> Vec<Note> {
+        let mut strays = Vec::new();
+        for (name, bytes) in delegations {
+            let believed = self.rules.as_mut().filter(|(_, trust)| trust.deputed.len() < MAX_HELD);
+            let opened = believed.and_then(|(_, trust)| Some((Deputed::open(&bytes, trust).ok()?, trust)));
+            match opened {
+                Some((deputed, trust)) => trust.deputed.push(deputed),
+                None => strays.push((name, None)),
+            }
+        }
+        strays
+    }
+
     /// Signs a receipt that is owed since a start, or could not be signed when it was due.
     fn settle_later(&mut self) {
         let now_ms = self.now().mono_ms;
@@ -340,7 +360,7 @@ impl Driver {
         }
     }
 
-    /// Looks for grants that are over, now and then.
+    /// Looks for grants and delegations that are over, now and then.
     fn tidy(&mut self) {
         let Now { mono_ms, at_s, .. } = self.now();
         if self.tidied_ms.is_some_and(|at_ms| mono_ms.saturating_sub(at_ms) < TIDY_EVERY_MS) {
@@ -350,13 +370,26 @@ impl Driver {
         self.let_go(at_s);
     }
 
-    /// Forgets grants that are over.
+    /// Forgets grants and delegations that are over.
     fn let_go(&mut self, at_s: u64) {
         let over = self.grants.over(&self.memory, at_s);
-        if !over.is_empty() && self.journal(None, forgotten(&over), Vec::new()) {
+        let ended: Vec<Id> =
+            self.rules.iter().flat_map(|(_, trust)| ended(trust, &self.memory, at_s)).collect();
+        let notes: Vec<Note> =
+            forgotten(&over).into_iter().chain(ended.iter().map(|id| delegation_note(id, None))).collect();
+        if !notes.is_empty() && self.journal(None, notes, Vec::new()) {
             self.grants.drop(&over);
+            if let Some((_, trust)) = &mut self.rules {
+                trust.deputed.retain(|deputed| !ended.contains(&deputed.delegation().id));
+            }
         }
     }
+}
+
+/// Delegations that are over.
+fn ended(trust: &Trust, memory: &Memory, at_s: u64) -> Vec<Id> {
+    let over = trust.deputed.iter().filter(|deputed| deputed.is_over(trust, memory, at_s));
+    over.map(|deputed| deputed.delegation().id).collect()
 }
 
 /// The notes that forget grants.

@@ -1,5 +1,6 @@
 //! What authority and desk want of a seal, and what is asked of the authority.
 
+use ::seal::delegation::{Deputed, MAX_HELD};
 use ::seal::memory::Entry;
 use ::seal::policy::Policy;
 use ::seal::refusal::Refusal;
@@ -9,7 +10,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::steps::unused;
-use super::{Driver, SHOWN_MS, Wish, grant_note, policy_note, tell};
+use super::{Driver, SHOWN_MS, Wish, delegation_note, grant_note, policy_note, tell};
 use crate::seal::desk::Request;
 use crate::seal::grants::Held;
 use crate::seal::{hex, words};
@@ -34,6 +35,7 @@ impl Driver {
             Some(Said::Ask) => self.contact.want(),
             Some(Said::Answer(answer)) => self.hear(answer),
             Some(Said::Policy(policy)) => self.take_rules(policy),
+            Some(Said::Delegation(presented)) => self.take_delegation(presented),
             Some(Said::Grant(grant)) => {
                 if let Err(why) = self.take_grant(grant.to_vec()) {
                     tracing::warn!(
@@ -84,8 +86,47 @@ impl Driver {
         }
         if self.journal(None, vec![policy_note(presented.to_vec())], Vec::new()) {
             tracing::info!(number = policy.number, "规则已更新 new rules");
-            let trust = policy.trust();
+            let mut trust = policy.trust();
+            // Whether they still count is asked of each rule.
+            trust.deputed = self.rules.take().map_or_else(Vec::new, |(_, before)| before.deputed);
             self.rules = Some((policy, trust));
+            self.tidied_ms = None;
+        }
+    }
+
+    /// Holds a delegation, if it is good for something. One that finds no room is sent again at the next hello.
+    fn take_delegation(&mut self, presented: &[u8]) {
+        let at_s = self.now().at_s;
+        self.let_go(at_s);
+        let Some((_, trust)) = &self.rules else {
+            tracing::warn!("a delegation came before any rules: it cannot be believed");
+            return;
+        };
+        let deputed = match Deputed::open(presented, trust) {
+            Ok(deputed) => deputed,
+            Err(why) => {
+                tracing::error!(?why, "委托无效 a delegation is not taken");
+                return;
+            }
+        };
+        let id = deputed.delegation().id;
+        let is_held = trust.deputed.iter().any(|held| held.delegation().id == id);
+        if is_held || deputed.is_over(trust, &self.memory, at_s) {
+            return;
+        }
+        if trust.deputed.len() >= MAX_HELD {
+            tracing::warn!(
+                most = MAX_HELD,
+                "委托已满，须撤回一份或等其到期 no room for another delegation: one has to be withdrawn, or to end"
+            );
+            return;
+        }
+        if self.journal(None, vec![delegation_note(&id, Some(presented.to_vec()))], Vec::new())
+            && let Some((_, trust)) = &mut self.rules
+        {
+            let delegation = deputed.delegation();
+            tracing::info!(from = delegation.from, to = delegation.to, "收到委托 a delegation is held");
+            trust.deputed.push(deputed);
         }
     }
 
@@ -127,7 +168,9 @@ impl Driver {
         let scene = self.scene(None);
         // One that cannot be read is not told: the authority would take it for the truth.
         let counter = self.tools.counter.read().unwrap_or(self.memory.counter);
-        let held = self.grants.all().iter().map(|held| held.grant.id).collect();
+        let grants = self.grants.all().iter().map(|held| held.grant.id);
+        let deputed = self.rules.iter().flat_map(|(_, trust)| &trust.deputed);
+        let held = grants.chain(deputed.map(|deputed| deputed.delegation().id)).collect();
         let answered = self.contact.answered();
         match self.author().hello(nonce, answered, &scene, counter, &self.memory, held) {
             Some(hello) => drop(self.journal(None, Vec::new(), vec![hello])),
@@ -212,6 +255,7 @@ impl Driver {
             seal: &self.tools.roots.seal,
             key: self.tools.key.public(),
             policy: self.rules.as_ref().map(|(policy, _)| policy),
+            deputed: self.rules.as_ref().map_or(&[], |(_, trust)| &trust.deputed),
             memory: &self.memory,
             grants: self.grants.all(),
             now,

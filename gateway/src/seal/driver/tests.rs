@@ -584,6 +584,58 @@ fn the_authority_locks_revokes_and_unlocks() {
     assert!(bench.driver.memory.is_revoked(&authority::id(1)), "over a start too");
 }
 
+/// A seal that holds a grant which a deputy has approved, whose time ends so many seconds after noon.
+fn deputed(until_s: u64) -> (Bench, Id) {
+    let mut bench = Bench::start();
+    let id = bench.authority.depute(100, NOON_S + until_s);
+    let evidence = ::seal::grant::Evidence { before: true, after: true, person: false };
+    let grant = ::seal::grant::Grant { evidence, ..bench.authority.plain(1) };
+    bench.authority.issue_by_deputy(&grant);
+    bench.live(5_000);
+    assert_eq!(bench.driver.grants.all().len(), 1);
+    (bench, id)
+}
+
+fn holds_delegation(bench: &Bench) -> bool {
+    let holds = bench.driver.rules.as_ref().is_some_and(|(_, trust)| !trust.deputed.is_empty());
+    let is_kept = bench.world.look().notes.keys().any(|name| name.starts_with("seal/deputy/"));
+    assert_eq!(holds, is_kept, "what is held is kept over a start");
+    holds
+}
+
+#[test]
+fn a_deputy_counts_while_the_delegation_holds() {
+    let (mut bench, id) = deputed(3_600);
+    assert_eq!(bench.stamp(), "stamped");
+    bench.restart();
+    bench.live(5_000);
+    assert!(holds_delegation(&bench), "over a start too");
+    bench.authority.contact.epoch = 1;
+    bench.authority.contact.revoked = vec![(id, NOON_S + 3_600)];
+    bench.driver.listen(&[]);
+    bench.live(5_000);
+    assert_eq!(bench.stamp(), "deputy", "withdrawn");
+    assert!(!holds_delegation(&bench), "and let go, though it is handed again");
+
+    let (mut bench, _) = deputed(60);
+    bench.live_with(60_000, false);
+    assert_eq!(bench.stamp(), "deputy", "its time is over, and nobody had to tell");
+    assert!(!holds_delegation(&bench));
+
+    let (mut bench, _) = deputed(3_600);
+    for number in 101..120 {
+        bench.authority.depute(number, NOON_S + 3_600);
+    }
+    bench.driver.listen(&[]);
+    bench.live(5_000);
+    let held = bench.driver.rules.as_ref().unwrap().1.deputed.len();
+    assert_eq!(held, MAX_HELD, "so many, and no more");
+    // By rules that want no deputies nothing is left of them.
+    bench.driver.rules.as_mut().unwrap().1.rules[0].may_be_delegated = false;
+    bench.live(61_000);
+    assert!(!holds_delegation(&bench));
+}
+
 #[test]
 fn rules_only_go_forward_and_stay_over_a_start() {
     let mut bench = Bench::granted();

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wire::Datum;
 
-use super::{bytes, content, digest, id, key};
+use super::{bytes, content, digest, id, key, own_key};
 use crate::clock::now_ms;
 use crate::http::App;
 use crate::http::body::Form;
@@ -203,10 +203,10 @@ pub(in crate::http) async fn application(
 /// What is to be signed.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::http) struct ToSignView {
-    /// The bytes that the key signs, base64: the Sig_structure of RFC 9052 §4.4 over the grant.
-    to_be_signed: String,
-    /// The grant in them, base64: show it before signing.
-    payload: String,
+    /// The bytes that the key signs, base64: the Sig_structure of RFC 9052 §4.4 over the payload.
+    pub(super) to_be_signed: String,
+    /// The grant or delegation in them, base64: show it before signing.
+    pub(super) payload: String,
 }
 
 /// What the owner of a key signs to approve.
@@ -268,21 +268,11 @@ pub(in crate::http) async fn approve(
     let office = app.office()?;
     let (grant, case) = seen_case(office, &who, &grant).await?;
     who.must(Action::Approve, &office.area_of(&case.seal).await?)?;
-    let (key, signature) = (key(&form.key)?, bytes(&form.signature, "signature")?);
+    let (key, signature) = (own_key(&who, &form.key)?, bytes(&form.signature, "signature")?);
     let account = who.account();
-    if !account.signs_with(&key) {
-        return Err(Problem::new(
-            REFUSED_BY_OFFICE,
-            "this key is not registered under your name, or no longer: POST /api/v1/me/keys",
-            "该密钥未登记在您名下或已停用：POST /api/v1/me/keys",
-        ));
-    }
     // A key that was retired since, or whose owner is gone, must not count towards the grant.
     for before in &case.approvals {
-        let login =
-            Login::new(&before.person).map_err(|error| content(error.to_string(), error.to_string()))?;
-        let owner = app.people.account(&login).await?;
-        if !read_key(&before.key).is_ok_and(|key| owner.signs_with(&key)) {
+        if !signs_still(&app, &before.person, &before.key).await? {
             let person = &before.person;
             return Err(Problem::new(
                 REFUSED_BY_OFFICE,
@@ -293,8 +283,24 @@ pub(in crate::http) async fn approve(
             ));
         }
     }
-    let granted = office.approve(&grant, account.name.as_str(), &key, &signature, now_ms()).await?;
+    // Nor must a delegation by such a key.
+    let mut stale = Vec::new();
+    let now_ms = now_ms();
+    let all = office.delegations(Some(&case.seal)).await?;
+    for given in all.iter().filter(|given| given.withdrawn_ms.is_none() && given.until_ms > now_ms) {
+        if !signs_still(&app, &given.from, &given.key).await? {
+            stale.push(id(&given.delegation)?);
+        }
+    }
+    let granted = office.approve(&grant, account.name.as_str(), &key, &signature, &stale, now_ms).await?;
     Ok(Json(ApprovedView { granted }))
+}
+
+/// Whether somebody signs with a key to this day.
+async fn signs_still(app: &App, person: &str, key: &str) -> Result<bool, Problem> {
+    let login = Login::new(person).map_err(|error| content(error.to_string(), error.to_string()))?;
+    let owner = app.people.account(&login).await?;
+    Ok(read_key(key).is_ok_and(|key| owner.signs_with(&key)))
 }
 
 /// A reason.
@@ -302,7 +308,7 @@ pub(in crate::http) async fn approve(
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct WhyForm {
     /// Why, for those who ask later.
-    why: String,
+    pub(super) why: String,
 }
 
 /// Refuses an application.

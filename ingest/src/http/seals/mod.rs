@@ -1,6 +1,6 @@
 //! Seals: what is applied for, approved, granted and stamped.
 //!
-//! - [`cases`]: from application to grant; [`devices`]: seals themselves; [`public`]: what can be checked
+//! - [`cases`]: from application to grant; [`delegations`]: who approves in whose place; [`devices`]: seals themselves; [`public`]: what can be checked
 
 use base64ct::{Base64, Encoding as _};
 use seal::grant::Id;
@@ -9,11 +9,13 @@ use seal::keys::{Digest, PublicKey};
 use super::App;
 use super::problem::{BAD_CONTENT, INTERNAL, NOT_FOUND, Problem, REFUSED_BY_OFFICE, UNAVAILABLE};
 use super::query::Params;
+use super::who::Who;
 use crate::intake::cut;
 use crate::office::{Office, OfficeError, unhex};
 use crate::people::read_key;
 
 pub(super) mod cases;
+pub(super) mod delegations;
 pub(super) mod devices;
 pub(super) mod public;
 
@@ -59,8 +61,8 @@ fn id(text: &str) -> Result<Id, Problem> {
     unhex::<16>(text).map(Id::from).ok_or_else(|| {
         let shown = cut(text, 60);
         content(
-            format!("{shown:?} is no id of a grant: 32 hexadecimal digits expected"),
-            format!("{shown:?} 不是授权编号：应为 32 位十六进制"),
+            format!("{shown:?} is no id: 32 hexadecimal digits expected"),
+            format!("{shown:?} 不是编号：应为 32 位十六进制"),
         )
     })
 }
@@ -85,6 +87,19 @@ fn key(text: &str) -> Result<PublicKey, Problem> {
 /// The number of something, by which a list goes on.
 fn number(params: &Params, name: &str) -> Result<Option<i64>, Problem> {
     params.parsed(name, |text| text.parse().ok(), "a number of the list", "列表中的编号")
+}
+
+/// A key of whoever asks: only what they have registered themselves, and have not retired, signs for them.
+fn own_key(who: &Who, text: &str) -> Result<PublicKey, Problem> {
+    let key = key(text)?;
+    if who.account().signs_with(&key) {
+        return Ok(key);
+    }
+    Err(Problem::new(
+        REFUSED_BY_OFFICE,
+        "this key is not registered under your name, or no longer: POST /api/v1/me/keys",
+        "该密钥未登记在您名下或已停用：POST /api/v1/me/keys",
+    ))
 }
 
 fn bytes(text: &str, what: &str) -> Result<Vec<u8>, Problem> {

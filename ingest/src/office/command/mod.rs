@@ -76,9 +76,10 @@ enum Deed {
         #[arg(long, value_name = "FILE")]
         output: PathBuf,
     },
-    /// Show a grant in full and sign it 显示并签名授权
+    /// Show a grant or a delegation in full and sign it 显示并签名授权或委托
     Sign {
-        /// What GET /api/v1/applications/{grant}/to-sign has answered; standard input when absent
+        /// What GET /api/v1/applications/{grant}/to-sign or POST /api/v1/delegations/draft has answered; standard input when
+        /// absent
         file: Option<PathBuf>,
         /// The approver's key
         #[arg(long, value_name = "FILE")]

@@ -75,9 +75,10 @@ fn show(policy: &Policy) {
     for rule in &policy.matters {
         let name = |&at: &u8| policy.approvers.get(usize::from(at)).map_or("?", |named| named.name.as_str());
         let names: Vec<&str> = rule.approvers.iter().map(name).collect();
-        let Matter { matter, needed, most_uses, evidence, .. } = rule;
+        let Matter { matter, needed, most_uses, evidence, may_be_delegated, .. } = rule;
+        let deputies = if *may_be_delegated { " · 可委托 may be delegated" } else { "" };
         say(format_args!(
-            "  {matter}: {needed} of {} · 每次最多 at most {most_uses} · {}",
+            "  {matter}: {needed} of {} · 每次最多 at most {most_uses} · {}{deputies}",
             names.join(", "),
             evidence_words(*evidence)
         ));
@@ -172,6 +173,7 @@ fn read_policy(document: &Document<'_>) -> Option<Policy> {
             after: one.flag("photograph_after").unwrap_or(true),
             person: one.flag("person").unwrap_or(true),
         };
+        let may_be_delegated = one.flag("may_be_delegated").unwrap_or(false);
         let people: std::collections::BTreeSet<&str> =
             who.iter().map(|&at| approvers[usize::from(at)].name.as_str()).collect();
         if needed.is_some_and(|needed| usize::from(needed) > people.len()) {
@@ -179,7 +181,7 @@ fn read_policy(document: &Document<'_>) -> Option<Policy> {
         }
         let most_uses = most_uses.and_then(|most| u16::try_from(most).ok());
         if let (Some(matter), Some(needed), Some(most_uses)) = (matter, needed, most_uses) {
-            matters.push(Matter { matter, approvers: who, needed, evidence, most_uses });
+            matters.push(Matter { matter, approvers: who, needed, evidence, most_uses, may_be_delegated });
         }
     }
     let mut alone = root.section("alone");
@@ -213,6 +215,7 @@ mod tests {
         let policy = parse("configs/seal-rules.toml", text).unwrap();
         assert_eq!((policy.seal.as_str(), policy.matters.len(), policy.approvers.len()), ("gongli-07", 2, 3));
         assert_eq!(policy.matters[1].approvers, [0, 1, 2]);
+        assert_eq!([0, 1].map(|at: usize| policy.matters[at].may_be_delegated), [true, false]);
         for (from, to, why) in [
             ("needed = 2", "needed = 4", "nobody could ever stamp"),
             ("number = 1", "number = 0", "number"),

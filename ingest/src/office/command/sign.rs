@@ -1,4 +1,4 @@
-//! `ingest seal sign`: an approver sees all of a grant, then signs it. The server is not believed: what is shown is read out
+//! `ingest seal sign`: an approver sees all of a grant, or of a delegation, then signs it. The server is not believed: what is shown is read out
 //! of the bytes that are signed.
 
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
@@ -6,6 +6,7 @@ use std::path::Path;
 
 use base64ct::{Base64, Encoding as _};
 use configs::roots::key_text;
+use seal::delegation::Delegation;
 use seal::envelope::{Kind, to_be_signed};
 use seal::grant::Grant;
 use seal::keys::Signer as _;
@@ -74,6 +75,19 @@ fn is_document(grant: &Grant, file: &Path) -> Result<(), SealError> {
     Ok(())
 }
 
+/// A delegation in words.
+fn delegation_lines(delegation: &Delegation) -> Vec<String> {
+    vec![
+        "委托审批 a delegation: the deputy approves as if you did".into(),
+        format!("印章 seal        {}", delegation.seal),
+        format!("委托人 from      {}", delegation.from),
+        format!("代理人 to        {}", delegation.to),
+        format!("事项 matters     {}", delegation.matters.join(", ")),
+        format!("时间 time        {} — {}", time(delegation.from_s), time(delegation.until_s)),
+        format!("编号 delegation  {}", super::super::hex(&delegation.id[..])),
+    ]
+}
+
 /// Shows and signs.
 pub(super) fn sign(
     file: Option<&Path>,
@@ -90,22 +104,33 @@ pub(super) fn sign(
             bytes
         }
     };
-    let wrong =
-        |why: &str| SealError::Usage(format!("{why}: the answer of /api/v1/applications/…/to-sign expected"));
+    let wrong = |why: &str| {
+        SealError::Usage(format!(
+            "{why}: the answer of /api/v1/applications/…/to-sign or of /api/v1/delegations/draft expected"
+        ))
+    };
     let given: ToSign = serde_json::from_slice(&bytes).map_err(|error| wrong(&error.to_string()))?;
     let payload = Base64::decode_vec(&given.payload).map_err(|_| wrong("the payload is no base64"))?;
-    let grant =
-        Grant::read(&payload).map_err(|error| wrong(&format!("the payload is no grant ({error:?})")))?;
+    let grant = Grant::read(&payload);
+    let (kind, lines) = match (&grant, Delegation::read(&payload)) {
+        (Ok(grant), _) => (Kind::Grant, lines(grant)),
+        (_, Some(delegation)) => (Kind::Delegation, delegation_lines(&delegation)),
+        (Err(error), None) => {
+            return Err(wrong(&format!("the payload is no grant ({error:?}) and no delegation")));
+        }
+    };
     let public = key.signer.public();
-    let message = to_be_signed(Kind::Grant, &public, &payload);
+    let message = to_be_signed(kind, &public, &payload);
     if Base64::decode_vec(&given.to_be_signed).ok().as_ref() != Some(&message) {
-        return Err(wrong("what is to be signed is not the grant that is shown, or is for another key"));
+        return Err(wrong("what is to be signed is not what is shown, or is for another key"));
     }
-    for line in lines(&grant) {
+    for line in lines {
         let _ = writeln!(io::stderr(), "{line}");
     }
-    if let Some(document) = document {
-        is_document(&grant, document)?;
+    match (document, &grant) {
+        (Some(document), Ok(grant)) => is_document(grant, document)?,
+        (Some(_), Err(_)) => return Err(wrong("--document is given, and this is no grant of a document")),
+        (None, _) => {}
     }
     if !yes {
         if file.is_none() || !io::stdin().is_terminal() {

@@ -227,7 +227,7 @@ pub(in crate::office) async fn revoke(
     Ok(done.rows_affected() > 0)
 }
 
-/// Revocations of a seal behind an epoch, in their order, those that have not expired.
+/// Grants and delegations of a seal that were taken back behind an epoch, in that order, those that have not expired.
 pub(in crate::office) async fn revoked(
     connection: &mut AnyConnection,
     seal: &str,
@@ -236,7 +236,9 @@ pub(in crate::office) async fn revoked(
 ) -> Result<Vec<Revoked>, Error> {
     let rows = sqlx::query(
         "SELECT grant_id, expires_s, revoked_epoch FROM applications WHERE seal = $1 AND revoked_epoch > $2 \
-         AND expires_s > $3 ORDER BY revoked_epoch LIMIT 1000",
+         AND expires_s > $3 \
+         UNION ALL SELECT id, until_s, withdrawn_epoch FROM delegations WHERE seal = $1 AND withdrawn_epoch > $2 \
+         AND until_s > $3 ORDER BY revoked_epoch LIMIT 1000",
     )
     .bind(seal)
     .bind(i64::from(epoch))
@@ -316,7 +318,7 @@ pub(in crate::office) async fn add_approval(
     now_ms: i64,
 ) -> Result<bool, Error> {
     let done = sqlx::query(
-        "INSERT INTO approvals (grant_id, public, person, signature, at_ms) VALUES ($1, $2, $3, $4, $5) \
+        "INSERT INTO approvals (grant_id, public, person, signature, at_ms, in_place_of) VALUES ($1, $2, $3, $4, $5, $6) \
          ON CONFLICT (grant_id, public) DO NOTHING",
     )
     .bind(&grant[..])
@@ -324,6 +326,7 @@ pub(in crate::office) async fn add_approval(
     .bind(approval.person.as_str())
     .bind(approval.signature.as_slice())
     .bind(now_ms)
+    .bind(approval.in_place_of.as_deref())
     .execute(connection)
     .await?;
     Ok(done.rows_affected() > 0)
@@ -334,14 +337,18 @@ pub(in crate::office) async fn approvals(
     grant: &Id,
 ) -> Result<Vec<(Approval, i64)>, Error> {
     let rows = sqlx::query(
-        "SELECT public, person, signature, at_ms FROM approvals WHERE grant_id = $1 ORDER BY at_ms",
+        "SELECT public, person, signature, at_ms, in_place_of FROM approvals WHERE grant_id = $1 ORDER BY at_ms",
     )
     .bind(&grant[..])
     .fetch_all(connection)
     .await?;
     let approval = |row: &AnyRow| {
-        let key = key(row, "public")?;
-        let approval = Approval { person: row.try_get("person")?, key, signature: row.try_get("signature")? };
+        let approval = Approval {
+            person: row.try_get("person")?,
+            in_place_of: row.try_get("in_place_of")?,
+            key: key(row, "public")?,
+            signature: row.try_get("signature")?,
+        };
         Ok((approval, row.try_get("at_ms")?))
     };
     rows.iter().map(approval).collect()

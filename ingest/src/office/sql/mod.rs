@@ -7,6 +7,7 @@ use sqlx::{Any, AnyConnection, Connection, Error, Row, Transaction};
 use crate::people::role::Scope;
 
 mod cases;
+mod delegations;
 mod leaves;
 mod letters;
 mod pictures;
@@ -14,6 +15,7 @@ mod receipts;
 mod seals;
 
 pub(super) use cases::*;
+pub(super) use delegations::*;
 pub(super) use leaves::*;
 pub(super) use letters::*;
 pub(super) use pictures::*;
@@ -86,8 +88,12 @@ fn word<T, E: std::error::Error + Send + Sync + 'static>(
 
 /// A key. Which algorithm it is of, its length says: there are no two of one length.
 fn key(row: &AnyRow, column: &str) -> Result<PublicKey, Error> {
-    let bytes: Vec<u8> = row.try_get(column)?;
-    let of = |algorithm| PublicKey::new(algorithm, &bytes);
-    let known = Algorithm::ALL.into_iter().find_map(of);
-    known.ok_or_else(|| Error::Decode(format!("{column} with {} bytes is no key", bytes.len()).into()))
+    key_or_none(row, column)?.ok_or_else(|| Error::Decode(format!("{column} holds no key").into()))
+}
+
+fn key_or_none(row: &AnyRow, column: &str) -> Result<Option<PublicKey>, Error> {
+    let Some(bytes) = row.try_get::<Option<Vec<u8>>, _>(column)? else { return Ok(None) };
+    let known = Algorithm::ALL.into_iter().find_map(|algorithm| PublicKey::new(algorithm, &bytes));
+    let none = || Error::Decode(format!("{column} with {} bytes is no key", bytes.len()).into());
+    known.ok_or_else(none).map(Some)
 }

@@ -5,7 +5,7 @@ use seal::keys::{Digest, PublicKey};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Error, Row as _};
 
-use super::{fixed, fixed_or_none, key_of, number, of_seals_within};
+use super::{fixed, fixed_or_none, key_or_none, number, of_seals_within};
 use crate::office::finding::Finding;
 use crate::people::role::Scope;
 
@@ -57,7 +57,7 @@ fn receipt_from(row: &AnyRow) -> Result<ReceiptRow, Error> {
         received_ms: row.try_get("received_ms")?,
         before: fixed_or_none(row, "picture_before")?.map(Digest::from),
         after: fixed_or_none(row, "picture_after")?.map(Digest::from),
-        signer: fixed_or_none(row, "signer")?.map(key_of),
+        signer: key_or_none(row, "signer")?,
     })
 }
 
@@ -81,7 +81,7 @@ pub(in crate::office) async fn add_receipt(
         .bind(row.received_ms)
         .bind(row.before.map(|digest| digest.to_vec()))
         .bind(row.after.map(|digest| digest.to_vec()))
-        .bind(row.signer.map(|key| key.bytes.to_vec()))
+        .bind(row.signer.map(|key| key.bytes().to_vec()))
         .execute(connection)
         .await?;
     Ok(())
@@ -132,7 +132,7 @@ pub(in crate::office) async fn has_twin(
     .bind(seal)
     .bind(number as i64)
     .bind(&digest[..])
-    .bind(&signer.bytes[..])
+    .bind(signer.bytes())
     .fetch_optional(connection)
     .await?;
     Ok(row.is_some())

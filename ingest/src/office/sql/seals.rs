@@ -131,7 +131,7 @@ pub(in crate::office) async fn put_earlier_key(
     );
     sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(seal)
-        .bind(&earlier.key.bytes[..])
+        .bind(earlier.key.bytes())
         .bind(earlier.until_s as i64)
         .bind(earlier.head as i64)
         .bind(earlier.next_sequence as i64)
