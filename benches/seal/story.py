@@ -24,6 +24,8 @@ from village import Village, until
 class Story(Village):
     """What the browsers ask for."""
 
+    deputies = ("teacher",)
+
     def opens(self):
         """An office in which nobody is yet: its address, the token of the first admin, where files can be left."""
         self.found()
@@ -36,17 +38,8 @@ class Story(Village):
         return str(self.signed_rules(1))
 
     def used(self, grant, carried):
-        """Two uses and a third one. Somebody has kept a copy of the grant, and brings it once more."""
-        before = self.strokes()
-        said = [self.stamp(grant) for _ in (1, 2)]
-        assert all(use["ok"] for use in said), said
-        assert "closed" in self.hand("press"), "it is open"
-        third = self.stamp(grant)
-        assert not third["ok"], third
-        copy = json.loads(pathlib.Path(carried).read_text())["presented"]
-        again = json.loads(self.desk("present", "--grant", copy, ok=(2,)).stdout)
-        assert self.strokes() - before == 2, self.strokes()
-        return [*said, third, again]
+        """Two uses and a third one, with the copy that the applicant saved."""
+        return self.used_up(grant, json.loads(pathlib.Path(carried).read_text())["presented"])
 
     def verified(self, digest):
         """A stranger at a command line, as soon as the witness has seen it."""

@@ -386,6 +386,19 @@ answer = "{answer}"
         except json.JSONDecodeError as error:
             raise AssertionError(f"the desk says {said!r} {wrong!r}") from error
 
+    def used_up(self, grant, copy):
+        """Two uses and a third one; what the seal says to each. Somebody has kept a copy of the grant, and brings it once more.
+        The number of strokes says that nothing else happened."""
+        before = self.strokes()
+        said = [self.stamp(grant) for _ in (1, 2)]
+        assert all(use["ok"] for use in said), said
+        assert "closed" in self.hand("press"), "it is open"
+        third = self.stamp(grant)
+        assert not third["ok"], third
+        again = json.loads(self.desk("present", "--grant", copy, ok=(2,)).stdout)
+        assert self.strokes() - before == 2, self.strokes()
+        return [*said, third, again]
+
     def stamps(self, grant, **how):
         said = self.stamp(grant, **how)
         assert said["ok"], said
