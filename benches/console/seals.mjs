@@ -380,7 +380,7 @@ async function deputise(office, document) {
     if (said) await absent.waitForSelector(`.box.bad:has-text("${said}")`);
     else {
       await button(absent, 'Sign and delegate').click();
-      await absent.getByText('Not signed: the server asks to sign other bytes').waitFor();
+      await absent.locator('#toasts').getByText('Not signed: the server asks to sign other bytes').waitFor();
     }
     await absent.unroute(draft);
   }
