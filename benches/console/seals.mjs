@@ -487,7 +487,7 @@ async function main() {
     await goodbye(office);
     for (const [name, page] of Object.entries(pages)) must(!page.wrong.length, `the browser of ${name} complained:\n  ${page.wrong.slice(0, 10).join('\n  ')}`);
     ok('no console error, no failed request, no foreign host');
-    console.log(`\n${passed} passed, 0 failed`);
+    console.log(`\n${passed} passed, 0 failed, ${Math.round(performance.now() / 1000)} s`);
   } catch (error) {
     for (const [name, page] of Object.entries(pages)) {
       await shot(page, `failed-${name}`).catch(() => {});
