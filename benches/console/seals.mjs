@@ -241,13 +241,18 @@ async function spoken(office, document) {
     at_ms: Date.now(), received_ms: Date.now(), before: null, after: 'ef'.repeat(32),
   };
   const refused = { ...receipt, digest: 'ce'.repeat(32), number: 4, use_number: 0, outcome: 'refused', refusal: 'used-up', refusal_zh: '次数已用完', refusal_en: 'all uses are used', after: null };
-  const finding = { seal: SEAL, word: 'gap', en: 'receipts 1 and 2 are missing', zh: '缺少回执 1、2', evidence: 'aa'.repeat(32), at_ms: Date.now() };
+  const finding = { seal: SEAL, word: 'gap', en: 'receipts 1 and 2 are missing', zh: '缺少回执 1、2', number: 201, evidence: 'aa'.repeat(32), at_ms: Date.now() };
+  let findings = [finding];
   const page = pages.auditor;
-  await page.route(`**/api/v1/seals/${SEAL}`, async (route) => {
+  await page.route(`**/api/v1/seals/${SEAL}*`, async (route) => {
     const response = await route.fetch();
     const timeline = await response.json();
-    const { grant } = timeline.applications.at(-1);
-    await route.fulfill({ response, json: { ...timeline, receipts: [{ ...refused, grant }, { ...receipt, grant }], findings: [finding] } });
+    const { grant } = timeline.applications.at(-1) ?? {};
+    const before = new URL(route.request().url()).searchParams;
+    const first = { ...finding, number: 1, en: 'the first that was found', zh: '最早的异常' };
+    const json = before.has('finding') ? { ...timeline, receipts: [], findings: before.get('finding') === '2' ? [first] : [] }
+      : { ...timeline, receipts: [{ ...refused, grant }, { ...receipt, grant }], findings };
+    await route.fulfill({ response, json });
   });
   await page.route('**/api/v1/pictures/*', (route) => route.fulfill({ contentType: 'image/svg+xml', body: '<svg xmlns="http://www.w3.org/2000/svg" width="400" height="300" viewBox="0 0 4 3"><circle cx="2" cy="1.500" r="1" fill="#c00"/></svg>' }));
   await go(page, office, `seal/${SEAL}`);
@@ -255,14 +260,21 @@ async function spoken(office, document) {
   await page.waitForSelector('.course li.bad:has-text("all uses are used")');
   await until('the photograph', () => page.locator('.course li.good:has-text("Use 1 of 2") img').evaluate((image) => image.naturalWidth === 400), WAIT_S);
   await shot(page, 'timeline-full');
+  // A full page of findings, and one that is older.
+  findings = Array.from({ length: 200 }, (_, n) => ({ ...finding, number: 201 - n }));
+  await go(page, office, `seal/${SEAL}`);
+  await button(page, 'Older').click();
+  await page.waitForSelector('.finding:has-text("the first that was found")');
+  must(await page.locator('.finding').count() === 201 && !await button(page, 'Older').count(), 'what is older is not added once, or there seems to be more');
+  ok('what is older comes when it is asked for');
   await page.route('**/api/v1/impressions/*', (route) => route.fulfill({ json: [{
-    receipt, is_covered: true, matter: 'certificate of residence', document: document.digest, pages: 1, copies: 2, revoked_ms: null,
+    receipt, is_covered: true, matter: 'certificate of residence', document: document.digest, pages: 1, copies: 2, revoked_ms: null, log_size: 4711,
     bundle: { receipt: { envelope: 'AA==', proof: 'AA==' }, enrolment: null, grant: { envelope: 'AA==', proof: null }, policy: null },
   }] }));
   await page.locator('.course a', { hasText: 'Proof' }).first().click();
   await page.waitForSelector('.box.good:has-text("Covered by a grant")');
   const shown = await page.locator('.seals').innerText();
-  for (const part of [SEAL, 'certificate of residence', document.digest, 'Use 1 of 2', 'No witness has seen yet: the grant', 'ingest seal verify']) must(shown.includes(part), `an impression is shown without ${part}`);
+  for (const part of [SEAL, 'in a log of 4711 leaves', 'certificate of residence', document.digest, 'Use 1 of 2', 'No witness has seen yet: the grant', 'ingest seal verify']) must(shown.includes(part), `an impression is shown without ${part}`);
   must(!shown.includes('bookkeeper'), 'verification shows who applied');
   await page.locator('input[type=file]').nth(1).setInputFiles(document.file);
   await page.waitForSelector('.box.good:has-text("This is the document of the grant")');
