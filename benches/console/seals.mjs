@@ -421,6 +421,28 @@ async function retire(office) {
   ok('a key is retired');
 }
 
+/** A full page of findings, and one that is older: so many no honest seal has, so the server's answer is altered here. */
+async function older(office) {
+  const page = pages.auditor;
+  const address = `**/api/v1/seals/${SEAL}*`;
+  const finding = { seal: SEAL, word: 'gap', en: 'receipts 1 and 2 are missing', zh: '缺少回执 1、2', evidence: 'aa'.repeat(32), at_ms: Date.now() };
+  const newest = Array.from({ length: 200 }, (_, n) => ({ ...finding, number: 201 - n }));
+  const first = { ...finding, number: 1, en: 'the first that was found', zh: '最早的异常' };
+  await page.route(address, async (route) => {
+    const response = await route.fetch();
+    const timeline = await response.json();
+    const before = new URL(route.request().url()).searchParams.get('finding');
+    const json = before ? { ...timeline, receipts: [], findings: before === '2' ? [first] : [] } : { ...timeline, findings: newest };
+    await route.fulfill({ response, json });
+  });
+  await go(page, office, `seal/${SEAL}`);
+  await button(page, 'Older').click();
+  await page.waitForSelector('.finding:has-text("the first that was found")');
+  must(await page.locator('.finding').count() === 201 && !await button(page, 'Older').count(), 'what is older is not added once, or there seems to be more');
+  await page.unroute(address);
+  ok('what is older comes when it is asked for');
+}
+
 async function everywhere(office) {
   for (const [who, hashes] of [['admin', ['me', 'people', 'person/clerk', 'person/admin', 'rules', 'seals']], ['clerk', ['applications', 'delegations', 'keys', 'seals', 'verify']], ['bookkeeper', ['apply', 'applications']], ['auditor', [`seal/${SEAL}`]]]) {
     const page = pages[who];
@@ -482,6 +504,7 @@ async function main() {
     await guarded(office);
     await refusing(office, second);
     await deputise(office, second);
+    await older(office);
     await retire(office);
     await everywhere(office);
     await goodbye(office);

@@ -258,7 +258,7 @@ impl Audit {
             return wrong(&seal, format!("a grant against the rules: {en}"), format!("授权违反规则：{zh}"));
         }
         if let Some(book) = self.books.get_mut(&seal) {
-            book.next_sequence = book.next_sequence.max(grant.sequence + 1);
+            book.next_sequence = book.next_sequence.max(grant.sequence.saturating_add(1));
         }
         let granted = Granted {
             digest: digest(&[envelope.payload]),

@@ -275,7 +275,7 @@ impl Bundle {
             ));
         }
         step("nothing that was shown speaks against it", "所示材料中没有与之相反的");
-        // Unsigned by whom, it counts all the same: any doubt refuses, and it lies in the log for all to see.
+        // Whoever has signed it: any doubt refuses, and it lies in the log for all to see.
         for shown in &self.notices {
             let leaf = open(shown, &roots.log)?;
             let (_, Notice { at_s: shown_s, deed, .. }) = leaf.notice()?;
@@ -394,7 +394,7 @@ impl Office {
         Ok(views)
     }
 
-    fn proven(&self, leaf: &Leaf) -> Result<Proven, OfficeError> {
+    pub(super) fn proven(&self, leaf: &Leaf) -> Result<Proven, OfficeError> {
         let proof = self.proof(leaf)?.map(|proof| Base64::encode_string(proof.as_bytes()));
         Ok(Proven { envelope: Base64::encode_string(&leaf.body), proof })
     }

@@ -45,7 +45,10 @@ impl Earlier {
     /// Whether it can have said this before the change. `twin` is whether it has signed another receipt with this number.
     pub fn can_say(&self, receipt: &Receipt, twin: bool) -> bool {
         let is_there = receipt.used.is_none_or(|used| used.number == 0 || used.sequence < self.next_sequence);
-        !twin && is_there && receipt.scene.at_s <= self.until_s && receipt.number <= self.head + LATE
+        !twin
+            && is_there
+            && receipt.scene.at_s <= self.until_s
+            && receipt.number <= self.head.saturating_add(LATE)
     }
 }
 

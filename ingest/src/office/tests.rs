@@ -4,6 +4,7 @@
 use std::sync::Mutex as StdMutex;
 use std::time::Duration;
 
+use base64ct::{Base64, Encoding as _};
 use seal::decision::{Moment, decide};
 use seal::delegation::Deputed;
 use seal::grant::{Evidence, Grant, HashAlgorithm, Id};
@@ -1014,5 +1015,61 @@ async fn only_what_somebody_has_seen_is_cleared() {
             village.office.clear(SEAL, seen, "operator", now_ms()).await.unwrap();
             assert_eq!(village.timeline().await.seal.tampered, left, "{seen} seen");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_lies_in_the_log_in_the_wrong_order_covers_nothing() {
+    for (mut village, mut seal) in Village::each().await {
+        let first = village.granted().await;
+        village.contact(&mut seal).await;
+        let fresh = async |village: &Village, digest: &Digest| {
+            let mut desk = village.office.shared.desk.lock().await;
+            sql::leaf(&mut desk.connection, digest).await.unwrap().unwrap()
+        };
+        // A grant by rules that are not there yet: enough people were made to sign both.
+        let case = village.office.case(&first).await.unwrap();
+        let payload = Base64::decode_vec(&case.payload).unwrap();
+        let mut early = Grant::read(&payload).unwrap();
+        (early.id, early.sequence, early.policy) = ([66; 16].into(), 40, 2);
+        let signers = [key(SECRETARY), key(CLERK)];
+        let signers: Vec<&dyn Signer> = [&village.office.shared.issuer as &dyn Signer]
+            .into_iter()
+            .chain(signers.iter().map(|key| key as &dyn Signer))
+            .collect();
+        let body = Envelope::sign(Kind::Grant, &early.to_bytes(), &signers).unwrap().to_bytes();
+        let grant = leaf_of("grant", SEAL, body, now_ms());
+        let mut desk = village.office.shared.desk.lock().await;
+        sql::add_leaf(&mut desk.connection, &grant).await.unwrap();
+        drop(desk);
+        village.office.shared.work.notify_one();
+        village.settled().await;
+        village.office.put_policy(village.rules(2, &ROOTS), now_ms()).await.unwrap();
+        village.contact(&mut seal).await;
+        let grant = fresh(&village, &grant.digest).await;
+        let (receipt, no) = seal.present(&village.office.presented(&grant).unwrap().unwrap());
+        assert_eq!(no, None, "a seal sees no order");
+        village.send(&receipt).await;
+        village.settled().await;
+        let name = digest(&[&receipt]);
+        let receipt = fresh(&village, &name).await;
+        let mut desk = village.office.shared.desk.lock().await;
+        let policy = sql::policy_numbered(&mut desk.connection, SEAL, 2).await.unwrap().unwrap();
+        let enrolment = sql::enrolments(&mut desk.connection, SEAL, &receipt).await.unwrap().remove(0);
+        drop(desk);
+        let proven = |leaf: &Leaf| village.office.proven(leaf).unwrap();
+        let bundle = Bundle {
+            receipt: proven(&receipt),
+            enrolment: Some(proven(&enrolment)),
+            grant: Some(proven(&grant)),
+            policy: Some(proven(&policy)),
+            enrolled_by: None,
+            notices: Vec::new(),
+        };
+        let wrong =
+            bundle.check(&name, &village.office.roots(SEAL)).steps.into_iter().find_map(|step| step.wrong);
+        let (first, then) = (policy.index.unwrap(), grant.index.unwrap());
+        assert!(then < first && wrong.unwrap().starts_with(&format!("leaves {first}, {then} and")));
+        assert!(village.audit().remarks.iter().any(|remark| remark.en.contains("not the newest")));
     }
 }
