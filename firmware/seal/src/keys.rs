@@ -245,6 +245,7 @@ mod tests {
         assert_eq!(*digest(&[]), bytes(empty));
         assert_eq!(digest(&[b"ab", b"c"]), digest(&[b"abc"]));
     }
+
     #[test]
     fn a_key_has_the_length_of_its_algorithm() {
         let sm2: [u8; 33] = core::array::from_fn(|at| if at == 0 { 2 } else { 9 });

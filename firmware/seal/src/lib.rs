@@ -5,8 +5,8 @@
 //! `no_std` with `alloc`.
 //!
 //! # Layout
-//! - [`keys`]: keys, signatures, digests; `sm`: those of the state's own algorithms, by a feature; [`envelope`]: signed bytes (COSE_Sign, RFC 9052); `form`: what CBOR is read;
-//!   `datum`: places
+//! - [`keys`]: keys, signatures, digests; `sm`: those of SM2 and SM3, by the feature `sm`; [`envelope`]: signed bytes
+//!   (COSE_Sign, RFC 9052); `form`: what CBOR is read; `datum`: places
 //! - [`grant`]: what may be stamped; [`receipt`]: what was; [`talk`]: what a seal and the authority ask and answer
 //! - [`policy`]: who issues, who approves what, who watches; [`delegation`]: who approves in whose place; [`notice`]: what
 //!   else the authority has done

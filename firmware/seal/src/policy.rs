@@ -125,7 +125,8 @@ pub enum PolicyError {
     Proof,
     /// For another seal.
     OtherSeal,
-    /// They name keys with which this build cannot verify: it would refuse what others take, and never say why.
+    /// They, or the roots, name keys of an algorithm that this build lacks: it would refuse what others take, and never say
+    /// why.
     Lacking(Algorithm),
 }
 
@@ -148,7 +149,7 @@ impl Policy {
         let Presented { grant: bytes, proof } = Presented::read(presented).ok_or(PolicyError::Malformed)?;
         let envelope = Envelope::read(Kind::Policy, bytes).map_err(|_| PolicyError::Malformed)?;
         let policy = Self::read(envelope.payload).ok_or(PolicyError::Malformed)?;
-        if let Some(algorithm) = lacking(policy.keys().chain(&roots.keys)) {
+        if let Some(algorithm) = lacking(roots.keys.iter()) {
             return Err(PolicyError::Lacking(algorithm));
         }
         let is_first = |at: usize| !roots.keys[..at].contains(&roots.keys[at]);
@@ -160,6 +161,9 @@ impl Policy {
         }
         if policy.seal != roots.seal {
             return Err(PolicyError::OtherSeal);
+        }
+        if let Some(algorithm) = policy.lacking() {
+            return Err(PolicyError::Lacking(algorithm));
         }
         let proven = Proof::parse(proof).and_then(|proof| proof.verify(bytes, log));
         proven.map(|_| policy).map_err(|_| PolicyError::Proof)
@@ -191,14 +195,9 @@ impl Policy {
             && self.lease.answer_s > 0
     }
 
-    /// Who issues and who approves.
-    fn keys(&self) -> impl Iterator<Item = &PublicKey> {
-        self.issuers.iter().chain(self.approvers.iter().map(|named| &named.key))
-    }
-
     /// An algorithm of keys in these rules that this build lacks.
     pub fn lacking(&self) -> Option<Algorithm> {
-        lacking(self.keys())
+        lacking(self.issuers.iter().chain(self.approvers.iter().map(|named| &named.key)))
     }
 
     /// The log and the witnesses that these rules name.
