@@ -160,9 +160,9 @@ pub async fn run_under(
     })?;
 
     let stop_sealing = sample::Stop::default();
-    let sealing = match &config.seal {
-        None => None,
-        Some(seal) => match seal::start(&config, seal, &buffer, &time, &stop_sealing).await {
+    let sealing = match config.has_seals() {
+        false => None,
+        true => match seal::start(&config, &buffer, &time, &stop_sealing).await {
             Ok(running) => Some(running),
             Err(error) => {
                 // Whoever waits for an alarm must not wait for a camera.
