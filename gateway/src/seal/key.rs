@@ -155,11 +155,7 @@ pub fn fingerprint(key: &PublicKey) -> String {
 
 /// What is given to the other end of a line, and what two people compare.
 pub fn line_words(key: &Public) -> String {
-    format!(
-        "线路公钥 line key       {}\n线路指纹 fingerprint    {}\n",
-        line_text(key),
-        line_fingerprint(key)
-    )
+    format!("线路公钥 line key       {}\n线路指纹 fingerprint    {}\n", line_text(key), line_fingerprint(key))
 }
 
 /// The public key of a line as it stands in configurations.
@@ -173,8 +169,10 @@ pub fn line_text(key: &Public) -> String {
 /// What is expected.
 pub fn read_line_key(text: &str) -> Result<Public, String> {
     let mut key = [0; 32];
-    let decoded =
-        text.strip_prefix(LINE).and_then(|body| Base64UrlUnpadded::decode(body, &mut key).ok()).map(<[u8]>::len);
+    let decoded = text
+        .strip_prefix(LINE)
+        .and_then(|body| Base64UrlUnpadded::decode(body, &mut key).ok())
+        .map(<[u8]>::len);
     // Zeros are the key of nobody: whoever has it could be anybody.
     if decoded == Some(32) && key != [0; 32] {
         return Ok(key);
@@ -224,7 +222,10 @@ mod tests {
         let made = of_lines(folder.path()).unwrap();
         assert_eq!(of_lines(folder.path()).unwrap(), made);
         fs::set_permissions(folder.path().join("line.key"), fs::Permissions::from_mode(0o604)).unwrap();
-        assert!(matches!(of_lines(folder.path()), Err(KeyError::Open { mode: 0o604, .. })), "never a new one");
+        assert!(
+            matches!(of_lines(folder.path()), Err(KeyError::Open { mode: 0o604, .. })),
+            "never a new one"
+        );
 
         let public = ::line::noise::public(&made);
         assert_eq!(read_line_key(&line_text(&public)), Ok(public));

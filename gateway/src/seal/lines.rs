@@ -112,7 +112,8 @@ impl Lines {
     pub fn said(&self, bytes: &[u8]) -> bool {
         let addressee = Said::of(bytes).and_then(|said| said.addressee());
         let mut is_here = false;
-        for post in self.posts.iter().filter(|post| addressee.as_ref().is_none_or(|to| *to == post.line.seal)) {
+        for post in self.posts.iter().filter(|post| addressee.as_ref().is_none_or(|to| *to == post.line.seal))
+        {
             is_here |= addressee.is_some();
             if post.down.try_send(bytes.to_vec()).is_err() {
                 tracing::warn!(
@@ -130,7 +131,8 @@ impl Lines {
         let ago_s = |at_ms: Option<u64>| at_ms.map(|at_ms| now_ms.saturating_sub(at_ms) / 1000);
         let tell = |post: &Post| {
             let figures = post.figures.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let Figures { since_ms, heard_ms, sessions, carried_up, carried_down, unfit, counts, trouble } = figures;
+            let Figures { since_ms, heard_ms, sessions, carried_up, carried_down, unfit, counts, trouble } =
+                figures;
             json!({
                 "seal": post.line.seal,
                 "port": post.line.port,

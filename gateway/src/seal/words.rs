@@ -241,7 +241,9 @@ fn line_told(line: &Value) -> String {
         _ if line["connected"] == true => {
             format!("已连接 connected {} 秒 s，{} 秒前 s ago", text("connected_s"), text("heard_s_ago"))
         }
-        _ => "未连接：检查接线，核对两端指纹 not connected: look at the wires, compare the fingerprints".into(),
+        _ => {
+            "未连接：检查接线，核对两端指纹 not connected: look at the wires, compare the fingerprints".into()
+        }
     };
     format!(
         "线路 line           {}  {}  {state}\n  指纹 fingerprint  {}\n  收 up {}  发 down {}  拒绝握手 handshakes refused {}  拒绝 refused {}  杂波 noise {}\n",
