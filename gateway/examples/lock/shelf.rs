@@ -217,3 +217,80 @@ fn first(bytes: &[u8]) -> Option<(Vec<Note>, &[u8])> {
 fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use seal::memory::Memory;
+    use wire::Envelopes;
+
+    use super::*;
+
+    fn written(shelf: &mut Shelf, counter: u64) {
+        let memory = Memory { counter, ..Memory::default() };
+        let notes = gateway::seal::journal::memory_notes(&memory);
+        let mail = Payload::Envelopes(Envelopes { envelopes: vec![vec![counter as u8; 9]] });
+        shelf.write(notes, vec![mail]).unwrap();
+    }
+
+    fn counter(shelf: &mut Shelf) -> u64 {
+        shelf.read().unwrap().memory.counter
+    }
+
+    #[test]
+    fn memory_and_mail_come_back_together_wherever_the_file_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut shelf = Shelf::open(folder.path()).unwrap();
+        assert!(!shelf.has_memory());
+        for n in 1..=3 {
+            written(&mut shelf, n);
+        }
+        let path = folder.path().join("lock.journal");
+        let whole = fs::read(&path).unwrap();
+        let mut most = 0;
+        for end in 0..=whole.len() {
+            fs::write(&path, &whole[..end]).unwrap();
+            let mut shelf = Shelf::open(folder.path()).unwrap();
+            let n = counter(&mut shelf);
+            assert!(n >= most, "{end}");
+            most = n;
+            assert_eq!(shelf.inner().mail().count() as u64, n, "a receipt and the memory of it, at {end}");
+            // And it goes on from there.
+            written(&mut shelf, 9);
+            assert_eq!(counter(&mut Shelf::open(folder.path()).unwrap()), 9);
+        }
+        assert_eq!(most, 3);
+        // What is damaged ends it, and all before it counts.
+        let mut damaged = whole.clone();
+        damaged[whole.len() / 2] ^= 1;
+        fs::write(&path, damaged).unwrap();
+        assert_eq!(counter(&mut Shelf::open(folder.path()).unwrap()), 1);
+    }
+
+    #[test]
+    fn mail_goes_in_its_order_once_and_a_large_file_is_written_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut shelf = Shelf::open(folder.path()).unwrap();
+        written(&mut shelf, 1);
+        written(&mut shelf, 2);
+        let (first, message) = shelf.next().unwrap();
+        assert_eq!(message, Up::Envelope(vec![1; 9]));
+        shelf.forget(first);
+        assert_eq!(shelf.next().unwrap().1, Up::Envelope(vec![2; 9]));
+
+        let path = folder.path().join("lock.journal");
+        let large = || vec![("large".to_owned(), Some(vec![7; 1 << 20]))];
+        let mut shrank = false;
+        for _ in 0..12 {
+            let before = fs::metadata(&path).unwrap().len();
+            shelf.write(large(), Vec::new()).unwrap();
+            shrank |= fs::metadata(&path).unwrap().len() < before;
+        }
+        assert!(shrank);
+        written(&mut shelf, 5);
+        let mut again = Shelf::open(folder.path()).unwrap();
+        assert_eq!((counter(&mut again), again.inner().mail().count()), (5, 2));
+        assert_eq!(again.next().unwrap().1, Up::Envelope(vec![2; 9]));
+    }
+}

@@ -6,6 +6,7 @@
 //! ```
 //! A thread for each line. What comes up is carried unread but for its size and kind; the office believes signatures only.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -100,7 +101,12 @@ impl Lines {
             };
             let stop = stop.clone();
             let thread = std::thread::Builder::new().name("seal-line".into());
-            let thread = thread.spawn(move || carrier.run(&stop));
+            let thread = thread.spawn(move || {
+                let seal = carrier.seal.clone();
+                if catch_unwind(AssertUnwindSafe(|| carrier.run(&stop))).is_err() {
+                    tracing::error!(seal, "印章线路线程异常终止，请重启网关 the thread of a line has panicked: restart the gateway and report this");
+                }
+            });
             threads.push(thread.map_err(|error| KeyError::Io { path: data.into(), error })?);
             tracing::info!(seal = line.seal, port = %line.port.display(), "印章线路已启动 the line of a seal is watched");
             posts.push(Post { line: line.clone(), down, figures });
@@ -123,6 +129,19 @@ impl Lines {
             }
         }
         is_here
+    }
+
+    /// What a gateway says of them in its health: how many are connected, how many are not, and how much was refused.
+    pub fn gauges(&self) -> [(&'static str, f64); 3] {
+        let figures = |post: &Post| post.figures.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let figures: Vec<Figures> = self.posts.iter().map(figures).collect();
+        let connected = figures.iter().filter(|figures| figures.since_ms.is_some()).count();
+        let refused = |figures: &Figures| figures.counts.handshakes_refused + figures.counts.records_refused;
+        [
+            ("seal_lines.connected", connected as f64),
+            ("seal_lines.silent", (figures.len() - connected) as f64),
+            ("seal_lines.refused", figures.iter().map(refused).sum::<u64>() as f64),
+        ]
     }
 
     /// How they are, as JSON.
@@ -284,5 +303,30 @@ fn fit(bytes: &[u8]) -> Option<Payload> {
             is_ours.then(|| Payload::Envelopes(Envelopes { envelopes: vec![envelope] }))
         }
         Up::Picture(part) => Some(Payload::Picture(part)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ::seal::keys::MemoryKey;
+    use wire::PicturePart;
+
+    use super::*;
+
+    #[test]
+    fn only_receipts_hellos_and_photographs_are_carried() {
+        let key = MemoryKey::from_secret(&[7; 32]);
+        for kind in Kind::ALL {
+            let envelope = Envelope::sign(kind, b"x", &[&key]).unwrap().to_bytes();
+            let carried = fit(&Up::Envelope(envelope.clone()).to_bytes());
+            let expected = Payload::Envelopes(Envelopes { envelopes: vec![envelope] });
+            let is_mail = matches!(kind, Kind::Receipt | Kind::Hello);
+            assert_eq!(carried, is_mail.then_some(expected), "{kind:?}");
+        }
+        let part = PicturePart { digest: [1; 32], total: 9, offset: 3, bytes: vec![4; 6] };
+        assert_eq!(fit(&Up::Picture(part.clone()).to_bytes()), Some(Payload::Picture(part)));
+        for bytes in [&b""[..], b"\x01", b"\x01noise", b"\x02short", b"\x03said", b"\x04\x01", b"\xff"] {
+            assert_eq!(fit(bytes), None, "{bytes:?}");
+        }
     }
 }

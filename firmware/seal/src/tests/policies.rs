@@ -240,6 +240,14 @@ fn what_is_said_is_told_apart() {
     assert_eq!(Said::of(&answer), Some(Said::Answer(&answer)));
     assert_eq!(Said::of(&grant), Some(Said::Grant(&grant)));
     assert_eq!(Said::of(&rules), Some(Said::Policy(&rules)));
+    for (bytes, seal) in [
+        (&b""[..], None),
+        (&answer, Some("gongli-07")),
+        (&grant, Some("gongli-07")),
+        (&rules, Some("gongli-07")),
+    ] {
+        assert_eq!(Said::of(bytes).unwrap().addressee().as_deref(), seal);
+    }
     let receipt = Envelope::sign(Kind::Receipt, b"", &[&key(9)]).unwrap().to_bytes();
     for (bytes, why) in
         [(receipt.clone(), "a receipt"), (presented(&receipt, ""), "one with a proof"), (vec![0], "a number")]
