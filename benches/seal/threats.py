@@ -281,7 +281,7 @@ def main():
             tried(village)
         row("T3", "the clock is set back, or unknown", "seal: tests::decisions; gateway: seal::contact")
         row("T8", "the server issues alone, hides, makes rules of its own", "ingest: office::tests::an_insider_at_the_server_stamps_nothing")
-        row("T11", "recorded, replayed, altered, fuzzed", "seal: tests::policies, tests::hostile; office::answer; fuzz target seal")
+        row("T11", "recorded, replayed, altered, fuzzed", "seal: tests::policies, tests::hostile; office::answer; fuzz targets seal, line; line.py")
         print(f"{len({threat for threat, _, _ in ROWS})} threats in {len(ROWS)} attempts, none got through")
     except BaseException:
         for name in ("ingest", "gateway", "witness"):

@@ -210,11 +210,16 @@ impl Line {
             return now_ms;
         }
         let Some(session) = &self.session else {
-            let pause_ms = if self.end == End::Gateway { KNOCK_EVERY_MS } else { SILENCE_MS };
-            return self.knocked_ms.map_or(now_ms, |at_ms| at_ms.saturating_add(pause_ms)).max(now_ms);
+            return match self.end {
+                End::Gateway => {
+                    self.knocked_ms.map_or(now_ms, |at_ms| at_ms.saturating_add(KNOCK_EVERY_MS)).max(now_ms)
+                }
+                // It waits for a knock.
+                End::Seal => now_ms.saturating_add(SILENCE_MS),
+            };
         };
-        let usual_ms = if self.end == End::Gateway { WORD_EVERY_MS } else { SILENCE_MS };
-        let usual_ms = session.heard_ms.saturating_add(usual_ms);
+        let has_word = self.end == End::Gateway && session.is_free();
+        let usual_ms = session.heard_ms.saturating_add(if has_word { WORD_EVERY_MS } else { SILENCE_MS });
         session.speaks_ms(self.resend_ms).map_or(usual_ms, |at_ms| at_ms.min(usual_ms)).max(now_ms)
     }
 

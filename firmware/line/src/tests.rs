@@ -71,7 +71,10 @@ impl Side {
                 self.is_under_way = self.line.send(message);
             }
             match self.line.next(now_ms) {
-                None => return frames,
+                None => {
+                    assert!(self.line.wakes_ms(now_ms) > now_ms, "nothing to do, and no rest");
+                    return frames;
+                }
                 Some(Event::Write(frame)) => frames.push(frame),
                 Some(Event::Up) => self.ups += 1,
                 Some(Event::Down) => (self.downs, self.is_under_way) = (self.downs + 1, false),

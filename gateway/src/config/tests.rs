@@ -388,15 +388,15 @@ fn lines_to_seals_mean_what_they_say() {
 
     let other = line.replace("-08", "-09");
     for (tail, expected) in [
-        (line.replace("gongli-08", "公章"), "seal_line.seal: \"公章\" names no seal"),
-        (line.replace("/dev/ttyS1", ""), "seal_line.port: an empty path is no port"),
-        (line.replace("line-", ""), "seal_line.key: "),
-        (line.replace("seal = 'gongli-08'", ""), "seal_line.seal: missing"),
+        (line.replace("gongli-08", "公章"), "seal_line[0].seal: \"公章\" names no seal"),
+        (line.replace("/dev/ttyS1", ""), "seal_line[0].port: an empty path is no port"),
+        (line.replace("line-", ""), "seal_line[0].key: "),
+        (line.replace("seal = 'gongli-08'", ""), "seal_line[0].seal: missing"),
         (format!("{line}baud = 1200\n"), "1200 is no usual speed"),
-        (format!("{line}speed = 9600\n"), "seal_line.speed: unknown key"),
+        (format!("{line}speed = 9600\n"), "seal_line[0].speed: unknown key"),
         (format!("{line}{line}"), "\"gongli-08\" is on this gateway already"),
         (format!("{line}{other}"), "/dev/ttyS1 is another seal's"),
-        (format!("{line}{}", other.replace("S1", "S2")), "seal_line.key: it is another seal's"),
+        (format!("{line}{}", other.replace("S1", "S2")), "seal_line[1].key: it is another seal's"),
         (line.repeat(crate::config::seal_line::MAX_LINES + 1), "9 lines, at most 8 are allowed"),
     ] {
         let found = problems(&format!("{DEVICE}{tail}")).join("\n");
