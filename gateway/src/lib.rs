@@ -18,7 +18,7 @@
 //! - [`batch`]: readings gathered, payloads packed into frames (pure)
 //! - [`pipeline`]: the thread that owns judge, rules and batch
 //! - [`buffer`]: what survives a power cut; essay at its top; the only place that names sled
-//! - [`seal`]: a smart seal: the one thing here that moves
+//! - [`seal`]: a smart seal: the one thing here that moves; and the mail of seals that are devices of their own
 //! - [`ship`]: what to send, when to give up, what to forget (pure)
 //! - [`ladder`]: what to do when ingest stays silent for long (pure)
 //! - [`courier`]: the task that carries out what `ship` says
@@ -160,9 +160,9 @@ pub async fn run_under(
     })?;
 
     let stop_sealing = sample::Stop::default();
-    let sealing = match &config.seal {
-        None => None,
-        Some(seal) => match seal::start(&config, seal, &buffer, &time, &stop_sealing).await {
+    let sealing = match config.has_seals() {
+        false => None,
+        true => match seal::start(&config, &buffer, &time, &stop_sealing).await {
             Ok(running) => Some(running),
             Err(error) => {
                 // Whoever waits for an alarm must not wait for a camera.
@@ -193,6 +193,7 @@ pub async fn run_under(
         status_folder: status::folder(&config.data, manager.folder()),
         vitals: Vitals::new(Path::new("/"), &config.data),
         kept: Trend::new(KEPT_EVERY_MS, KEPT_SAMPLES, KEPT_LEAST_MS),
+        seals: sealing.as_ref().filter(|_| !config.seal_lines.is_empty()).map(|running| running.link.clone()),
         starts: floor::count_start(&config.data),
     };
     let watching = tokio::spawn(watcher.run(stopping));

@@ -89,7 +89,7 @@ pub fn connect(config: &Config) -> (Connection, mpsc::Receiver<Event>) {
     let (events, receiver) = mpsc::channel(EVENTS);
     let ears = Ears {
         receipts: config.receipts.then(|| topic::receipt(&config.id)),
-        seal: config.seal.as_ref().map(|_| topic::seal(&config.id)),
+        seal: config.has_seals().then(|| topic::seal(&config.id)),
     };
     let flying = Arc::new(());
     let poller = tokio::spawn(poll(event_loop, client.clone(), ears, events.clone(), Arc::clone(&flying)));

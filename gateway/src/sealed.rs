@@ -31,6 +31,10 @@ const REFUSED: u8 = 2;
   gateway seal stamp --config gateway.toml --grant 3f2a
                                                先在键盘输入 PIN 或刷卡，再运行；放好纸张，20 秒内按压
                                                show the PIN or card first; lay the paper, press within 20 s
+线路上的印章 A seal at the end of a serial line ([[seal_line]]):
+  gateway seal line --config gateway.toml      本端公钥和指纹，输入印章；印章的公钥写入配置；两端核对指纹
+                                               this end's key and fingerprint, for the seal; the seal's key goes into the
+                                               configuration; both are compared, in groups of four
 没有网络 Without a network:
   gateway seal present --config gateway.toml --grant \"$(cat grant.txt)\"
 
@@ -47,6 +51,8 @@ pub(crate) enum Command {
     Stamp(Stamp),
     /// 离线带入授权 Bring a grant by hand.
     Present(Present),
+    /// 显示本机线路密钥的公钥和指纹（首次运行时生成） Show the key of this end of serial lines to seals; it is made at the first look.
+    Line(File),
     /// 立即联系平台 Ask the authority now.
     Ask(Asked),
 }
@@ -104,6 +110,16 @@ pub(crate) fn run(command: Command) -> ExitCode {
                 }
             })
         }
+        Command::Line(file) => with_config(&file, |config| match key::of_lines(&config.data) {
+            Ok(secret) => {
+                answer(&key::line_words(&line::noise::public(&secret)));
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                complain(&error.to_string());
+                ExitCode::from(COULD_NOT_START)
+            }
+        }),
         Command::Pin => pin(),
         Command::Status(asked) => ask(&asked, &Request::Status),
         Command::Ask(asked) => ask(&asked, &Request::Ask),
@@ -135,17 +151,18 @@ fn pin() -> ExitCode {
 fn with_seal(file: &File, act: impl FnOnce(PathBuf, PathBuf) -> ExitCode) -> ExitCode {
     with_config(file, |config: Config| match config.seal {
         Some(seal) => act(config.data, seal.key),
-        None => {
-            complain(
-                "配置中没有印章 this gateway has no seal: a section [seal] expected, see configs/gateway.toml",
-            );
-            ExitCode::from(super::WRONG_CONFIG)
-        }
+        None => no_seal(),
     })
 }
 
+fn no_seal() -> ExitCode {
+    complain("配置中没有印章 this gateway has no seal: a section [seal] expected, see configs/gateway.toml");
+    ExitCode::from(super::WRONG_CONFIG)
+}
+
 fn ask(asked: &Asked, request: &Request) -> ExitCode {
-    with_seal(&asked.file, |data, _| match desk::ask(&data, request) {
+    with_config(&asked.file, |config| match desk::ask(&config.data, request) {
+        _ if !config.has_seals() => no_seal(),
         Ok(found) => {
             let is_status = *request == Request::Status;
             answer(&match (asked.json, is_status) {
@@ -158,7 +175,7 @@ fn ask(asked: &Asked, request: &Request) -> ExitCode {
         Err(error) => {
             complain(&format!(
                 "印章未运行 no gateway answers at {}: {error}; start it with gateway run",
-                desk::socket(&data).display()
+                desk::socket(&config.data).display()
             ));
             ExitCode::from(COULD_NOT_START)
         }

@@ -56,6 +56,16 @@ fn write(out: &mut String, config: &Config) -> std::fmt::Result {
             seal.roots.keys.len()
         )?;
     }
+    for line in &config.seal_lines {
+        let fingerprint = gateway::seal::key::line_fingerprint(&line.key);
+        writeln!(
+            out,
+            "印章线路 seal line   {}，{} {} baud，指纹 fingerprint {fingerprint}",
+            line.seal,
+            line.port.display(),
+            line.baud
+        )?;
+    }
     let per_second: f64 = config.sensors.iter().map(|s| 1e3 / s.every_ms as f64).sum();
     writeln!(
         out,

@@ -19,6 +19,8 @@ use crate::life::Beats;
 use crate::notify::Manager;
 use crate::pipeline::PipelineFigures;
 use crate::sample::BusFigures;
+use crate::seal::Link;
+use crate::seal::lines::Lines;
 use crate::status::{BusStatus, Status};
 use crate::trend::{Trend, hours_left};
 use crate::vitals::Vitals;
@@ -52,6 +54,8 @@ pub(crate) struct Watch {
     pub(crate) vitals: Vitals,
     /// Growth of what was kept in the buffer.
     pub(crate) kept: Trend,
+    /// Seals at the ends of lines, if there are any.
+    pub(crate) seals: Option<Link>,
     /// Starts so far, this one included.
     pub(crate) starts: u64,
 }
@@ -226,6 +230,9 @@ impl Watch {
         add("box.slept.s", self.time.slept_ms() as f64 / 1e3);
         add("uptime.s", stamp.mono_ms as f64 / 1e3);
         add("process.starts", self.starts as f64);
+        for (name, value) in self.seals.iter().filter_map(Link::lines).flat_map(Lines::gauges) {
+            add(name, value);
+        }
         for (name, value) in self.vitals.look(stamp.mono_ms) {
             add(name, value);
         }

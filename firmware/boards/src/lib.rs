@@ -6,7 +6,7 @@
 //! - [`port`]: a link to hardware that is opened again after it failed
 //! - [`i2c`], [`uart`], [`gpio`]: pollers over any such link, the same on every board
 //! - [`simulated`]: a seeded street at register and byte level: the same drivers run unmodified
-//! - [`seal`]: the hands and eyes of a smart seal
+//! - [`seal`]: the hands and eyes of a smart seal; [`serial`]: a line to one that is a device of its own
 //! - [`linux`]: this machine's own sensors and load
 //! - `raspberry`: a Pi's I²C, UART and GPIO through rppal (feature `raspberry`)
 
@@ -22,6 +22,7 @@ pub mod port;
 pub mod raspberry;
 mod schedule;
 pub mod seal;
+pub mod serial;
 pub mod simulated;
 pub mod uart;
 

@@ -8,12 +8,13 @@ use alloc::vec::Vec;
 
 use minicbor::{Decode, Encode};
 
-use crate::delegation::MAX_HELD;
+use crate::delegation::{Delegation, MAX_HELD};
 use crate::envelope::{Envelope, Kind};
 use crate::form::{bytes_of, is_text, one_form};
-use crate::grant::{Id, Presented};
+use crate::grant::{Grant, Id, Presented};
 use crate::keys::{Digest, PublicKey};
 use crate::memory::{Contact, MAX_OPEN};
+use crate::policy::Policy;
 use crate::receipt::TimeQuality;
 use crate::trust::Trust;
 
@@ -107,7 +108,7 @@ pub enum Said<'a> {
     Answer(&'a [u8]),
     /// A grant with its proof, see [`Presented`].
     Grant(&'a [u8]),
-    /// Rules with their proof, see [`Policy`](crate::policy::Policy).
+    /// Rules with their proof, see [`Policy`].
     Policy(&'a [u8]),
     /// A delegation with its proof, see [`Deputed`](crate::delegation::Deputed).
     Delegation(&'a [u8]),
@@ -127,6 +128,28 @@ impl<'a> Said<'a> {
             Kind::Policy => Some(Said::Policy(bytes)),
             Kind::Delegation => Some(Said::Delegation(bytes)),
             _ => None,
+        }
+    }
+
+    /// The seal that it names, for whoever carries it. Nothing is believed yet.
+    pub fn addressee(&self) -> Option<String> {
+        match *self {
+            Said::Ask => None,
+            Said::Answer(bytes) => {
+                Some(Answer::read(Envelope::read(Kind::Answer, bytes).ok()?.payload)?.seal)
+            }
+            Said::Grant(bytes) => {
+                let envelope = Envelope::read(Kind::Grant, Presented::read(bytes)?.grant).ok()?;
+                Some(Grant::read(envelope.payload).ok()?.seal)
+            }
+            Said::Policy(bytes) => {
+                let envelope = Envelope::read(Kind::Policy, Presented::read(bytes)?.grant).ok()?;
+                Some(Policy::read(envelope.payload)?.seal)
+            }
+            Said::Delegation(bytes) => {
+                let envelope = Envelope::read(Kind::Delegation, Presented::read(bytes)?.grant).ok()?;
+                Some(Delegation::read(envelope.payload)?.seal)
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 //! # Layout
 //! - [`device`]: `[[device]]` tables: parts, buses, sensors
 //! - [`rule`]: `[[rule]]` tables: alarms
-//! - [`seal`]: `[seal]`: a smart seal
+//! - [`seal`]: `[seal]`: a smart seal; [`seal_line`]: `[[seal_line]]`: one that is a device of its own
 //! - [`broker`]: where to ship, and what is refused without TLS
 //!
 //! Every mistake of a file is reported at once, each with its line; the commented example is
@@ -21,12 +21,14 @@ pub mod broker;
 pub mod device;
 pub mod rule;
 pub mod seal;
+pub mod seal_line;
 #[cfg(test)]
 mod tests;
 
 pub use broker::Broker;
 pub use rule::{Agreement, Condition, Direction, Limit, Rule};
 pub use seal::SealConfig;
+pub use seal_line::SealLine;
 
 /// Most sensors on one gateway: what one frame can describe.
 pub const MAX_SENSORS: usize = wire::columns::MAX_SERIES;
@@ -67,6 +69,8 @@ pub struct Config {
     pub liveness: Liveness,
     /// The smart seal that hangs on it, if one does.
     pub seal: Option<Box<SealConfig>>,
+    /// Lines to seals that are devices of their own.
+    pub seal_lines: Vec<SealLine>,
     /// When a batch of readings is closed.
     pub batch: crate::batch::Limits,
     /// Disk the buffer may take, in bytes.
@@ -139,6 +143,11 @@ impl Config {
         self.sensors.iter().position(|sensor| sensor.name == *name).and_then(|n| u16::try_from(n).ok())
     }
 
+    /// Whether a seal hangs on it, or is at the end of a line of it.
+    pub fn has_seals(&self) -> bool {
+        self.seal.is_some() || !self.seal_lines.is_empty()
+    }
+
     /// The word for the board in announcements and messages.
     pub fn board_word(&self) -> &'static str {
         match self.board {
@@ -195,6 +204,8 @@ fn read(document: &Document<'_>, folder: &Path) -> Option<Config> {
         device::read(&mut root, board.as_ref(), &catalogue, place.as_ref());
     let rules = rule::read(&mut root, &sensors, &names);
     let seal = seal::read(&mut root.section("seal"), board.as_ref(), folder, data.as_deref()).map(Box::new);
+    let own = seal.as_ref().map(|seal| seal.roots.seal.as_str());
+    let seal_lines = seal_line::read(&mut root, own, folder);
 
     Some(Config {
         id: id?,
@@ -210,6 +221,7 @@ fn read(document: &Document<'_>, folder: &Path) -> Option<Config> {
         sensors,
         rules,
         seal,
+        seal_lines,
         batch,
         quota_bytes,
     })

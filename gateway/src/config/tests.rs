@@ -372,6 +372,42 @@ fn a_seal_means_what_it_says() {
 }
 
 #[test]
+fn lines_to_seals_mean_what_they_say() {
+    let key = crate::seal::key::line_text(&[7; 32]);
+    let line = format!("[[seal_line]]\nseal = 'gongli-08'\nport = '/dev/ttyS1'\nkey = '{key}'\n");
+    let config = parse(&format!("{HEAD}{DEVICE}{line}baud = 57600\n")).expect("valid");
+    let expected =
+        SealLine { seal: "gongli-08".into(), port: "/dev/ttyS1".into(), baud: 57_600, key: [7; 32] };
+    assert_eq!((config.seal_lines.as_slice(), config.has_seals()), (&[expected][..], true));
+    let config = parse(&format!("{HEAD}{DEVICE}{line}")).expect("valid");
+    assert_eq!(config.seal_lines[0].baud, 115_200);
+
+    let other = line.replace("-08", "-09");
+    for (tail, expected) in [
+        (line.replace("gongli-08", "公章"), "seal_line[0].seal: \"公章\" names no seal"),
+        (line.replace("/dev/ttyS1", ""), "seal_line[0].port: an empty path is no port"),
+        (line.replace("line-", ""), "seal_line[0].key: "),
+        (line.replace("seal = 'gongli-08'", ""), "seal_line[0].seal: missing"),
+        (format!("{line}baud = 1200\n"), "1200 is no usual speed"),
+        (format!("{line}speed = 9600\n"), "seal_line[0].speed: unknown key"),
+        (format!("{line}{line}"), "\"gongli-08\" is on this gateway already"),
+        (format!("{line}{other}"), "/dev/ttyS1 is another seal's"),
+        (format!("{line}{}", other.replace("S1", "S2")), "seal_line[1].key: it is another seal's"),
+        (line.repeat(crate::config::seal_line::MAX_LINES + 1), "9 lines, at most 8 are allowed"),
+    ] {
+        let found = problems(&format!("{DEVICE}{tail}")).join("\n");
+        assert!(found.contains(expected), "{tail}:\n{found}");
+    }
+    let folder = sealed();
+    let own = format!(
+        "[seal]\nname = 'gongli-07'\nroots = 'roots.toml'\nworld = 'w'\n{}",
+        line.replace("-08", "-07")
+    );
+    let found = Config::parse("f.toml", &format!("{HEAD}{DEVICE}{own}"), folder.path()).expect_err("twice");
+    assert!(found.to_string().contains("\"gongli-07\" is on this gateway already"), "{found}");
+}
+
+#[test]
 fn every_mistake_of_a_seal_is_told() {
     let folder = sealed();
     for (tail, expected) in [

@@ -22,7 +22,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
-use super::{Link, Wish, words};
+use super::{Link, NoWish, Wish, words};
 
 /// Name of the socket in the data folder.
 const SOCKET: &str = "seal.sock";
@@ -124,14 +124,25 @@ async fn receive(mut stream: UnixStream, link: &Link) -> io::Result<()> {
 }
 
 async fn answer(request: Request, link: &Link) -> Value {
+    let is_status = request == Request::Status;
+    if let (Request::Present { grant }, Some(lines)) = (&request, link.lines())
+        && words::bytes_of(grant).is_some_and(|bytes| lines.said(&bytes))
+    {
+        return words::passed_on();
+    }
     let (reply, answer) = oneshot::channel();
-    if link.wish(Wish::Desk(request, reply)).is_err() {
-        return words::busy();
+    let mut answer = match link.wish(Wish::Desk(request, reply)) {
+        Ok(()) => match timeout(ANSWER, answer).await {
+            Ok(Ok(answer)) => answer,
+            _ => words::busy(),
+        },
+        Err(NoWish::Busy) => words::busy(),
+        Err(NoWish::NoSeal) => words::no_seal(is_status),
+    };
+    if let (true, Some(lines)) = (is_status, link.lines()) {
+        answer["lines"] = lines.status().into();
     }
-    match timeout(ANSWER, answer).await {
-        Ok(Ok(answer)) => answer,
-        _ => words::busy(),
-    }
+    answer
 }
 
 /// Asks the desk of a running gateway, for the command line.

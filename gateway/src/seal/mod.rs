@@ -9,6 +9,9 @@
 //! as the frames: an entry and the receipt or the photographs that belong to it are there together or not at all. A
 //! journal that fails once stops everything: the seal is closed, and reads what there is as after a start.
 //!
+//! A seal may also be a device of its own at the end of a serial line, with its own key, memory and decision. Then this
+//! gateway carries its mail, see [`lines`].
+//!
 //! # Time
 //! A grant needs a clock that is known to be right. Where no time service reaches a village, the authority does: its
 //! signed answer to a fresh question says what time it is, and if it came at once that is as good ([`contact`]).
@@ -29,13 +32,14 @@
 //! - [`papers`]: receipts, hellos, photographs in parts (pure)
 //! - [`eyes`]: the camera, on a thread of its own; [`people`]: who somebody is who types a PIN or shows a card
 //! - [`desk`]: the local interface; [`words`]: what it says, for people
-//! - [`key`]: the key of the device; who decides about its rules: [`configs::roots`]
+//! - [`lines`]: seals at the ends of serial lines; [`ferry`]: a line and its port
+//! - [`key`]: the key of the device, and of lines; who decides about its rules: [`configs::roots`]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use ::seal::grant::Id;
@@ -51,9 +55,11 @@ pub mod contact;
 pub mod desk;
 pub mod driver;
 pub mod eyes;
+pub mod ferry;
 pub mod grants;
 pub mod journal;
 pub mod key;
+pub mod lines;
 pub mod papers;
 pub mod people;
 pub mod words;
@@ -65,6 +71,8 @@ mod authority;
 
 use desk::Request;
 use driver::{Driver, Now, Tools};
+use journal::Journal;
+use lines::Lines;
 
 /// What authority and desk want and the thread has not looked at yet: it looks every few ms, so more is a flood.
 const WISHES: usize = 32;
@@ -80,17 +88,28 @@ pub enum Wish {
     Desk(Request, tokio::sync::oneshot::Sender<serde_json::Value>),
 }
 
-/// What the rest of the gateway has of its seal; clones reach the same one.
+/// What the rest of the gateway has of its seals; clones reach the same ones.
 #[derive(Debug, Clone)]
 pub struct Link {
-    wishes: SyncSender<Wish>,
+    /// Of the seal that hangs on the gateway itself, if one does.
+    wishes: Option<SyncSender<Wish>>,
+    lines: Option<Lines>,
     is_online: Arc<AtomicBool>,
 }
 
 impl Link {
+    /// A seal that is alone, and what it hears.
+    pub fn alone() -> (Self, Receiver<Wish>) {
+        let (wishes, inbox) = sync_channel(WISHES);
+        (Self { wishes: Some(wishes), lines: None, is_online: Arc::default() }, inbox)
+    }
+
     /// Passes on what the authority has sent. When there is no room it is dropped: the seal asks again.
     pub fn said(&self, bytes: Vec<u8>) {
-        if self.wishes.try_send(Wish::Said(bytes)).is_err() {
+        if self.lines.as_ref().is_some_and(|lines| lines.said(&bytes)) {
+            return;
+        }
+        if self.wishes.as_ref().is_some_and(|wishes| wishes.try_send(Wish::Said(bytes)).is_err()) {
             tracing::warn!(
                 "the seal is busy: what the authority has sent is dropped, it will be asked again"
             );
@@ -102,10 +121,30 @@ impl Link {
         self.is_online.store(is_online, Ordering::Relaxed);
     }
 
-    /// Passes on a wish of the desk, if there is room.
-    pub(crate) fn wish(&self, wish: Wish) -> Result<(), TrySendError<Wish>> {
-        self.wishes.try_send(wish)
+    /// Whether it does.
+    pub fn is_online(&self) -> bool {
+        self.is_online.load(Ordering::Relaxed)
     }
+
+    /// Passes on a wish of the desk, if there is a seal, and room.
+    pub(crate) fn wish(&self, wish: Wish) -> Result<(), NoWish> {
+        let wishes = self.wishes.as_ref().ok_or(NoWish::NoSeal)?;
+        wishes.try_send(wish).map_err(|_| NoWish::Busy)
+    }
+
+    /// The seals at the ends of lines.
+    pub(crate) fn lines(&self) -> Option<&Lines> {
+        self.lines.as_ref()
+    }
+}
+
+/// Why a wish is not granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoWish {
+    /// No seal hangs on the gateway itself.
+    NoSeal,
+    /// It is too busy, or has ended.
+    Busy,
 }
 
 /// Why a seal could not be started; each line says what to do.
@@ -131,55 +170,85 @@ pub enum SealError {
     Random(getrandom::Error),
 }
 
-/// A seal that runs.
+/// Seals that run.
 #[derive(Debug)]
 pub struct Running {
-    /// How the others reach it.
+    /// How the others reach them.
     pub link: Link,
-    thread: JoinHandle<()>,
+    threads: Vec<JoinHandle<()>>,
     desk: tokio::task::JoinHandle<()>,
     socket: PathBuf,
 }
 
 impl Running {
-    /// Ready once its thread has ended, which it does after the stop.
+    /// Ready once their threads have ended, which they do after the stop.
     pub async fn ended(self) {
         // A thread that panicked has said so.
-        let thread = self.thread;
-        let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        let join = || self.threads.into_iter().for_each(|thread| drop(thread.join()));
+        let _ = tokio::task::spawn_blocking(join).await;
         self.desk.abort();
         // It is only a name: the next start takes it away as well.
         let _ = std::fs::remove_file(self.socket);
     }
 }
 
-/// Starts the thread of the seal, and its desk. It closes the seal when it ends, however it ends.
+/// Starts the seal that hangs here, the lines to others, and their desk.
 ///
 /// # Errors
-/// [`SealError`].
+/// [`SealError`]. Where there are lines, a seal that cannot be started is told and left out.
 pub async fn start(
     config: &Config,
-    seal: &SealConfig,
     buffer: &Buffer,
     time: &Timekeeper,
     stop: &Stop,
 ) -> Result<Running, SealError> {
+    let is_online = Arc::new(AtomicBool::new(false));
+    let lines = Lines::start(&config.seal_lines, &config.data, buffer, time, &is_online, stop)?;
+    let (lines, mut threads) = lines;
+    let mut wishes = None;
+    if let Some(seal) = &config.seal {
+        match drive(config, seal, buffer, time, stop, &is_online).await {
+            Ok((its_wishes, thread)) => {
+                wishes = Some(its_wishes);
+                threads.push(thread);
+            }
+            Err(error) if config.seal_lines.is_empty() => return Err(error),
+            Err(error) => {
+                tracing::error!(%error, "印章无法启动，线路上的印章照常 the seal cannot be started: those on lines go on");
+            }
+        }
+    }
+    let link = Link { wishes, lines: Some(lines), is_online };
+    let desk = tokio::spawn(desk::serve(desk::open(&config.data)?, link.clone()));
+    Ok(Running { link, threads, desk, socket: desk::socket(&config.data) })
+}
+
+/// Opens what a seal is made of.
+///
+/// # Errors
+/// [`SealError`].
+pub fn tools(
+    config: &Config,
+    seal: &SealConfig,
+    journal: Box<dyn Journal>,
+    has_memory: bool,
+    time: &Timekeeper,
+) -> Result<Tools, SealError> {
     let key = key::load(&seal.key)?;
     let people = seal.people.as_deref().map_or_else(|| Ok(people::People::default()), read_people)?;
-    let journal = journal::BufferJournal::new(buffer.clone());
     // A missing counter begins at zero only where nothing was ever remembered.
     let mut spec = seal.spec.clone();
     let boards::seal::CounterSpec::File { may_begin, .. } = &mut spec.counter;
-    *may_begin = buffer.recall().await?.notes.iter().all(|(name, _)| !journal::is_ours(name));
+    *may_begin = !has_memory;
     let parts = boards::seal::open(&spec, &config.board, time.now_ms()).map_err(SealError::Parts)?;
     let clock = time.clone();
     let place = &config.place;
-    let tools = Tools {
+    Ok(Tools {
         hands: parts.hands,
         eyes: parts.camera.map(eyes::Watching::start).transpose()?.map(|eyes| Box::new(eyes) as _),
         counter: parts.counter,
         reader: parts.reader,
-        journal: Box::new(journal),
+        journal,
         key: Box::new(key),
         roots: seal.roots.clone(),
         people,
@@ -192,23 +261,48 @@ pub async fn start(
         hello_ms: seal.hello_ms,
         random: Box::new(|| random().ok()),
         now: Box::new(move || now(&clock)),
-    };
-    let is_online = Arc::new(AtomicBool::new(false));
-    let (wishes, inbox): (_, Receiver<Wish>) = sync_channel(WISHES);
+    })
+}
+
+/// Starts the thread of a seal with these tools, which hears `inbox`. It closes the seal when it ends, however it ends.
+///
+/// # Errors
+/// [`SealError`].
+pub fn spawn(
+    tools: Tools,
+    inbox: Receiver<Wish>,
+    stop: &Stop,
+    may_ask: impl Fn() -> bool + Send + 'static,
+) -> Result<JoinHandle<()>, SealError> {
     let driver = Driver::new(tools, random().map_err(SealError::Random)?);
-    let (heads, online, stop) = (buffer.heads(), Arc::clone(&is_online), stop.clone());
-    let thread = std::thread::Builder::new().name("seal".into()).spawn(move || {
-        // What was signed before goes before: then a hello is answered by one who has it all.
-        let may_ask = || online.load(Ordering::Relaxed) && heads.borrow().backlog(wire::Lane::Seal) == 0;
+    let stop = stop.clone();
+    Ok(std::thread::Builder::new().name("seal".into()).spawn(move || {
         let ended = catch_unwind(AssertUnwindSafe(|| driver.run(&inbox, &stop, may_ask)));
         if ended.is_err() {
             tracing::error!("印章线程异常终止，请重启网关 the thread of the seal has panicked: it is closed, restart the gateway and report this");
         }
-    })?;
-    let link = Link { wishes, is_online };
-    let desk = tokio::spawn(desk::serve(desk::open(&config.data)?, link.clone()));
+    })?)
+}
+
+/// Starts the seal that hangs on this gateway.
+async fn drive(
+    config: &Config,
+    seal: &SealConfig,
+    buffer: &Buffer,
+    time: &Timekeeper,
+    stop: &Stop,
+    is_online: &Arc<AtomicBool>,
+) -> Result<(SyncSender<Wish>, JoinHandle<()>), SealError> {
+    let has_memory = buffer.recall().await?.notes.iter().any(|(name, _)| journal::is_ours(name));
+    let journal = journal::BufferJournal::new(buffer.clone());
+    let tools = tools(config, seal, Box::new(journal), has_memory, time)?;
+    let (wishes, inbox) = sync_channel(WISHES);
+    let (heads, online) = (buffer.heads(), Arc::clone(is_online));
+    // What was signed before goes before: then a hello is answered by one who has it all.
+    let may_ask = move || online.load(Ordering::Relaxed) && heads.borrow().backlog(wire::Lane::Seal) == 0;
+    let thread = spawn(tools, inbox, stop, may_ask)?;
     tracing::info!(seal = seal.roots.seal, "印章服务已启动 the seal is watched");
-    Ok(Running { link, thread, desk, socket: desk::socket(&config.data) })
+    Ok((wishes, thread))
 }
 
 /// Reads the file of people.

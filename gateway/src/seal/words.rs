@@ -96,6 +96,20 @@ pub fn busy() -> Value {
     })
 }
 
+/// No seal hangs on the gateway itself; that is no mistake of who asks how things are.
+pub fn no_seal(is_status: bool) -> Value {
+    json!({
+        "ok": is_status, "refused": "no_seal",
+        "zh": "本网关未直接连接印章；线路上的印章请在其设备上操作。",
+        "en": "No seal hangs on this gateway itself; one at the end of a line is used where it is."
+    })
+}
+
+/// A grant was given to the seal at the end of a line, which it names.
+pub fn passed_on() -> Value {
+    json!({ "ok": true, "zh": "授权已转交线路上的印章。", "en": "The grant was passed on to the seal at the end of a line." })
+}
+
 /// The request was not understood.
 pub fn bad(why: &str) -> Value {
     json!({ "ok": false, "refused": "bad_request", "zh": format!("无法理解请求：{why}"), "en": format!("Not understood: {why}") })
@@ -220,6 +234,42 @@ pub fn told(answer: &Value) -> String {
 
 /// What a person reads of the status.
 pub fn status_told(status: &Value) -> String {
+    let lines = status["lines"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let lines: String = lines.iter().map(line_told).collect();
+    if status["refused"] == "no_seal" { lines } else { format!("{}{lines}", seal_told(status)) }
+}
+
+/// What a person reads of a seal at the end of a line.
+fn line_told(line: &Value) -> String {
+    let text = |key: &str| match &line[key] {
+        Value::String(text) => text.clone(),
+        Value::Null => "—".into(),
+        other => other.to_string(),
+    };
+    let state = match line["trouble"].as_str() {
+        Some(trouble) if !trouble.is_empty() => format!("端口故障 the port cannot be used: {trouble}"),
+        _ if line["connected"] == true => {
+            format!("已连接 connected {} 秒 s，{} 秒前 s ago", text("connected_s"), text("heard_s_ago"))
+        }
+        _ => {
+            "未连接：检查接线，核对两端指纹 not connected: look at the wires, compare the fingerprints".into()
+        }
+    };
+    format!(
+        "线路 line           {}  {}  {state}\n  指纹 fingerprint  {}\n  收 up {}  发 down {}  拒绝握手 handshakes refused {}  拒绝 refused {}  杂波 noise {}\n",
+        text("seal"),
+        text("port"),
+        text("fingerprint"),
+        text("carried_up"),
+        text("carried_down"),
+        text("handshakes_refused"),
+        text("records_refused"),
+        text("noise"),
+    )
+}
+
+/// What a person reads of the seal that hangs on the gateway itself.
+fn seal_told(status: &Value) -> String {
     use std::fmt::Write;
     let text = |key: &str| match &status[key] {
         Value::String(text) => text.clone(),

@@ -1064,6 +1064,7 @@ async fn what_lies_in_the_log_in_the_wrong_order_covers_nothing() {
             grant: Some(proven(&grant)),
             policy: Some(proven(&policy)),
             enrolled_by: None,
+            delegations: Vec::new(),
             notices: Vec::new(),
         };
         let wrong =

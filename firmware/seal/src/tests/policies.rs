@@ -286,6 +286,15 @@ fn what_is_said_is_told_apart() {
     assert_eq!(Said::of(&rules), Some(Said::Policy(&rules)));
     let deputed = super::delegations::in_order();
     assert_eq!(Said::of(&deputed), Some(Said::Delegation(&deputed)));
+    for (bytes, seal) in [
+        (&b""[..], None),
+        (&answer, Some("gongli-07")),
+        (&grant, Some("gongli-07")),
+        (&rules, Some("gongli-07")),
+        (&deputed, Some("gongli-07")),
+    ] {
+        assert_eq!(Said::of(bytes).unwrap().addressee().as_deref(), seal);
+    }
     let receipt = Envelope::sign(Kind::Receipt, b"", &[&key(9)]).unwrap().to_bytes();
     for (bytes, why) in
         [(receipt.clone(), "a receipt"), (presented(&receipt, ""), "one with a proof"), (vec![0], "a number")]

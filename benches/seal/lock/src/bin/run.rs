@@ -2,11 +2,17 @@
 #![no_std]
 #![no_main]
 
+extern crate alloc;
+
+use alloc::boxed::Box;
+
 use cortex_m::peripheral::SYST;
 use cortex_m::peripheral::syst::SystClkSource;
 use cortex_m_rt::entry;
 use cortex_m_semihosting::debug::{EXIT_FAILURE, EXIT_SUCCESS, exit};
 use cortex_m_semihosting::hprintln;
+use line::noise::{Pair, public};
+use line::{End, Line};
 use panic_halt as _;
 use seal::keys::MemoryKey;
 use seal::stamping::{Action, Event};
@@ -66,6 +72,25 @@ fn measured(timer: &mut SYST, name: &str, hear: impl FnOnce() -> bool) -> bool {
     good && !is_over
 }
 
+/// A knock is answered, and a session begins: both ends of it, of which a lock is one.
+fn handshake() -> bool {
+    let pair = |own, peer: [u8; 32]| Pair { own, peer: public(&peer), seal: "gongli-07".into() };
+    let end = |end, pair, fresh| Line::new(end, pair, 115_200, Box::new(move || Some(fresh)));
+    let mut gateway = end(End::Gateway, pair([1; 32], [2; 32]), [3; 32]);
+    let mut seal = end(End::Seal, pair([2; 32], [1; 32]), [4; 32]);
+    for _ in 0..2 {
+        for at in 0..2 {
+            let (from, to) = if at == 0 { (&mut gateway, &mut seal) } else { (&mut seal, &mut gateway) };
+            while let Some(event) = from.next(0) {
+                if let line::Event::Write(frame) = event {
+                    to.hear(&frame, 0);
+                }
+            }
+        }
+    }
+    gateway.is_up() && seal.is_up()
+}
+
 #[entry]
 fn main() -> ! {
     heap::start();
@@ -88,6 +113,7 @@ fn main() -> ! {
     is_good &= measured(&mut timer, "leave, stamp, receipt", || lock.hear(grant, &moment));
     is_good &= measured(&mut timer, "the same again, refused", || !lock.hear(grant, &moment));
     is_good &= lock.hands.is_closed_again;
+    is_good &= measured(&mut timer, "serial line: who is there", || handshake());
     hprintln!("stack: {} B at most; receipts: {}", heap::deepest_stack(), lock.hands.receipts);
     exit(if is_good { EXIT_SUCCESS } else { EXIT_FAILURE });
     loop {
