@@ -8,9 +8,9 @@ import { CheckFailed, must, until } from './browser.mjs';
 const PATIENCE_S = 60;
 
 export class Office {
-  /** `program` is ingest, `folder` is empty. */
-  constructor(program, folder) {
-    Object.assign(this, { program, folder, running: [], said: '' });
+  /** `program` is ingest, `folder` is empty. With a port, people come to `http://localhost:PORT` and have passkeys. */
+  constructor(program, folder, port = 0) {
+    Object.assign(this, { program, folder, port, running: [], said: '' });
   }
 
   in(name) { return path.join(this.folder, name); }
@@ -50,7 +50,8 @@ data = "city"
 [mqtt]
 listen = "127.0.0.1:0"
 [http]
-listen = "127.0.0.1:0"
+listen = "127.0.0.1:${this.port}"
+${this.port ? `origin = "http://localhost:${this.port}"` : ''}
 [seals]
 log_key = "seals.example-log.key"
 issuer_key = "issuer.key"
@@ -60,7 +61,7 @@ roots_needed = 2
 url = "http://${witness}"
 key = "${this.witness}"
 `);
-    [this.firstLink, this.base] = await this.start(/(http:\/\/[\d.:]+)\/first#[\w-]+/, 'serve', '--config', this.in('ingest.toml'));
+    [this.firstLink, this.base] = await this.start(/(http:\/\/(?:[\d.]+|localhost):\d+)\/first#[\w-]+/, 'serve', '--config', this.in('ingest.toml'));
   }
 
   /** Rules in which these people, `{name: key}`, approve, signed by both roots: the path of the file. */
