@@ -14,6 +14,7 @@ use wire::GatewayId;
 
 use crate::admit::Registration;
 use crate::engine::EngineConfig;
+use crate::people::passkey::Site;
 use crate::senml::Mappings;
 
 mod seals;
@@ -84,6 +85,8 @@ pub struct Config {
     pub http: SocketAddr,
     /// Connections of the HTTP server at once.
     pub http_connections: usize,
+    /// The address at which people open the console, to which their passkeys are bound; none by default: no passkeys.
+    pub site: Option<Site>,
     /// Event streams at once.
     pub streams: usize,
     /// Tiles under the console's map, `https://…/{z}/{x}/{y}.png`; none by default: the console works offline.
@@ -130,6 +133,7 @@ impl Config {
             mqtt_connections: 10_000,
             http: SocketAddr::from(([127, 0, 0, 1], 8080)),
             http_connections: 1024,
+            site: None,
             streams: 256,
             tiles: None,
             seals: None,
@@ -257,6 +261,7 @@ impl Config {
         if let Some(connections) = section.integer("connections", 1..=100_000) {
             self.http_connections = connections as usize;
         }
+        self.site = section.optional("origin", Site::new);
         if let Some(streams) = section.integer("streams", 1..=10_000) {
             self.streams = streams as usize;
         }
@@ -409,7 +414,7 @@ mod tests {
     #[test]
     fn every_mistake_is_reported_at_once() {
         let problems = read(
-            "data = 3\n[mqtt]\nlisten = '1883'\nconnection = 3\n[http]\nstreams = 0\ntiles = 'x'\n\
+            "data = 3\n[mqtt]\nlisten = '1883'\nconnection = 3\n[http]\nstreams = 0\ntiles = 'x'\norigin = 'http://city.example'\n\
              [log]\nkeep = '1'\n[gateways]\nopen = false\nknown = ['Box 1']\n[registry]\ndatabase = 'mysql://x'\n",
         )
         .unwrap_err()
@@ -420,6 +425,7 @@ mod tests {
             "ingest.toml:4: mqtt.connection: unknown key: did you mean \"connections\"?",
             "http.streams: 0 is out of range",
             "http.tiles: \"x\" is not a tile URL",
+            "http.origin: \"http://city.example\" is no origin for passkeys",
             "log.keep: \"1\" is not a duration",
             "gateways.known: \"Box 1\" is not a gateway id",
             "registry.database: a database URL expected",

@@ -21,12 +21,16 @@ pub struct Asset {
 pub struct Console(BTreeMap<&'static str, Asset>);
 
 impl Console {
-    /// The files. The page says the tile URL of the configuration, and whether there is an office of seals.
-    pub fn new(tiles: Option<&str>, has_office: bool) -> Self {
+    /// The files. The page says the tile URL of the configuration, whether there is an office of seals, and the origin to
+    /// which passkeys are bound.
+    pub fn new(tiles: Option<&str>, has_office: bool, origin: Option<&str>) -> Self {
         let mut assets = BTreeMap::new();
         for &(path, bytes) in FILES {
-            let bytes: Cow<'static, [u8]> =
-                if path == "index.html" { page(bytes, tiles, has_office).into() } else { bytes.into() };
+            let bytes: Cow<'static, [u8]> = if path == "index.html" {
+                page(bytes, tiles, has_office, origin).into()
+            } else {
+                bytes.into()
+            };
             let etag = format!("\"{:08x}-{:x}\"", wire::frame::crc32c(&bytes), bytes.len());
             assets.insert(path, Asset { bytes, media_type: media_type(path), etag });
         }
@@ -44,11 +48,14 @@ impl Console {
     }
 }
 
-/// Puts what it is told where the page expects it. The configuration has checked that the tile URL holds no quote.
-fn page(bytes: &[u8], tiles: Option<&str>, has_office: bool) -> Vec<u8> {
+/// Puts what it is told where the page expects it. The configuration has checked that tile URL and origin hold no quote.
+fn page(bytes: &[u8], tiles: Option<&str>, has_office: bool, origin: Option<&str>) -> Vec<u8> {
     let mut page = String::from_utf8_lossy(bytes).into_owned();
     let tiles = tiles.unwrap_or_default().replace('&', "&amp;");
-    for (name, value) in [("tiles", tiles.as_str()), ("office", if has_office { "yes" } else { "" })] {
+    let office = if has_office { "yes" } else { "" };
+    for (name, value) in
+        [("tiles", tiles.as_str()), ("office", office), ("origin", origin.unwrap_or_default())]
+    {
         let name = format!("name=\"watchfire-{name}\" ");
         page = page.replacen(&format!("{name}content=\"\""), &format!("{name}content=\"{value}\""), 1);
     }
@@ -77,7 +84,7 @@ mod tests {
 
     #[test]
     fn every_file_has_a_type_and_a_tag() {
-        let console = Console::new(None, false);
+        let console = Console::new(None, false, None);
         assert!(console.get("index.html").is_some());
         for path in console.paths() {
             let asset = console.get(path).unwrap();
@@ -89,19 +96,22 @@ mod tests {
     #[test]
     fn a_tile_url_reaches_the_page_and_changes_its_tag() {
         let url = "https://tiles.example/{z}/{x}/{y}.png?a=1&b=2";
-        let console = Console::new(Some(url), false);
+        let console = Console::new(Some(url), false, None);
         let page = console.get("index.html").unwrap();
         let text = String::from_utf8_lossy(&page.bytes);
         assert!(text.contains("content=\"https://tiles.example/{z}/{x}/{y}.png?a=1&amp;b=2\""), "{text}");
-        assert_ne!(page.etag, Console::new(None, false).get("index.html").unwrap().etag);
+        assert_ne!(page.etag, Console::new(None, false, None).get("index.html").unwrap().etag);
     }
 
     #[test]
-    fn the_page_says_whether_there_is_an_office() {
-        for (has_office, said) in [(true, "yes"), (false, "")] {
-            let console = Console::new(None, has_office);
+    fn the_page_says_whether_there_is_an_office_and_where_passkeys_are_good() {
+        let here = "https://seals.example";
+        for (has_office, origin, office, said) in [(true, Some(here), "yes", here), (false, None, "", "")] {
+            let console = Console::new(None, has_office, origin);
             let page = String::from_utf8_lossy(&console.get("index.html").unwrap().bytes).into_owned();
-            assert!(page.contains(&format!("name=\"watchfire-office\" content=\"{said}\"")), "{page}");
+            for (name, said) in [("office", office), ("origin", said)] {
+                assert!(page.contains(&format!("name=\"watchfire-{name}\" content=\"{said}\"")), "{page}");
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::external::External;
 use crate::feeds::Feed;
 use crate::http::{Http, Parts};
 use crate::office::{Downlink, Office, OfficeError, OfficeTask, Settings};
+use crate::people::passkey::Site;
 use crate::people::password::Cost;
 use crate::people::session::Token;
 use crate::people::{People, PeopleError};
@@ -97,6 +98,7 @@ impl Server {
                 return Err(error.into());
             }
         };
+        let site = config.site.clone();
         let counts = Arc::new(broker::Counts::default());
         let listeners = Listeners::default();
         let mqtt = match &config.intake {
@@ -132,7 +134,8 @@ impl Server {
             }
         };
         let (office, office_task) = office.unzip();
-        let console = Console::new(config.tiles.as_deref(), office.is_some());
+        let console =
+            Console::new(config.tiles.as_deref(), office.is_some(), site.as_ref().map(Site::origin));
         let parts = Parts {
             engine: engine.clone(),
             people,
@@ -160,7 +163,9 @@ impl Server {
             Mqtt::External(_) => None,
         };
         let http_addr = http.addr();
-        let first_link = first.map(|token| format!("http://{http_addr}/first#{}", token.reveal()));
+        // Where passkeys are good, if anywhere: the admin wants one too.
+        let base = site.map_or_else(|| format!("http://{http_addr}"), |site| site.origin().to_owned());
+        let first_link = first.map(|token| format!("{base}/first#{}", token.reveal()));
         Ok(Self { mqtt_addr, http_addr, first_link, engine, threads, mqtt, office: office_task, http })
     }
 
@@ -198,7 +203,7 @@ impl Mqtt {
 
 /// The people, and the token for the first admin.
 async fn people(config: &Config) -> Result<(People, Option<Token>), PeopleError> {
-    let people = People::open(&config.engine.database_url(), Cost::Full).await?;
+    let people = People::open(&config.engine.database_url(), Cost::Full, config.site.clone()).await?;
     let token = people.first_token(now_ms()).await?;
     Ok((people, token))
 }

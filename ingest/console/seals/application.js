@@ -9,8 +9,8 @@ import { keyId, toBeSigned } from './cose.js';
 import { differences, grantOf, hashName, isDigestible } from './grant.js';
 import * as keystore from './keystore.js';
 import * as office from './office.js';
-import { Refused, action, box, code, dropZone, field, fileDigest, form, frame, save, text, watch } from './parts.js';
-import { may, person } from './person.js';
+import { Refused, action, box, code, dropZone, field, fileDigest, form, frame, passkeyFirst, save, text, watch } from './parts.js';
+import { may, needsPasskey, person } from './person.js';
 
 /** The page. */
 export function view(root, { id }) {
@@ -74,7 +74,7 @@ function deciding(one, read, keys, again) {
   });
   const key = el('select', {}, keys.map((mine) => el('option', { value: mine.key, text: `${mine.label} · ${mine.key}` })));
   return el('section', {}, el('h2', { text: t('case.decide') }), el('p', { class: 'lead', text: t('case.decideHint') }), drop, found,
-    keys.length ? form(t('case.sign'), async () => {
+    needsPasskey() ? passkeyFirst() : keys.length ? form(t('case.sign'), async () => {
       const { granted } = await sign(one, read.bytes, key.value);
       notify(t(granted ? 'case.granted' : 'case.counted'), 'good');
       await again();

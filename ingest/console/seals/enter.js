@@ -5,6 +5,7 @@ import { t } from '../i18n.js';
 import { datedText } from '../time.js';
 import * as office from './office.js';
 import { Refused, action, field, form, frame, still, text } from './parts.js';
+import { show, section as passkeys } from './passkeys.js';
 import { enter, leave, learn, mustChoose, person } from './person.js';
 import { roleList } from './roles.js';
 
@@ -23,7 +24,7 @@ export const login = {
     const secret = password({ autocomplete: 'current-password' });
     const body = frame(root, null, t('login.title'));
     fill(body, el('p', { class: 'lead', text: t('login.hint') }),
-      form(t('login.enter'), () => enter(name.value.trim(), secret.value), [field(t('login.name'), name), field(t('login.password'), secret)]));
+      form(t('login.enter'), () => enter(name.value.trim(), secret.value, show), [field(t('login.name'), name), field(t('login.password'), secret)]));
     name.focus();
     return still;
   },
@@ -53,7 +54,7 @@ export const me = {
   view(root) {
     const { name, shown, roles, created_ms } = person();
     const body = frame(root, 'me', shown, { sub: name, tools: [action(t('me.leave'), leave)] });
-    fill(body, el('h2', { text: t('me.roles') }), roleList(roles), el('dl', { class: 'facts' }, fact(t('me.since'), datedText(created_ms))),
+    fill(body, el('h2', { text: t('me.roles') }), roleList(roles), el('dl', { class: 'facts' }, fact(t('me.since'), datedText(created_ms))), passkeys(),
       el('h2', { text: t('me.change') }), passwordForm(password({ autocomplete: 'current-password' }), fresh()));
     return still;
   },
@@ -67,7 +68,7 @@ export const first = {
     fill(body, el('p', { class: 'lead', text: t('first.hint') }), form(t('first.make'), async () => {
       const chosen = agreed(secret);
       await office.first(token, name.value.trim(), shown.value.trim(), chosen);
-      await enter(name.value.trim(), chosen);
+      await enter(name.value.trim(), chosen, show);
       location.replace('#/people');
     }, [field(t('login.name'), name, t('people.nameHint')), field(t('people.shown'), shown), field(t('login.password'), secret.one, t('me.afterHint')), field(t('me.again'), secret.two)]));
     name.focus();

@@ -7,8 +7,8 @@ import { datedText } from '../time.js';
 import { base64url } from './bytes.js';
 import * as keystore from './keystore.js';
 import * as office from './office.js';
-import { Refused, action, box, code, field, form, frame, text, watch } from './parts.js';
-import { person } from './person.js';
+import { Refused, action, box, code, field, form, frame, passkeyFirst, text, watch } from './parts.js';
+import { needsPasskey, person } from './person.js';
 
 // As ingest/src/people/own.rs has it.
 const proofMessage = (name, key) => new TextEncoder().encode(`watchfire person key v1\n${name}\n${key}\n`);
@@ -20,7 +20,8 @@ export function view(root) {
   fill(body, box('warn', t('keys.here'), el('p', { text: t('keys.hereHint') })), listed, make);
   const { again, page } = watch(listed, async () => ({ keys: await office.keys(), kept: await keystore.kept() }), ({ keys, kept }) =>
     fill(listed, keys.length ? el('div', { class: 'cards', role: 'list' }, keys.map((key) => card(key, kept.includes(key.key), again))) : message(t('keys.none'))));
-  keystore.isAble().then((able) => fill(make, able ? maker(again) : box('bad', t('keys.unable'), el('p', { text: t('keys.unableHint') }))));
+  if (needsPasskey()) fill(make, passkeyFirst());
+  else keystore.isAble().then((able) => fill(make, able ? maker(again) : box('bad', t('keys.unable'), el('p', { text: t('keys.unableHint') }))));
   return page;
 }
 

@@ -10,10 +10,15 @@ export const PAGE = 200;
 /** Whether there is an office of seals here. */
 export const hasOffice = document.querySelector('meta[name="watchfire-office"]')?.content === 'yes';
 
+/** The address to which passkeys are bound; empty when there are none. */
+export const origin = document.querySelector('meta[name="watchfire-origin"]')?.content ?? '';
+
 /** Who is logged in. */
 export const session = () => ask('/session');
-/** Logs in. */
+/** Logs in: the session, or `{attempt, options}` when a passkey has to be shown. */
 export const enter = (name, password) => send('POST', '/session', { name, password });
+/** Logs in who was asked for a passkey. */
+export const enterWithPasskey = (attempt, credential) => send('POST', '/session/passkey', { attempt, credential });
 /** Logs out. */
 export const leave = () => ask('/session', {}, { method: 'DELETE' });
 /** Makes the first admin. */
@@ -27,6 +32,17 @@ export const keys = async () => (await ask('/me/keys')).items;
 export const addKey = (key, label, proof, password) => send('POST', '/me/keys', { key, label, proof, password });
 /** Retires a key for ever. */
 export const retireKey = (key) => ask(`/me/keys/${part(key)}`, {}, { method: 'DELETE' });
+
+/** What the browser is asked for a new passkey. */
+export const passkeyOptions = async (password) => (await send('POST', '/me/passkeys/options', { password })).options;
+/** Registers the passkey that was asked for. */
+export const addPasskey = (label, credential) => send('POST', '/me/passkeys', { label, credential });
+/** Gives a passkey of mine another name. */
+export const renamePasskey = (id, label) => send('PATCH', `/me/passkeys/${part(id)}`, { label });
+/** Removes a passkey of mine. */
+export const removePasskey = (id, password) => send('POST', `/me/passkeys/${part(id)}/removal`, { password });
+/** Removes a passkey that somebody else has lost. */
+export const takePasskey = (name, id) => ask(`/accounts/${part(name)}/passkeys/${part(id)}`, {}, { method: 'DELETE' });
 
 /** One page of accounts: `{items, next}`. */
 export const accounts = (cursor) => ask('/accounts', { cursor });

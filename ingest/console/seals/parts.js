@@ -169,6 +169,9 @@ export const code = (value) => el('code', { class: 'code', text: value });
 /** A box that has to be seen: `kind` is `good`, `bad` or `warn`. */
 export const box = (kind, title, ...children) => el('section', { class: `box ${kind}`, role: kind === 'good' ? 'status' : 'alert' }, title ? el('strong', { text: title }) : null, children);
 
+/** What to do before approving, and before registering keys for it. */
+export const passkeyFirst = () => box('warn', t('passkeys.first'), el('p', {}, el('a', { href: '#/me', text: t('passkeys.title') })));
+
 /** The digest in a text that somebody pasted, an address or a line of sha256sum among them; null when there is none. */
 export function digestIn(pasted) {
   const found = pasted.toLowerCase().match(/(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])/);

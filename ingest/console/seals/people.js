@@ -6,6 +6,7 @@ import { href } from '../panel.js';
 import { datedText } from '../time.js';
 import * as office from './office.js';
 import { action, box, code, field, form, frame, text, watch } from './parts.js';
+import { ofOther } from './passkeys.js';
 import { person } from './person.js';
 import { roleEditor, roleList } from './roles.js';
 
@@ -64,7 +65,8 @@ export const one = {
       isMe ? [box('warn', t('people.oneself')), el('h2', { text: t('me.roles') }), roleList(account.roles)] : [
         form(t('settings.save'), () => change({ shown: shown.value.trim(), roles: roles.value() }), [field(t('people.shown'), shown), roles.node]),
         el('div', { class: 'actions' }, action(t('people.reset'), async () => fill(made, onceShown(await office.resetPassword(id)))),
-          action(t(isActive ? 'people.disable' : 'people.enable'), () => change({ state: isActive ? 'disabled' : 'active' }))), made]);
+          action(t(isActive ? 'people.disable' : 'people.enable'), () => change({ state: isActive ? 'disabled' : 'active' }))), made,
+        el('h2', { text: t('passkeys.title') }), account.passkeys.length ? el('div', { class: 'cards', role: 'list' }, ofOther(account, again)) : el('p', { class: 'dim', text: t('passkeys.none') })]);
     }
     return page;
   },

@@ -20,6 +20,9 @@ export const person = () => session?.account ?? null;
 /** Whether a password has to be chosen before anything else. */
 export const mustChoose = () => session?.choose_password ?? false;
 
+/** Whether something takes a passkey that was not shown in this session: approving, and registering keys for it. */
+export const needsPasskey = () => Boolean(office.origin) && session?.passkey_ms === null;
+
 const covers = (scope, area) => scope === '*' || scope === area || area.startsWith(`${scope}/`);
 
 /** Whether the roles let this person do something in an area, or in any when none is named. */
@@ -41,8 +44,11 @@ export async function learn() {
   try { take(await office.session()); } catch (error) { if (error.status === 401) take(null); }
 }
 
-/** Logs in. */
-export async function enter(name, password) { take(await office.enter(name, password)); }
+/** Logs in; `show(options)` is asked for a passkey if one has to be shown. */
+export async function enter(name, password, show) {
+  const answer = await office.enter(name, password);
+  take(answer.attempt ? await office.enterWithPasskey(answer.attempt, await show(answer.options)) : answer);
+}
 
 /** Logs out. A session that is over already is fine. */
 export async function leave() {

@@ -35,6 +35,18 @@ export const SEALS = {
   'keys.unable': ['这个浏览器不能生成 Ed25519 密钥', 'This browser cannot make Ed25519 keys'],
   'keys.unableHint': ['请使用较新的 Chrome、Edge（137 起）、Firefox（129 起）或 Safari（17 起），并通过 https 或本机地址打开；也可用命令行 ingest seal sign 审批。', 'Use a recent Chrome or Edge (137), Firefox (129) or Safari (17), by https or an address of this machine. Or approve with ingest seal sign.'],
 
+  'passkeys.title': ['通行密钥', 'Passkeys'], 'passkeys.none': ['没有通行密钥', 'No passkeys'], 'passkeys.make': ['登记通行密钥', 'Register a passkey'], 'passkeys.made': ['通行密钥已登记，以后登录都要用它；其他登录已结束', 'Registered. Logging in takes it from now on; sessions elsewhere have ended'],
+  'passkeys.hint': ['登录时在密码之后使用：手机、电脑的指纹、面容或 PIN，或安全密钥。有了它，只凭密码无法登录。请再登记一个备用。', 'Shown after the password: a phone’s or computer’s finger, face or PIN, or a security key. Whoever has one cannot log in by password alone. Register a spare one.'],
+  'passkeys.label': ['通行密钥名称', 'What you call the passkey'], 'passkeys.labelValue': ['我的手机', 'My phone'], 'passkeys.passwordHint': ['更改登录方式需要再次确认身份', 'Changing how you log in asks for it once more'],
+  'passkeys.change': ['更改', 'Change'], 'passkeys.rename': ['改名', 'Rename'], 'passkeys.last': ['最后一个通行密钥只能由管理员移除。', 'Only an admin removes the last one.'],
+  'passkeys.added': ['登记于 {when}，尚未用过', 'Since {when}, not used yet'], 'passkeys.used': ['上次使用 {when}', 'Last used {when}'],
+  'passkeys.sure': ['移除 {name} 的通行密钥“{label}”？其所有登录立即结束。', 'Remove the passkey “{label}” of {name}? All their sessions end at once.'],
+  'passkeys.first': ['审批与登记签名密钥需要通行密钥：请先登记，再用它登录。', 'Approving, and registering keys for it, takes a passkey: register one first.'],
+  'passkeys.off': ['通行密钥未启用：运维人员须在配置中将 http.origin 设为打开本页的地址。', 'Passkeys are off: the operator has to set http.origin to the address at which this page is opened.'],
+  'passkeys.elsewhere': ['通行密钥只能在 {origin} 使用', 'Passkeys are good at {origin} only'],
+  'passkeys.unable': ['这个浏览器不支持通行密钥：请使用较新的 Chrome、Edge（129 起）、Firefox（119 起）或 Safari（18.4 起）', 'This browser has no passkeys: use a recent Chrome or Edge (129), Firefox (119) or Safari (18.4)'],
+  'passkeys.notShown': ['没有完成通行密钥验证：{detail}', 'No passkey was shown: {detail}'], 'passkeys.known': ['这台设备已有此账户的通行密钥', 'This device holds a passkey of this account already'],
+
   'grant.seal': ['印章', 'Seal'], 'grant.matter': ['事项', 'Matter'], 'grant.document': ['文件摘要 SHA-256', 'SHA-256 of the document'], 'grant.documentBy': ['文件摘要 {hash}', '{hash} of the document'], 'grant.hash': ['摘要算法', 'How the document was digested'], 'grant.pages': ['页数', 'Pages'], 'grant.uses': ['用印次数', 'Impressions'],
   'grant.applicant': ['申请人', 'Applicant'], 'grant.operators': ['其他可用印的人', 'Others who may use it'], 'grant.nobodyElse': ['无', 'nobody else'], 'grant.from': ['自', 'From'], 'grant.until': ['至', 'Until'],
   'grant.fence': ['地点', 'Place'], 'grant.anywhere': ['不限', 'anywhere'], 'grant.evidence': ['须有', 'Has to be there'], 'grant.before': ['用印前拍照', 'Photograph of the paper before'],

@@ -1,8 +1,8 @@
 //! What holds for every request: who may ask, and the headers of every answer.
 //!
 //! Without TLS and users only this machine may come in, but a web page from elsewhere, opened in a browser on
-//! this machine, could ask too. So a request must name this machine (a page that makes its own name point here
-//! does not), and a change must not come from another page.
+//! this machine, could ask too. So a request must name this machine, or the configured origin if a proxy stands before
+//! us (a page that makes its own name point here does neither), and a change must not come from another page.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -22,12 +22,23 @@ const CONTENT_POLICY: &str = "default-src 'self'; img-src 'self' data: blob: htt
 /// What a browser says of the page a request comes from.
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-pub(super) async fn guard(State(counts): State<Arc<Counts>>, request: Request, next: Next) -> Response {
-    let mut response = match judge(request.method(), request.headers(), request.uri().host()) {
+/// What the guard knows.
+#[derive(Debug, Clone)]
+pub(super) struct Post {
+    pub(super) counts: Arc<Counts>,
+    /// The host of the configured origin, `seals.example.org`.
+    pub(super) name: Option<Arc<str>>,
+}
+
+pub(super) async fn guard(State(post): State<Post>, request: Request, next: Next) -> Response {
+    let judged = judge(request.method(), request.headers(), request.uri().host(), post.name.as_deref());
+    let mut response = match judged {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     };
-    if let Some(count) = counts.answers.get(usize::from(response.status().as_u16() / 100).wrapping_sub(1)) {
+    if let Some(count) =
+        post.counts.answers.get(usize::from(response.status().as_u16() / 100).wrapping_sub(1))
+    {
         count.fetch_add(1, Relaxed);
     }
     let headers = response.headers_mut();
@@ -49,18 +60,26 @@ pub(super) async fn guard(State(counts): State<Arc<Counts>>, request: Request, n
     response
 }
 
-fn judge(method: &Method, headers: &HeaderMap, uri_host: Option<&str>) -> Result<(), Problem> {
+fn judge(
+    method: &Method,
+    headers: &HeaderMap,
+    uri_host: Option<&str>,
+    name: Option<&str>,
+) -> Result<(), Problem> {
     let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or("\u{fffd}"));
     let host = text(header::HOST).or(uri_host);
     if let Some(host) = host
         && !is_this_machine(host)
+        && !name.is_some_and(|name| name.eq_ignore_ascii_case(host))
     {
         return Err(Problem::new(
             FOREIGN,
             format!(
-                "the request is for {host:?}, and this service answers to localhost and to addresses only; use http://127.0.0.1"
+                "the request is for {host:?}, and this service answers to localhost, to addresses and to http.origin only; use http://127.0.0.1"
             ),
-            format!("请求的主机名是 {host:?}，本服务只回应 localhost 或 IP 地址；请使用 http://127.0.0.1"),
+            format!(
+                "请求的主机名是 {host:?}，本服务只回应 localhost、IP 地址或配置的 http.origin；请使用 http://127.0.0.1"
+            ),
         ));
     }
     if method != Method::GET && method != Method::HEAD {
@@ -96,17 +115,31 @@ mod tests {
     fn ask(method: Method, pairs: &[(header::HeaderName, &'static str)]) -> bool {
         let headers =
             pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect();
-        judge(&method, &headers, None).is_ok()
+        judge(&method, &headers, None, Some("seals.example")).is_ok()
     }
 
     #[test]
     fn only_names_of_this_machine_are_answered() {
-        for host in ["localhost", "localhost:8080", "127.0.0.1:8080", "[::1]:8080", "[::1]", "10.0.0.1"] {
+        for host in [
+            "localhost",
+            "localhost:8080",
+            "127.0.0.1:8080",
+            "[::1]:8080",
+            "[::1]",
+            "10.0.0.1",
+            "seals.example",
+        ] {
             assert!(ask(Method::GET, &[(header::HOST, host)]), "{host}");
         }
-        for host in
-            ["evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example", ""]
-        {
+        for host in [
+            "seals.example:8080",
+            "x.seals.example",
+            "evil.example",
+            "evil.example:8080",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "",
+        ] {
             assert!(!ask(Method::GET, &[(header::HOST, host)]), "{host}");
         }
         assert!(ask(Method::GET, &[]), "HTTP/1.0");

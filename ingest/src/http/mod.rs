@@ -54,7 +54,7 @@ mod who;
 mod witness;
 mod write;
 
-use people::{accounts, own, sessions};
+use people::{accounts, own, passkeys, sessions};
 use problem::{METHOD, NOT_FOUND, Problem};
 use seals::{cases, delegations, devices, public};
 use who::Peer;
@@ -170,13 +170,19 @@ fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(write::senml))
         .routes(routes!(events::events))
         .routes(routes!(sessions::session, sessions::enter, sessions::leave))
+        .routes(routes!(sessions::enter_with_passkey))
         .routes(routes!(sessions::first))
         .routes(routes!(accounts::accounts, accounts::create))
         .routes(routes!(accounts::account, accounts::change))
         .routes(routes!(accounts::reset))
+        .routes(routes!(accounts::take_passkey))
         .routes(routes!(own::choose))
         .routes(routes!(own::keys, own::add_key))
         .routes(routes!(own::retire_key))
+        .routes(routes!(passkeys::passkeys, passkeys::add))
+        .routes(routes!(passkeys::ask))
+        .routes(routes!(passkeys::rename))
+        .routes(routes!(passkeys::remove))
         .routes(routes!(public::trust))
         .routes(routes!(public::roots))
         .routes(routes!(devices::seals, devices::enrol))
@@ -208,6 +214,7 @@ fn router(parts: Parts, stopping: watch::Receiver<bool>) -> (Router, Arc<Counts>
     let document = document.to_json().unwrap_or_default();
     let counts = Arc::new(Counts::default());
     let tlog = parts.office.as_ref().map(|office| tlog::routes(office.tiles())).unwrap_or_default();
+    let name = parts.people.site().map(|site| site.host().into());
     let app = Arc::new(App {
         engine: parts.engine,
         people: parts.people,
@@ -222,6 +229,7 @@ fn router(parts: Parts, stopping: watch::Receiver<bool>) -> (Router, Arc<Counts>
         document,
         counts: counts.clone(),
     });
+    let post = guard::Post { counts: counts.clone(), name };
     let router = router
         .route("/", get(page))
         // Addresses on paper and in a terminal: the page reads what follows #, which no server sees.
@@ -231,7 +239,7 @@ fn router(parts: Parts, stopping: watch::Receiver<bool>) -> (Router, Arc<Counts>
         .merge(tlog)
         .fallback(nothing)
         .method_not_allowed_fallback(wrong_method)
-        .layer(axum::middleware::from_fn_with_state(counts.clone(), guard::guard))
+        .layer(axum::middleware::from_fn_with_state(post, guard::guard))
         .with_state(app);
     (router, counts)
 }
@@ -332,7 +340,7 @@ mod tests {
     fn every_operation_is_documented_with_its_answers() {
         let document: serde_json::Value = serde_json::to_value(api().into_openapi()).unwrap();
         let paths = document["paths"].as_object().unwrap();
-        assert_eq!(paths.len(), 46);
+        assert_eq!(paths.len(), 52);
         for (path, operations) in paths {
             for (method, operation) in operations.as_object().unwrap() {
                 let what = format!("{method} {path}");

@@ -71,6 +71,13 @@ pub(super) const CHOOSE_PASSWORD: Kind = Kind(
     "Choose a password first",
     "请先设置密码",
 );
+/// A passkey has to be shown first.
+pub(super) const PASSKEY_NEEDED: Kind = Kind(
+    StatusCode::FORBIDDEN,
+    "urn:watchfire:problem:passkey-needed",
+    "Show a passkey first",
+    "请先使用通行密钥",
+);
 /// It exists, or stands in the way.
 pub(super) const CONFLICT: Kind =
     Kind(StatusCode::CONFLICT, "urn:watchfire:problem:conflict", "In the way of something else", "冲突");

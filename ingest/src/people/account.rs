@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wire::NameError;
 
+use super::passkey::PasskeyId;
 use super::role::Duty;
 
 /// Longest [`Login`] in characters.
@@ -17,6 +18,8 @@ pub const MAX_SHOWN: usize = 64;
 pub const MAX_ROLES: usize = 32;
 /// Most keys of an account, retired ones included, which stay for the audit.
 pub const MAX_KEYS: usize = 32;
+/// Most passkeys of an account: a few devices and a spare one in a safe.
+pub const MAX_PASSKEYS: usize = 8;
 
 /// The name a person logs in with. It never changes and is never given to somebody else, so that records can name it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -99,6 +102,19 @@ pub struct Key {
     pub retired_ms: Option<i64>,
 }
 
+/// A passkey with which a person logs in. It signs nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Passkey {
+    /// Names it.
+    pub id: PasskeyId,
+    /// What the person calls it.
+    pub label: String,
+    /// Since when, milliseconds since 1970 UTC.
+    pub added_ms: i64,
+    /// When somebody last logged in with it, milliseconds since 1970 UTC.
+    pub used_ms: Option<i64>,
+}
+
 /// A person who may log in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
@@ -112,6 +128,8 @@ pub struct Account {
     pub roles: Vec<Duty>,
     /// The keys they sign with, retired ones too.
     pub keys: Vec<Key>,
+    /// The passkeys they log in with. Who has one does not come in by password alone.
+    pub passkeys: Vec<Passkey>,
     /// Until when the password of somebody else's making may be used for choosing an own one, milliseconds since 1970
     /// UTC; `None` when they have chosen one.
     pub choose_until_ms: Option<i64>,

@@ -1,5 +1,6 @@
 //! What goes wrong about people.
 
+use super::passkey::Refused;
 use super::password::HashError;
 
 /// Why something about people could not be done.
@@ -20,6 +21,25 @@ pub enum PeopleError {
     /// The link for the first admin was used, is too old, or never was.
     #[error("this link was used before, or is too old: start ingest again for a new one")]
     NoLink,
+    /// Nothing was asked for that this answers, or too long ago.
+    #[error("no passkey is asked for here, it was shown already, or too late: begin again")]
+    NotAsked,
+    /// What was shown as a passkey is not one of this person's.
+    #[error("the passkey was not accepted: {0}")]
+    Passkey(#[from] Refused),
+    /// Only in a session in which a passkey was shown.
+    #[error(
+        "this takes a passkey: register one on your own page first, POST /api/v1/me/passkeys/options, or log in with it"
+    )]
+    PasskeyNeeded,
+    /// Only moments after a passkey was shown.
+    #[error("the passkey was shown more than {} min ago: log out and in again first", super::factor::FRESH_MS / 60_000)]
+    PasskeyStale,
+    /// No site is configured, so there are none.
+    #[error(
+        "passkeys are off: the operator has to set http.origin to the address at which people open the console"
+    )]
+    PasskeysOff,
     /// Not with this person's roles.
     #[error("{0}")]
     Forbidden(&'static str),

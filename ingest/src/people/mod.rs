@@ -4,6 +4,8 @@
 //! - [`role`]: who may do what, and where; [`account`]: a person; [`session`]: how long somebody is known
 //! - [`password`]: argon2id, a few at once; `throttle`: how long to wait after failures
 //! - `manage`: what admins do with accounts of others; `own`: what people do with their own
+//! - [`passkey`]: passkeys, the only file that knows their library; `factor`: when one is asked for, and who may change
+//!   them; `ceremonies`: the questions that wait for one
 //! - `sql`: the statements; `error`: what goes wrong
 //!
 //! SQL has the word. A session is answered from memory for at most a minute, and everything known is forgotten whenever
@@ -18,9 +20,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::MutexGuard;
 
 pub mod account;
+mod ceremonies;
 mod error;
+mod factor;
 mod manage;
 mod own;
+pub mod passkey;
+#[cfg(test)]
+mod passkey_tests;
 pub mod password;
 pub mod role;
 pub mod session;
@@ -32,6 +39,8 @@ mod tests;
 mod throttle;
 
 use account::{Account, Login, MAX_SHOWN, State};
+use ceremonies::Ceremonies;
+use passkey::{Assertion, Registration, Site};
 use password::{Cost, Hasher, Password};
 use role::{Duty, Role, Scope};
 use session::{Digest, Session, Token, ends_ms};
@@ -39,6 +48,7 @@ use sql::Store;
 use throttle::Throttle;
 
 pub use error::PeopleError;
+pub use factor::FRESH_MS;
 pub use manage::{CHOOSE_MS, Change, MAX_ACCOUNTS, NewAccount};
 pub use own::{NewKey, key_text, proof_message, read_key};
 
@@ -74,6 +84,25 @@ struct Inner {
     by_peer: Mutex<Throttle<IpAddr>>,
     hasher: Hasher,
     first: tokio::sync::Mutex<Option<First>>,
+    site: Option<Site>,
+    /// By session: passkeys to be registered.
+    registrations: Mutex<Ceremonies<Registration>>,
+    /// By attempt: who has given the right password, and has to show a passkey.
+    attempts: Mutex<Ceremonies<(password::Hash, Assertion)>>,
+}
+
+/// What comes of a right password.
+#[derive(Debug)]
+pub enum Entered {
+    /// A session.
+    In(Token, Session),
+    /// A passkey has to be shown: [`People::enter_with_passkey`].
+    Asked {
+        /// Names this attempt, for the one who makes it.
+        attempt: Token,
+        /// What the browser is asked, `publicKey` of Web Authentication §5.5 as JSON.
+        options: serde_json::Value,
+    },
 }
 
 /// The right to become the first admin.
@@ -89,11 +118,11 @@ impl fmt::Debug for People {
 }
 
 impl People {
-    /// Opens the database and brings its tables up to date.
+    /// Opens the database and brings its tables up to date. Passkeys are bound to `site`; without one there are none.
     ///
     /// # Errors
     /// [`PeopleError::Database`], [`PeopleError::System`].
-    pub async fn open(url: &str, cost: Cost) -> Result<Self, PeopleError> {
+    pub async fn open(url: &str, cost: Cost, site: Option<Site>) -> Result<Self, PeopleError> {
         Ok(Self(Arc::new(Inner {
             store: tokio::sync::Mutex::new(Store::open(url).await?),
             known: Mutex::default(),
@@ -101,6 +130,9 @@ impl People {
             by_peer: Mutex::new(Throttle::new(FREE_BY_PEER, PAUSE_BY_PEER_MS)),
             hasher: Hasher::new(cost)?,
             first: tokio::sync::Mutex::new(None),
+            site,
+            registrations: Mutex::default(),
+            attempts: Mutex::default(),
         })))
     }
 
@@ -151,17 +183,18 @@ impl People {
         .await
     }
 
-    /// Opens a session.
+    /// Opens a session, or asks who holds a passkey to show it.
     ///
     /// # Errors
-    /// [`PeopleError::WrongLogin`], [`PeopleError::TooLate`], [`PeopleError::Wait`], [`PeopleError::Busy`].
+    /// [`PeopleError::WrongLogin`], [`PeopleError::TooLate`], [`PeopleError::Wait`], [`PeopleError::Busy`],
+    /// [`PeopleError::PasskeysOff`] when a passkey is held and none can be shown.
     pub async fn enter(
         &self,
         name: &str,
         password: Password,
         peer: IpAddr,
         now_ms: i64,
-    ) -> Result<(Token, Session), PeopleError> {
+    ) -> Result<Entered, PeopleError> {
         let (people, name, peer) = (self.clone(), name.to_owned(), network(peer));
         to_the_end(async move {
             locked(&people.0.by_peer)
@@ -174,23 +207,32 @@ impl People {
             }
             let hash = proven?;
             let mut store = people.store().await?;
-            let account = store.account(&name).await?.filter(|account| account.state == State::Active);
-            let account = account.ok_or(PeopleError::WrongLogin)?;
-            // It may have changed while the old one was verified.
-            if store.password(&name).await? != Some(hash) {
-                return Err(PeopleError::WrongLogin);
+            let account = people.unchanged(&mut store, &name, &hash, now_ms).await?;
+            if account.passkeys.is_empty() {
+                let (token, session) = people.open_session(&mut store, account, None, now_ms).await?;
+                return Ok(Entered::In(token, session));
             }
-            if account.choose_until_ms.is_some_and(|until_ms| until_ms <= now_ms) {
-                return Err(PeopleError::TooLate);
-            }
-            let token = Token::made()?;
-            store.open_session(&token.digest(), &name, now_ms).await?;
-            // The oldest session may have ended for this one.
-            people.forget();
-            let (digest, account) = (token.digest(), Arc::new(account));
-            Ok((token, Session { digest, account, created_ms: now_ms, seen_ms: now_ms }))
+            let (options, asked) = people.passkeys()?.ask(store.credentials(&name).await?)?;
+            let attempt = Token::made()?;
+            locked(&people.0.attempts).ask(attempt.digest(), &name, (hash, asked), now_ms)?;
+            Ok(Entered::Asked { attempt, options })
         })
         .await
+    }
+
+    async fn open_session(
+        &self,
+        store: &mut Store,
+        account: Account,
+        passkey_ms: Option<i64>,
+        now_ms: i64,
+    ) -> Result<(Token, Session), PeopleError> {
+        let token = Token::made()?;
+        store.open_session(&token.digest(), &account.name, passkey_ms, now_ms).await?;
+        // The oldest session may have ended for this one.
+        self.forget();
+        let (digest, account) = (token.digest(), Arc::new(account));
+        Ok((token, Session { digest, account, passkey_ms, created_ms: now_ms, seen_ms: now_ms }))
     }
 
     /// Whose token it is; `None` when its session is over or never was.
@@ -218,8 +260,9 @@ impl People {
                 return Ok(None);
             };
             store.touch_session(&digest, now_ms).await?;
+            let (account, passkey_ms) = (Arc::new(account), row.passkey_ms);
             let session =
-                Session { digest, account: Arc::new(account), created_ms: row.created_ms, seen_ms: now_ms };
+                Session { digest, account, passkey_ms, created_ms: row.created_ms, seen_ms: now_ms };
             let mut known = locked(&people.0.known);
             if known.len() >= KNOWN {
                 known.clear();
@@ -320,6 +363,7 @@ fn blank(name: Login, now_ms: i64) -> Account {
         state: State::Active,
         roles: Vec::new(),
         keys: Vec::new(),
+        passkeys: Vec::new(),
         choose_until_ms: None,
         created_ms: now_ms,
         changed_ms: now_ms,

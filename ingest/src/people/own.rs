@@ -74,7 +74,8 @@ impl People {
     /// Registers a key. The password is asked again: a key signs grants long after a session was stolen.
     ///
     /// # Errors
-    /// [`PeopleError::WrongLogin`], [`PeopleError::Taken`], [`PeopleError::Unusable`], [`PeopleError::Wait`].
+    /// [`PeopleError::PasskeyNeeded`], [`PeopleError::WrongLogin`], [`PeopleError::Taken`], [`PeopleError::Unusable`],
+    /// [`PeopleError::Wait`].
     pub async fn add_key(
         &self,
         session: &Session,
@@ -82,8 +83,9 @@ impl People {
         new: NewKey,
         now_ms: i64,
     ) -> Result<Key, PeopleError> {
-        let (people, name) = (self.clone(), session.account.name.clone());
+        let (people, name, session) = (self.clone(), session.account.name.clone(), session.clone());
         to_the_end(async move {
+            people.must_have_shown(&session)?;
             people.proven(&name, password, now_ms).await?;
             let mut store = people.store().await?;
             let key = accept(&found(&mut store, &name).await?, new, now_ms)?;
@@ -131,13 +133,20 @@ pub(super) fn check(password: &Password, name: &Login) -> Result<(), PeopleError
     Err(PeopleError::Unusable { field: "password", detail })
 }
 
+/// What somebody calls a key or passkey of theirs. Pure.
+pub(super) fn label(text: &str) -> Result<String, PeopleError> {
+    let label = text.trim();
+    if label.is_empty() || label.chars().count() > MAX_SHOWN || label.chars().any(char::is_control) {
+        let detail = format!("1 to {MAX_SHOWN} characters expected");
+        return Err(PeopleError::Unusable { field: "label", detail });
+    }
+    Ok(label.to_owned())
+}
+
 /// The key, if its owner proves to have the other half. Pure.
 fn accept(account: &Account, new: NewKey, now_ms: i64) -> Result<Key, PeopleError> {
     let unusable = |field, detail: String| Err(PeopleError::Unusable { field, detail });
-    let label = new.label.trim();
-    if label.is_empty() || label.chars().count() > MAX_SHOWN || label.chars().any(char::is_control) {
-        return unusable("label", format!("1 to {MAX_SHOWN} characters expected"));
-    }
+    let label = label(&new.label)?;
     if account.keys.len() >= MAX_KEYS {
         return unusable("key", format!("this account had {MAX_KEYS} keys already, as many as it may"));
     }
@@ -147,7 +156,7 @@ fn accept(account: &Account, new: NewKey, now_ms: i64) -> Result<Key, PeopleErro
             "it is not the signature of this account's proof message with this key".into(),
         );
     }
-    Ok(Key { public: new.public, label: label.to_owned(), added_ms: now_ms, retired_ms: None })
+    Ok(Key { public: new.public, label, added_ms: now_ms, retired_ms: None })
 }
 
 #[cfg(test)]

@@ -65,6 +65,8 @@ pub struct Session {
     pub digest: Digest,
     /// Whose it is, as the account was at most a minute ago; changes made here are seen at once.
     pub account: Arc<Account>,
+    /// When a passkey was shown in it, milliseconds since 1970 UTC; `None` when it came by password alone.
+    pub passkey_ms: Option<i64>,
     /// When it was opened, milliseconds since 1970 UTC.
     pub created_ms: i64,
     /// When SQL last heard that it is in use, milliseconds since 1970 UTC.

@@ -12,6 +12,8 @@ use super::role::{Duty, Role, Scope};
 use super::session::{self, Digest};
 use crate::database;
 
+mod passkeys;
+
 /// One connection.
 pub(super) struct Store {
     url: String,
@@ -23,6 +25,7 @@ pub(super) struct SessionRow {
     pub(super) account: Login,
     pub(super) created_ms: i64,
     pub(super) seen_ms: i64,
+    pub(super) passkey_ms: Option<i64>,
 }
 
 impl Store {
@@ -111,6 +114,19 @@ impl Store {
                 accounts[*at].keys.push(key(row)?);
             }
         }
+        let rows = sqlx::query(
+            "SELECT account, id, label, added_ms, used_ms FROM passkeys \
+             WHERE account >= $1 AND account <= $2 ORDER BY added_ms, id",
+        )
+        .bind(first.as_str())
+        .bind(last.as_str())
+        .fetch_all(&mut self.connection)
+        .await?;
+        for row in &rows {
+            if let Some(at) = by_name.get(&row.try_get::<String, _>("account")?) {
+                accounts[*at].passkeys.push(passkeys::passkey(row)?);
+            }
+        }
         Ok(accounts)
     }
 
@@ -183,13 +199,15 @@ impl Store {
     }
 
     pub(super) async fn session(&mut self, digest: &Digest) -> Result<Option<SessionRow>, Error> {
-        let row = sqlx::query("SELECT account, created_ms, seen_ms FROM sessions WHERE digest = $1")
-            .bind(digest.0.as_slice())
-            .fetch_optional(&mut self.connection)
-            .await?;
+        let row =
+            sqlx::query("SELECT account, created_ms, seen_ms, passkey_ms FROM sessions WHERE digest = $1")
+                .bind(digest.0.as_slice())
+                .fetch_optional(&mut self.connection)
+                .await?;
         row.map(|row| {
             let (created_ms, seen_ms) = (row.try_get("created_ms")?, row.try_get("seen_ms")?);
-            Ok(SessionRow { account: login(&row, "account")?, created_ms, seen_ms })
+            let passkey_ms = row.try_get("passkey_ms")?;
+            Ok(SessionRow { account: login(&row, "account")?, created_ms, seen_ms, passkey_ms })
         })
         .transpose()
     }
@@ -199,16 +217,20 @@ impl Store {
         &mut self,
         digest: &Digest,
         name: &Login,
+        passkey_ms: Option<i64>,
         now_ms: i64,
     ) -> Result<(), Error> {
         let mut transaction = self.connection.begin().await?;
-        sqlx::query("INSERT INTO sessions (digest, account, created_ms, seen_ms) VALUES ($1, $2, $3, $4)")
-            .bind(digest.0.as_slice())
-            .bind(name.as_str())
-            .bind(now_ms)
-            .bind(now_ms)
-            .execute(&mut *transaction)
-            .await?;
+        sqlx::query(
+            "INSERT INTO sessions (digest, account, created_ms, seen_ms, passkey_ms) VALUES ($1, $2, $3, $4, $5)",
+        )
+        .bind(digest.0.as_slice())
+        .bind(name.as_str())
+        .bind(now_ms)
+        .bind(now_ms)
+        .bind(passkey_ms)
+        .execute(&mut *transaction)
+        .await?;
         sqlx::query("DELETE FROM sessions WHERE created_ms <= $1 OR seen_ms <= $2")
             .bind(now_ms - session::LIFE_MS)
             .bind(now_ms - session::IDLE_MS)
@@ -327,6 +349,7 @@ fn account(row: &AnyRow) -> Result<Account, Error> {
         state: State::from_word(&state).ok_or_else(|| unreadable(format!("state {state:?}")))?,
         roles: Vec::new(),
         keys: Vec::new(),
+        passkeys: Vec::new(),
         choose_until_ms: row.try_get("choose_until_ms")?,
         created_ms: row.try_get("created_ms")?,
         changed_ms: row.try_get("changed_ms")?,

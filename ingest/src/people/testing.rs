@@ -2,6 +2,10 @@
 
 use wire::Area;
 
+// Beside the tests that go through HTTP, which show passkeys too.
+#[path = "../../tests/end_to_end/authenticator.rs"]
+pub(crate) mod authenticator;
+
 use super::account::{Account, Login};
 use super::role::{Duty, Role, Scope};
 

@@ -8,43 +8,50 @@ use super::*;
 use crate::database;
 use crate::people::role::{Action, may};
 
-const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-const FIRST: &str = "correct horse battery";
-const MINUTE: i64 = 60_000;
+pub(super) const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+pub(super) const FIRST: &str = "correct horse battery";
+pub(super) const MINUTE: i64 = 60_000;
 
 /// A city with its first admin, `root`.
-struct City {
-    people: People,
-    url: String,
+pub(super) struct City {
+    pub(super) people: People,
+    pub(super) url: String,
 }
 
 /// Tells a story on each database.
 async fn told(story: impl AsyncFn(City)) {
+    told_at(None, story).await;
+}
+
+/// Tells a story on each database, with passkeys if there is a site for them.
+pub(super) async fn told_at(site: Option<Site>, story: impl AsyncFn(City)) {
     for fresh in database::testing::each().await {
-        let people = People::open(&fresh.url, Cost::Least).await.unwrap();
+        let people = People::open(&fresh.url, Cost::Least, site.clone()).await.unwrap();
         let token = people.first_token(0).await.unwrap().unwrap();
         people.begin(&token, login("root"), "root".into(), Password::new(FIRST), 0).await.unwrap();
         story(City { people, url: fresh.url.clone() }).await;
     }
 }
 
-fn login(name: &str) -> Login {
+pub(super) fn login(name: &str) -> Login {
     Login::new(name).unwrap()
 }
 
 impl City {
-    async fn enter(&self, name: &str, password: &str, now_ms: i64) -> Result<Token, PeopleError> {
-        let entered = self.people.enter(name, Password::new(password), HERE, now_ms).await;
-        entered.map(|(token, _)| token)
+    pub(super) async fn enter(&self, name: &str, password: &str, now_ms: i64) -> Result<Token, PeopleError> {
+        match self.people.enter(name, Password::new(password), HERE, now_ms).await? {
+            Entered::In(token, _) => Ok(token),
+            Entered::Asked { .. } => panic!("a passkey is asked of {name}"),
+        }
     }
 
     /// Whether a session is open, and which account it shows.
-    async fn who(&self, token: &Token, now_ms: i64) -> Option<Session> {
+    pub(super) async fn who(&self, token: &Token, now_ms: i64) -> Option<Session> {
         self.people.who(token, now_ms).await.unwrap()
     }
 
     /// Somebody new, who has chosen the password `name`, twice the shortest.
-    async fn with(&self, name: &str, roles: &[(Role, &str)]) -> Token {
+    pub(super) async fn with(&self, name: &str, roles: &[(Role, &str)]) -> Token {
         let new = NewAccount { name: login(name), shown: name.into(), roles: duties(roles) };
         let (_, password) = self.people.create(&login("root"), new, 0).await.unwrap();
         let token = self.enter(name, &password, 0).await.unwrap();
@@ -61,7 +68,7 @@ impl City {
 }
 
 /// The password somebody chose.
-fn own(name: &str) -> String {
+pub(super) fn own(name: &str) -> String {
     format!("the password of {name}")
 }
 
@@ -72,7 +79,7 @@ fn disabled() -> Change {
 #[tokio::test]
 async fn the_first_link_works_once_within_its_hour_and_only_without_an_admin() {
     for fresh in database::testing::each().await {
-        let people = People::open(&fresh.url, Cost::Least).await.unwrap();
+        let people = People::open(&fresh.url, Cost::Least, None).await.unwrap();
         let begin = async |token: &Token, name: &str, password: &str, now_ms| {
             people.begin(token, login(name), "管理员".into(), Password::new(password), now_ms).await
         };
@@ -90,7 +97,7 @@ async fn the_first_link_works_once_within_its_hour_and_only_without_an_admin() {
         assert!(may(&root, Action::ManageAccounts, &area("")));
         assert!(matches!(begin(&token, "evil", FIRST, 1).await, Err(PeopleError::NoLink)));
         assert_eq!(people.first_token(2).await.unwrap(), None);
-        let again = People::open(&fresh.url, Cost::Least).await.unwrap();
+        let again = People::open(&fresh.url, Cost::Least, None).await.unwrap();
         assert_eq!(again.first_token(3).await.unwrap(), None, "after a restart");
         assert_eq!(again.account(&login("root")).await.unwrap(), root);
     }
@@ -108,7 +115,7 @@ async fn a_session_lasts_while_it_is_used_and_no_longer_than_a_day_at_work() {
         }
         assert_eq!(now_ms, session::LIFE_MS);
         let token = city.enter("root", FIRST, now_ms).await.unwrap();
-        let again = People::open(&city.url, Cost::Least).await.unwrap();
+        let again = People::open(&city.url, Cost::Least, None).await.unwrap();
         let session = again.who(&token, now_ms + MINUTE).await.unwrap().unwrap();
         assert_eq!(session.account.name, login("root"), "after a restart");
         again.leave(&session).await.unwrap();

@@ -4,6 +4,7 @@
 // The tests drive clocks and may fail loudly.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::large_futures, unreachable_pub)]
 
+mod authenticator;
 mod clocks;
 mod command;
 mod events;

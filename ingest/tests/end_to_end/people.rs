@@ -9,10 +9,12 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 use seal::keys::{MemoryKey, Signer};
 use serde_json::{Value, json};
 
+use crate::authenticator::Authenticator;
 use crate::interface::holds;
 use crate::vocabulary::*;
 
 const FIRST: &str = "correct horse battery";
+const ORIGIN: &str = "http://localhost:8080";
 const OWN: &str = "staple 浣花溪 staple";
 
 /// Asks as a browser does, and holds every answer against the document.
@@ -68,6 +70,34 @@ impl Desk {
     async fn enter(&mut self, name: &str, password: &str) -> String {
         let body = json!({ "name": name, "password": password });
         let answer = self.ask("", "POST", "/api/v1/session", body, 200).await;
+        self.cookie(&answer)
+    }
+
+    /// The cookie of a new session, for password and passkey.
+    async fn enter_with(&mut self, name: &str, password: &str, passkey: &mut Authenticator) -> String {
+        let body = json!({ "name": name, "password": password });
+        let asked = self.ask("", "POST", "/api/v1/session", body, 202).await;
+        assert_eq!(asked.header("set-cookie"), None, "no session yet");
+        let asked = asked.json();
+        self.secrets.push(asked["attempt"].as_str().unwrap().to_owned());
+        let credential = passkey.get(&asked["options"]);
+        let shown = json!({ "attempt": asked["attempt"], "credential": credential });
+        let answer = self.ask("", "POST", "/api/v1/session/passkey", shown.clone(), 200).await;
+        self.ask("", "POST", "/api/v1/session/passkey", shown, 401).await;
+        self.cookie(&answer)
+    }
+
+    /// Registers a passkey: its path.
+    async fn register(&mut self, cookie: &str, password: &str, passkey: &Authenticator) -> String {
+        let again = json!({ "password": password });
+        let asked = self.ask(cookie, "POST", "/api/v1/me/passkeys/options", again, 200).await.json();
+        let form = json!({ "label": "手机", "credential": passkey.create(&asked["options"]) });
+        let made = self.ask(cookie, "POST", "/api/v1/me/passkeys", form.clone(), 201).await.json();
+        self.ask(cookie, "POST", "/api/v1/me/passkeys", form, 401).await;
+        format!("/api/v1/me/passkeys/{}", made["id"].as_str().unwrap())
+    }
+
+    fn cookie(&mut self, answer: &Answer) -> String {
         let cookie = answer.header("set-cookie").unwrap();
         let (pair, rest) = cookie.split_once(';').unwrap();
         assert_eq!(rest, " HttpOnly; SameSite=Strict; Path=/; Max-Age=43200");
@@ -80,7 +110,7 @@ impl Desk {
 async fn a_day_at_the_office(addr: SocketAddr, link: &str) -> Vec<String> {
     let mut desk = Desk::at(addr).await;
     let token = link.split_once("/first#").unwrap().1;
-    assert!(link.starts_with(&format!("http://{addr}/")), "{link}");
+    assert!(link.starts_with(ORIGIN), "where passkeys are good: {link}");
 
     let begin = json!({ "token": token, "name": "root", "shown": "市管理员", "password": FIRST });
     desk.ask("", "POST", "/api/v1/first", begin.clone(), 201).await;
@@ -112,7 +142,11 @@ async fn a_day_at_the_office(addr: SocketAddr, link: &str) -> Vec<String> {
     let proof = key.sign(format!("watchfire person key v1\nli.ming\n{text}\n").as_bytes()).unwrap();
     let proof = Base64UrlUnpadded::encode_string(&proof);
     let form = json!({ "key": text, "label": "办公室", "proof": proof, "password": OWN });
-    desk.ask(&root, "POST", "/api/v1/me/keys", form.clone(), 401).await;
+    let refused = desk.ask(&li, "POST", "/api/v1/me/keys", form.clone(), 403).await.json();
+    assert_eq!(refused["type"], json!("urn:watchfire:problem:passkey-needed"));
+    let li = with_passkeys(&mut desk, &li, &root).await;
+    let wrong = json!({ "key": text, "label": "办公室", "proof": proof, "password": FIRST });
+    desk.ask(&li, "POST", "/api/v1/me/keys", wrong, 401).await;
     desk.ask(&li, "POST", "/api/v1/me/keys", form.clone(), 201).await;
     desk.ask(&li, "POST", "/api/v1/me/keys", form, 409).await;
     let keys = desk.ask(&li, "GET", "/api/v1/me/keys", Value::Null, 200).await.json();
@@ -151,21 +185,60 @@ async fn a_day_at_the_office(addr: SocketAddr, link: &str) -> Vec<String> {
     desk.secrets
 }
 
+/// Passkeys registered, shown, renamed, removed; the last one by an admin. A session in which one was shown.
+async fn with_passkeys(desk: &mut Desk, li: &str, root: &str) -> String {
+    let (mut phone, spare) = (Authenticator::new(1, ORIGIN), Authenticator::new(2, ORIGIN));
+    let wrong = json!({ "password": FIRST });
+    desk.ask(li, "POST", "/api/v1/me/passkeys/options", wrong, 401).await;
+    let path = desk.register(li, OWN, &phone).await;
+    let li = desk.enter_with("li.ming", OWN, &mut phone).await;
+    let of = "/api/v1/me/passkeys/{id}";
+    desk.ask_of(of, &li, "PATCH", &path, json!({ "label": "旧手机" }), 204).await;
+    let held = desk.ask(&li, "GET", "/api/v1/me/passkeys", Value::Null, 200).await.json();
+    assert_eq!(held["items"][0]["label"], json!("旧手机"));
+    let again = json!({ "password": OWN });
+    let of = "/api/v1/me/passkeys/{id}/removal";
+    desk.ask_of(of, &li, "POST", &format!("{path}/removal"), again.clone(), 403).await;
+    let second = desk.register(&li, OWN, &spare).await;
+    desk.ask_of(of, &li, "POST", &format!("{second}/removal"), again, 204).await;
+    let id = path.rsplit_once('/').unwrap().1;
+    let of = "/api/v1/accounts/{name}/passkeys/{id}";
+    let lost = format!("/api/v1/accounts/li.ming/passkeys/{id}");
+    desk.ask_of(of, root, "DELETE", &lost, Value::Null, 403).await;
+    desk.register(root, FIRST, &Authenticator::new(3, ORIGIN)).await;
+    desk.ask_of(of, root, "DELETE", &lost, Value::Null, 204).await;
+    desk.ask_of(of, root, "DELETE", &lost, Value::Null, 404).await;
+    desk.ask(&li, "GET", "/api/v1/session", Value::Null, 401).await;
+    let li = desk.enter("li.ming", OWN).await;
+    let me = desk.ask(&li, "GET", "/api/v1/session", Value::Null, 200).await.json();
+    assert_eq!(me["passkey_ms"], Value::Null);
+    desk.register(&li, OWN, &spare).await;
+    li
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_day_at_the_office_leaves_nothing_secret_in_the_log() {
     let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("ingest.toml");
+    std::fs::write(&file, format!("data = \"data\"\n[http]\norigin = \"{ORIGIN}\"\n")).unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_ingest"))
-        .args(["serve", "--mqtt", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data"])
-        .arg(folder.path())
+        .args(["serve", "--mqtt", "127.0.0.1:0", "--http", "127.0.0.1:0", "--config"])
+        .arg(file)
         .env("RUST_LOG", "trace")
+        .env("NO_COLOR", "1")
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
-    let mut line = String::new();
+    let (mut line, mut addr) = (String::new(), None);
     let link = loop {
         line.clear();
         assert!(stderr.read_line(&mut line).unwrap() > 0, "no link was printed");
+        if let Some((_, rest)) =
+            line.split_once("ingest is serving").and_then(|(_, rest)| rest.split_once("http="))
+        {
+            addr = rest.split_whitespace().next().map(|addr| addr.parse().unwrap());
+        }
         if let Some(at) = line.find("http://").filter(|_| line.contains("/first#")) {
             break line[at..].split_whitespace().next().unwrap().to_owned();
         }
@@ -176,8 +249,7 @@ async fn a_day_at_the_office_leaves_nothing_secret_in_the_log() {
         stderr.read_to_string(&mut rest).unwrap();
         rest
     });
-    let addr = link["http://".len()..].split('/').next().unwrap().parse().unwrap();
-    let mut secrets = a_day_at_the_office(addr, &link).await;
+    let mut secrets = a_day_at_the_office(addr.expect("where it serves"), &link).await;
     secrets.push(link.split_once('#').unwrap().1.to_owned());
     let told = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
     assert!(told.success() && child.wait().unwrap().success());

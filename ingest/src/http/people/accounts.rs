@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::AccountView;
+use super::passkeys::passkey_id;
 use crate::clock::now_ms;
 use crate::http::App;
 use crate::http::body::Form;
@@ -168,6 +169,30 @@ pub(in crate::http) async fn reset(
     tracing::info!(account = %name, %by, "密码已重置 a password was reset");
     let account = AccountView::from(&app.people.account(&name).await?);
     Ok(Json(CreatedView { account, password }))
+}
+
+/// Removes a passkey that somebody lost, and logs them out. The password stays.
+#[utoipa::path(delete, path = "/api/v1/accounts/{name}/passkeys/{id}", tag = "people",
+    params(
+        ("name" = String, Path, description = "The name to log in with"),
+        ("id" = String, Path, description = "The id of the passkey, base64url")
+    ),
+    responses(
+        (status = 204, description = "It lets nobody in any more"),
+        (status = 401, description = "Not logged in", content_type = "application/problem+json", body = Problem),
+        (status = 403, description = "Not in this area, oneself, or no passkey was shown in this session", content_type = "application/problem+json", body = Problem),
+        (status = 404, description = "No such account or passkey", content_type = "application/problem+json", body = Problem)
+    ))]
+pub(in crate::http) async fn take_passkey(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Path((name, id)): Path<(String, String)>,
+) -> Result<StatusCode, Problem> {
+    must_be_admin(&who)?;
+    let (by, name, id) = (&who.account().name, named(&name)?, passkey_id(&id)?);
+    app.people.take_passkey(&who.0, &name, id.clone()).await?;
+    tracing::warn!(account = %name, %by, passkey = %id, "管理员已移除通行密钥 an admin removed a passkey");
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Goes on only for an admin of any area.

@@ -1,20 +1,24 @@
 //! People over HTTP: how accounts and keys look, and what goes wrong.
 //!
-//! - [`sessions`]: logging in and out, the first admin; [`accounts`]: what admins do; [`own`]: one's password and keys
+//! - [`sessions`]: logging in and out, the first admin; [`accounts`]: what admins do; [`own`]: one's password and keys;
+//!   [`passkeys`]: one's passkeys
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::problem::{
-    BAD_CONTENT, CONFLICT, FORBIDDEN, INTERNAL, NOT_FOUND, Problem, TOO_MANY, UNAVAILABLE, UNKNOWN_PERSON,
+    BAD_CONTENT, CONFLICT, FORBIDDEN, INTERNAL, NOT_FOUND, PASSKEY_NEEDED, Problem, TOO_MANY, UNAVAILABLE,
+    UNKNOWN_PERSON,
 };
-use crate::people::account::{self, Account, Key, Login};
+use crate::people::account::{self, Account, Key, Login, Passkey};
+use crate::people::passkey::Refused;
 use crate::people::role::Duty;
 use crate::people::session::Session;
-use crate::people::{PeopleError, key_text};
+use crate::people::{FRESH_MS, PeopleError, key_text};
 
 pub(super) mod accounts;
 pub(super) mod own;
+pub(super) mod passkeys;
 pub(super) mod sessions;
 
 /// Who is logged in.
@@ -24,6 +28,8 @@ pub(in crate::http) struct SessionView {
     account: AccountView,
     /// Whether a password has to be chosen before anything else: POST /api/v1/me/password.
     choose_password: bool,
+    /// When a passkey was shown in this session, milliseconds since 1970 UTC; null when it came by password alone.
+    passkey_ms: Option<i64>,
     /// When the session ends if nothing is asked any more, milliseconds since 1970 UTC.
     ends_ms: i64,
 }
@@ -42,6 +48,8 @@ pub(in crate::http) struct AccountView {
     roles: Vec<Duty>,
     /// The keys this person signs with, retired ones too.
     keys: Vec<KeyView>,
+    /// The passkeys this person logs in with.
+    passkeys: Vec<PasskeyView>,
     /// Until when the password an admin made is good, milliseconds since 1970 UTC; null when an own one is chosen.
     choose_until_ms: Option<i64>,
     /// When it was created, milliseconds since 1970 UTC.
@@ -63,6 +71,19 @@ pub(in crate::http) struct KeyView {
     retired_ms: Option<i64>,
 }
 
+/// A passkey.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct PasskeyView {
+    /// Its id, base64url without padding.
+    id: String,
+    /// What its owner calls it.
+    label: String,
+    /// Since when, milliseconds since 1970 UTC.
+    added_ms: i64,
+    /// When somebody last logged in with it, milliseconds since 1970 UTC.
+    used_ms: Option<i64>,
+}
+
 impl From<&Account> for AccountView {
     fn from(account: &Account) -> Self {
         Self {
@@ -71,6 +92,7 @@ impl From<&Account> for AccountView {
             state: account.state,
             roles: account.roles.clone(),
             keys: account.keys.iter().map(KeyView::from).collect(),
+            passkeys: account.passkeys.iter().map(PasskeyView::from).collect(),
             choose_until_ms: account.choose_until_ms,
             created_ms: account.created_ms,
             changed_ms: account.changed_ms,
@@ -85,11 +107,19 @@ impl From<&Key> for KeyView {
     }
 }
 
+impl From<&Passkey> for PasskeyView {
+    fn from(passkey: &Passkey) -> Self {
+        let Passkey { id, label, added_ms, used_ms } = passkey;
+        Self { id: id.to_string(), label: label.clone(), added_ms: *added_ms, used_ms: *used_ms }
+    }
+}
+
 impl From<&Session> for SessionView {
     fn from(session: &Session) -> Self {
         Self {
             account: AccountView::from(&*session.account),
             choose_password: session.account.choose_until_ms.is_some(),
+            passkey_ms: session.passkey_ms,
             ends_ms: session.ends_ms(),
         }
     }
@@ -110,6 +140,27 @@ impl From<PeopleError> for Problem {
             }
             PeopleError::NoLink => {
                 Self::new(FORBIDDEN, detail, "此链接已使用或已过期：请重新启动 ingest 以获得新链接")
+            }
+            PeopleError::NotAsked => {
+                Self::new(UNKNOWN_PERSON, detail, "此处没有等待通行密钥、已使用过或已超时：请重新开始")
+            }
+            PeopleError::Passkey(why) => {
+                let zh = match why {
+                    Refused::CounterBack => "通行密钥的计数倒退，可能已被复制：须由管理员移除".to_owned(),
+                    Refused::Unfit(why) => format!("通行密钥未被接受：{why}"),
+                };
+                Self::new(UNKNOWN_PERSON, detail, zh)
+            }
+            PeopleError::PasskeyNeeded => {
+                Self::new(PASSKEY_NEEDED, detail, "此操作需要通行密钥：请先在“我”的页面登记，或用它重新登录")
+            }
+            PeopleError::PasskeyStale => {
+                let minutes = FRESH_MS / 60_000;
+                let zh = format!("上次使用通行密钥已超过 {minutes} 分钟：请退出后重新登录");
+                Self::new(PASSKEY_NEEDED, detail, zh)
+            }
+            PeopleError::PasskeysOff => {
+                Self::new(CONFLICT, detail, "通行密钥未启用：运维人员须将 http.origin 设为打开控制台的地址")
             }
             PeopleError::Forbidden(why) => Self::new(FORBIDDEN, detail, format!("无权操作：{why}")),
             PeopleError::NotFound { name, .. } => Self::new(NOT_FOUND, detail, format!("不存在：{name:?}")),

@@ -85,6 +85,7 @@ pub(in crate::http) struct KeyForm {
         (status = 201, description = "The key", body = KeyView),
         (status = 400, description = "Bad content, or the proof does not fit", content_type = "application/problem+json", body = Problem),
         (status = 401, description = "Not logged in, or the password is wrong", content_type = "application/problem+json", body = Problem),
+        (status = 403, description = "No passkey was shown in this session", content_type = "application/problem+json", body = Problem),
         (status = 409, description = "The key is somebody's already", content_type = "application/problem+json", body = Problem),
         (status = 429, description = "Too many failures", content_type = "application/problem+json", body = Problem)
     ))]

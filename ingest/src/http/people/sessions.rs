@@ -6,7 +6,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{AccountView, SessionView};
@@ -15,10 +16,10 @@ use crate::http::App;
 use crate::http::body::Form;
 use crate::http::problem::Problem;
 use crate::http::who::{COOKIE, Newcomer, Peer};
-use crate::people::PeopleError;
 use crate::people::account::Login;
 use crate::people::password::Password;
-use crate::people::session::{self, Token};
+use crate::people::session::{self, Session, Token};
+use crate::people::{Entered, PeopleError};
 
 /// Name and password.
 #[derive(Deserialize, ToSchema)]
@@ -39,12 +40,24 @@ pub(in crate::http) async fn session(Newcomer(session): Newcomer) -> Json<Sessio
     Json(SessionView::from(&session))
 }
 
-/// Logs in: a cookie holds the session. Failures make the next attempt wait.
+/// What has to be shown after the password.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct AskedView {
+    /// Names this attempt, for POST /api/v1/session/passkey; good once and for five minutes.
+    attempt: String,
+    /// For `navigator.credentials.get`: `publicKey` of Web Authentication, as JSON.
+    #[schema(value_type = Object)]
+    options: Value,
+}
+
+/// Logs in: a cookie holds the session. Who holds a passkey has to show it next. Failures make the next attempt wait.
 #[utoipa::path(post, path = "/api/v1/session", tag = "people", request_body = Entry,
     responses(
         (status = 200, description = "The session", body = SessionView),
+        (status = 202, description = "The password is right, and a passkey has to be shown; there is no session yet", body = AskedView),
         (status = 400, description = "Bad content", content_type = "application/problem+json", body = Problem),
         (status = 401, description = "Name or password wrong, or the account disabled", content_type = "application/problem+json", body = Problem),
+        (status = 409, description = "A passkey would have to be shown, and passkeys are off", content_type = "application/problem+json", body = Problem),
         (status = 429, description = "Too many failures", content_type = "application/problem+json", body = Problem),
         (status = 503, description = "Not now", content_type = "application/problem+json", body = Problem)
     ))]
@@ -58,9 +71,52 @@ pub(in crate::http) async fn enter(
         // Not by name: people type their password there.
         tracing::info!(peer = %peer.ip(), "登录失败 a login failed");
     }
+    Ok(match entered? {
+        Entered::In(token, session) => welcome(&token, &session, peer),
+        Entered::Asked { attempt, options } => {
+            (StatusCode::ACCEPTED, Json(AskedView { attempt: attempt.reveal(), options })).into_response()
+        }
+    })
+}
+
+/// What a passkey has answered.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct Answer {
+    /// Of the answer to the password.
+    attempt: String,
+    /// What `navigator.credentials.get` gave, as JSON (`toJSON`).
+    #[schema(value_type = Object)]
+    credential: Value,
+}
+
+/// Logs in who has given the password and shows a passkey: a cookie holds the session.
+#[utoipa::path(post, path = "/api/v1/session/passkey", tag = "people", request_body = Answer,
+    responses(
+        (status = 200, description = "The session", body = SessionView),
+        (status = 400, description = "Bad content", content_type = "application/problem+json", body = Problem),
+        (status = 401, description = "Not asked here, too late, or not accepted: begin with the password again", content_type = "application/problem+json", body = Problem),
+        (status = 429, description = "Too many failures", content_type = "application/problem+json", body = Problem),
+        (status = 503, description = "Not now", content_type = "application/problem+json", body = Problem)
+    ))]
+pub(in crate::http) async fn enter_with_passkey(
+    State(app): State<Arc<App>>,
+    peer: Peer,
+    Form(answer): Form<Answer>,
+) -> Result<Response, Problem> {
+    let attempt = Token::read(&answer.attempt).ok_or(PeopleError::NotAsked)?;
+    let entered = app.people.enter_with_passkey(&attempt, answer.credential, peer.ip(), now_ms()).await;
+    if entered.is_err() {
+        tracing::info!(peer = %peer.ip(), "登录失败 a login failed");
+    }
     let (token, session) = entered?;
-    tracing::info!(account = %session.account.name, peer = %peer.ip(), "已登录 somebody logged in");
-    Ok((cookie(Some(&token)), Json(SessionView::from(&session))).into_response())
+    Ok(welcome(&token, &session, peer))
+}
+
+fn welcome(token: &Token, session: &Session, peer: Peer) -> Response {
+    let with_passkey = session.passkey_ms.is_some();
+    tracing::info!(account = %session.account.name, peer = %peer.ip(), with_passkey, "已登录 somebody logged in");
+    (cookie(Some(token)), Json(SessionView::from(session))).into_response()
 }
 
 /// Logs out.

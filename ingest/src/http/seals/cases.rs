@@ -256,7 +256,7 @@ pub(in crate::http) struct ApprovedView {
     responses(
         (status = 200, description = "It counts", body = ApprovedView),
         (status = 400, description = "Bad content", content_type = "application/problem+json", body = Problem),
-        (status = 403, description = "Not an approver there", content_type = "application/problem+json", body = Problem),
+        (status = 403, description = "Not an approver there, or no passkey was shown in this session", content_type = "application/problem+json", body = Problem),
         (status = 409, description = "It does not count", content_type = "application/problem+json", body = Problem)
     ))]
 pub(in crate::http) async fn approve(
@@ -266,6 +266,7 @@ pub(in crate::http) async fn approve(
     Form(form): Form<ApprovalForm>,
 ) -> Result<Json<ApprovedView>, Problem> {
     let office = app.office()?;
+    app.people.must_have_shown(&who.0)?;
     let (grant, case) = seen_case(office, &who, &grant).await?;
     who.must(Action::Approve, &office.area_of(&case.seal).await?)?;
     let (key, signature) = (own_key(&who, &form.key)?, bytes(&form.signature, "signature")?);
