@@ -138,26 +138,43 @@ def t11_late(village):
     yield "T11", f"an answer is kept back for {seconds} s, and lives for {village.lease[2]}", "it counts for nothing: late"
 
 
+def crc32c(data):
+    """The checksum of a frame (RFC 3720 §12.1)."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ 0x82F63B78 * (crc & 1)
+    return (crc ^ 0xFFFFFFFF).to_bytes(4, "little")
+
+
 def t11_up(village):
-    """What the seal has signed is altered on its way to the city."""
-    chance, changed = random.Random(12), []
-    grant = village.granted(copies=2)
+    """What the seal has signed is altered on its way to the city: carelessly, and with a checksum that is right again."""
+    chance = random.Random(12)
+    grant = village.granted(copies=3)
     village.holds(grant)
     receipts, before = len(village.receipts("stamped")), set(village.words())
 
-    def alter(frame):
-        changed.append(frame)
-        return altered(frame, chance)
+    def carefully(frame):
+        body = bytearray(frame[:-4])
+        # In a signature, with which an envelope ends.
+        body[-8] ^= 1
+        return bytes(body) + crc32c(body)
 
-    village.line.up = alter
-    village.stamps(grant)
-    until("a receipt was altered", lambda: changed)
-    time.sleep(2)
+    assert crc32c(b"123456789") == 0xE3069283.to_bytes(4, "little")
+    frames = 0
+    for alter in (lambda frame: altered(frame, chance), carefully):
+        changed = []
+        village.line.up = lambda frame: changed.append(frame) or alter(frame)
+        village.stamps(grant)
+        until("it is on its way", lambda: changed)
+        time.sleep(CALM_S)
+        frames += len(changed)
     village.line.honest()
     village.stamps(grant)
     village.desk("ask")
-    until("the second receipt has come, and that one is missing is found", lambda: (
-        "gap" in village.words() and len(village.receipts("stamped")) == receipts + 1))
+    until("the third receipt has come, two are missing, and one is said to be forged", lambda: (
+        {"gap", "forged"} <= set(village.words()) and len(village.receipts("stamped")) == receipts + 1))
     found = ", ".join(sorted(set(village.words()) - before))
-    yield "T11", f"{len(changed)} frames with a receipt and hellos are altered on their way up", \
-        f"none is taken; found: {found}"
+    yield "T11", f"{frames} frames with receipts and hellos are altered on their way up, some with a checksum that is right", \
+        f"no receipt is taken; found: {found}"

@@ -41,7 +41,7 @@ impl Roots {
     }
 }
 
-/// The entries of a bundle, as far as they are whole: two bytes of length, then the leaf.
+/// The entries of a bundle: two bytes of length, then the leaf. What is cut off is given as it is: nobody has logged that.
 fn leaves(mut bytes: &[u8]) -> Vec<&[u8]> {
     let mut leaves = Vec::new();
     while let Some((length, rest)) = bytes.split_first_chunk::<2>()
@@ -49,6 +49,9 @@ fn leaves(mut bytes: &[u8]) -> Vec<&[u8]> {
     {
         leaves.push(leaf);
         bytes = rest;
+    }
+    if !bytes.is_empty() {
+        leaves.push(bytes);
     }
     leaves
 }
@@ -158,7 +161,8 @@ mod tests {
             assert_eq!(roots.root(), Some(expected), "{count}");
         }
         assert_eq!(leaves(&[0, 1, 7, 0, 2, 8, 9]), [&[7][..], &[8, 9]]);
-        assert_eq!(leaves(&[0, 1, 7, 0, 3, 7]), [&[7][..]], "the last one is cut off");
+        assert_eq!(leaves(&[0, 1, 7, 0, 3, 7]), [&[7][..], &[0, 3, 7]], "the last one is cut off");
+        assert_eq!(leaves(&[0, 1, 7, 0]), [&[7][..], &[0]]);
     }
 
     #[test]
