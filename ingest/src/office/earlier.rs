@@ -8,7 +8,8 @@
 //! - its use is of a grant that was there before the change. All of those are over: no stamp can follow from it.
 //!
 //! Whatever does not keep to that is strange, as from any stranger. What does is told each time, covers no impression (see
-//! `check`), and changes nothing of the seal as it is now: not its chain, its counter, or its tampering.
+//! `check`), and changes nothing of the seal as it is now: not its chain, its counter, or its tampering. Nobody answers a
+//! hello by such a key.
 
 use seal::keys::{Digest, PublicKey};
 use seal::receipt::Receipt;

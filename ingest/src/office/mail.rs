@@ -160,6 +160,18 @@ impl Office {
         let book = sql::book(&mut transaction, &name).await?;
         let opened = book.and_then(|book| Some((Hello::open(&sent.envelope, &book.key)?, book)));
         let Some((hello, mut book)) = opened else {
+            let all = sql::earlier_keys(&mut transaction, &name).await?;
+            if all.iter().any(|earlier| Hello::open(&sent.envelope, &earlier.key).is_some()) {
+                // Nobody answers it, so that it stops when its lease ends.
+                let gateway = &sent.gateway;
+                tracing::warn!(
+                    seal = name,
+                    gateway,
+                    "被更换的设备仍在联系 a device that was replaced says hello"
+                );
+                sql::done(&mut transaction, sent.number).await?;
+                return Ok(transaction.commit().await?);
+            }
             drop(transaction);
             drop(desk);
             return self.take_strange(sent, &name).await;

@@ -814,7 +814,8 @@ async fn what_a_replaced_device_has_stamped_is_on_record_and_no_more_than_that()
         assert_eq!(village.words().await, ["rekeyed"]);
         let (its, no) = new.stamp(&fresh);
         assert_eq!(no, None);
-        for bytes in [&its, &second, &first, &second] {
+        let hello = old.hello();
+        for bytes in [&its, &hello, &second, &first, &second] {
             village.send(bytes).await;
         }
         let timeline = village.timeline().await;
