@@ -97,6 +97,8 @@ def main():
         grant = village.approved_by("teacher", "clerk")
         village.holds(grant)
         assert village.stamp(grant)["ok"]
+        # A use in the second of the withdrawal would be told of: any doubt is.
+        time.sleep(1.1)
         refused("the deputy withdraws", lambda: village.people["teacher"].ask(
             "POST", f"/api/v1/delegations/{delegation}/withdrawal", {"why": "tired"}))
         village.people["secretary"].ask("POST", f"/api/v1/delegations/{delegation}/withdrawal", {"why": "back at work"})
