@@ -338,8 +338,7 @@ impl Office {
             let enrolment = at.and_then(|at| enrolments.get(at));
             let changed = at.and_then(|at| enrolments.get(at.checked_sub(1)?));
             // A delegation that was taken back by then counts for nothing.
-            let deputed = sql::delegations_between(connection, &row.seal, row.at_s, row.at_s).await?;
-            let held = |one: &&sql::DelegationRow| one.withdrawn_s.is_none_or(|back_s| row.at_s < back_s);
+            let deputed = sql::delegations_between(connection, &row.seal, [row.at_s; 2], row.at_s).await?;
             let enrolled_by = match enrolment {
                 Some(leaf) => sql::policy_at(connection, &row.seal, leaf).await?,
                 None => None,
@@ -369,11 +368,7 @@ impl Office {
                     .chain(changed)
                     .map(|leaf| self.proven(leaf))
                     .collect::<Result<_, _>>()?,
-                delegations: deputed
-                    .iter()
-                    .filter(held)
-                    .map(|one| self.proven(&one.leaf))
-                    .collect::<Result<_, _>>()?,
+                delegations: deputed.iter().map(|one| self.proven(&one.leaf)).collect::<Result<_, _>>()?,
             };
             let is_revoked = revoked_s.is_some_and(|at_s| at_s <= row.at_s);
             let is_covered = !is_revoked && bundle.check(asked, &self.roots(&row.seal)).holds();

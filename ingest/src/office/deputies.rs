@@ -15,6 +15,7 @@ use super::draft::No;
 use super::finding::Finding;
 use super::sql::{self, DelegationRow};
 use super::{Office, OfficeError, hex, leaf_of, seconds};
+use crate::people::role::Scope;
 
 /// What an approver wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -193,8 +194,8 @@ impl Office {
         let body = Envelope { kind: Kind::Delegation, payload, signatures: vec![signed] }.to_bytes();
         Deputed::of_leaf(&body, 0, &policy.trust()).map_err(refused)?;
         must_fit(body.len())?;
-        let others = sql::delegations_between(&mut transaction, &read.seal, now_s, u64::MAX).await?;
-        if others.iter().filter(|row| row.withdrawn_s.is_none()).count() >= MAX_HELD {
+        let others = sql::delegations_between(&mut transaction, &read.seal, [now_s, u64::MAX], now_s).await?;
+        if others.len() >= MAX_HELD {
             return Err(No::new(
                 format!("the seal holds {MAX_HELD} delegations at most: one has to be withdrawn, or to end"),
                 format!("该印章最多同时有 {MAX_HELD} 份委托：须先撤回一份或等其到期"),
@@ -254,14 +255,30 @@ impl Office {
         Ok(())
     }
 
-    /// Delegations, newest first: of a seal when it is named.
+    /// Delegations from or to `own`, and those for seals in these areas, newest first: of a seal when it is named.
     ///
     /// # Errors
     /// [`OfficeError`].
-    pub async fn delegations(&self, seal: Option<&str>) -> Result<Vec<DelegationView>, OfficeError> {
+    pub async fn delegations(
+        &self,
+        seal: Option<&str>,
+        areas: &[Scope],
+        own: &str,
+    ) -> Result<Vec<DelegationView>, OfficeError> {
         let mut desk = self.shared.desk.lock().await;
-        let rows = sql::delegations(&mut desk.connection, seal).await?;
+        let rows = sql::delegations(&mut desk.connection, seal, areas, own).await?;
         let size = self.shared.cosigned.borrow().size;
+        Ok(rows.iter().filter_map(|row| delegation_view(row, size)).collect())
+    }
+
+    /// Delegations of a seal that hold now.
+    ///
+    /// # Errors
+    /// [`OfficeError`].
+    pub async fn delegations_now(&self, seal: &str, now_ms: i64) -> Result<Vec<DelegationView>, OfficeError> {
+        let (now_s, size) = (seconds(now_ms), self.shared.cosigned.borrow().size);
+        let mut desk = self.shared.desk.lock().await;
+        let rows = sql::delegations_between(&mut desk.connection, seal, [now_s; 2], now_s).await?;
         Ok(rows.iter().filter_map(|row| delegation_view(row, size)).collect())
     }
 
@@ -284,10 +301,9 @@ impl Office {
         now_s: u64,
     ) -> Result<Trust, OfficeError> {
         let mut trust = policy.trust();
-        let rows = sql::delegations_between(connection, &policy.seal, now_s, now_s).await?;
+        let rows = sql::delegations_between(connection, &policy.seal, [now_s; 2], now_s).await?;
         let rows = rows.iter().filter(|row| !without.contains(&row.id));
-        let held = rows.filter_map(|row| given(row, &trust)).filter(|given| given.held_at(now_s));
-        trust.deputed = held.map(|given| given.deputed).collect();
+        trust.deputed = rows.filter_map(|row| given(row, &trust)).map(|given| given.deputed).collect();
         Ok(trust)
     }
 
@@ -309,7 +325,7 @@ impl Office {
         };
         let Some(policy) = rules.as_ref().and_then(super::policy_of) else { return Ok(None) };
         let trust = policy.trust();
-        let rows = sql::delegations_between(connection, seal, at_s, at_s).await?;
+        let rows = sql::delegations_between(connection, seal, [at_s; 2], 0).await?;
         let given: Vec<Given> = rows.iter().filter_map(|row| given(row, &trust)).collect();
         Ok(lapse(&policy, &leaf.body, leaf.index.unwrap_or(u64::MAX), &given, at_s))
     }

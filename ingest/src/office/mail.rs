@@ -249,8 +249,8 @@ impl Office {
             handed[0].extend(self.presented(&leaf)?);
         }
         // Those of next week too: it may be away from the network then.
-        for row in sql::delegations_between(connection, &book.seal, now_s, u64::MAX).await? {
-            if row.withdrawn_s.is_none() && !hello.held.contains(&row.id) && handed[1].len() < MAX_HELD {
+        for row in sql::delegations_between(connection, &book.seal, [now_s, u64::MAX], now_s).await? {
+            if !hello.held.contains(&row.id) && handed[1].len() < MAX_HELD {
                 handed[1].extend(self.presented(&row.leaf)?);
             }
         }

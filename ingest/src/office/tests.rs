@@ -629,7 +629,7 @@ async fn a_deputy_approves_until_the_delegation_is_withdrawn() {
         assert!(!found[0].is_covered);
         let (_, no) = seal.stamp(&again);
         assert_eq!(no, None, "the two who may have signed it");
-        let views = village.office.delegations(Some(SEAL)).await.unwrap();
+        let views = village.office.delegations(Some(SEAL), &[], "teacher").await.unwrap();
         assert!(
             views.len() == 1 && views[0].withdrawn_by.as_deref() == Some("secretary") && views[0].is_logged
         );

@@ -14,6 +14,7 @@ use crate::policy::{Matter, Named, Policy, PolicyError, Roots, VERSION};
 use crate::proof::LogTrust;
 use crate::receipt::TimeQuality;
 use crate::talk::{self, Answer, Hello, MAX_REVOKED, Said, Unheard};
+use crate::trust::{Approver, Rule};
 
 const ROOTS: [u8; 3] = [41, 42, 43];
 /// The base point of the curve of SM2 (GB/T 32918.5 §2), compressed: the key of the secret number 1.
@@ -153,7 +154,15 @@ fn a_full_set_of_rules_fits_into_an_envelope() {
     full.matters = (0..48).map(matter).collect();
     let bytes = handed_out(&full, &ROOTS);
     assert!(bytes.len() <= crate::grant::MAX_PRESENTED, "{} bytes", bytes.len());
-    assert_eq!(Policy::open(&bytes, &roots(), &roots().log).unwrap().matters.len(), 48);
+    let opened = Policy::open(&bytes, &roots(), &roots().log).unwrap();
+    assert_eq!(opened.matters.len(), 48);
+    // What a lock has to hold of it: a rule points at those who approve, and copies none.
+    let trust = opened.trust();
+    let rule = |rule: &Rule| size_of::<Rule>() + rule.matter.len() + rule.approvers.len();
+    let approver = |one: &Approver| size_of::<Approver>() + one.person.len();
+    let held =
+        trust.rules.iter().map(rule).sum::<usize>() + trust.approvers.iter().map(approver).sum::<usize>();
+    assert!(held < 2 * crate::grant::MAX_PRESENTED, "{held} bytes");
 }
 
 #[test]

@@ -287,8 +287,7 @@ pub(in crate::http) async fn approve(
     // Nor must a delegation by such a key.
     let mut stale = Vec::new();
     let now_ms = now_ms();
-    let all = office.delegations(Some(&case.seal)).await?;
-    for given in all.iter().filter(|given| given.withdrawn_ms.is_none() && given.until_ms > now_ms) {
+    for given in office.delegations_now(&case.seal, now_ms).await? {
         if !signs_still(&app, &given.from, &given.key).await? {
             stale.push(id(&given.delegation)?);
         }

@@ -7,8 +7,9 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Error, Row as _};
 
 use super::leaves::{LEAF, Leaf, leaf_from};
-use super::{fixed, key, number, number_or_none};
+use super::{fixed, key, number, number_or_none, of_seals_within};
 use crate::office::ask::PAGE;
+use crate::people::role::Scope;
 
 /// A delegation as it was given, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,12 +25,12 @@ pub(in crate::office) struct DelegationRow {
     pub(in crate::office) leaf: Leaf,
 }
 
-/// What is asked for; `leaves.` stands before what both tables have.
-fn select(rest: &str) -> String {
+/// Delegations of which this holds, with their leaves.
+fn select(which: &str, rest: &str) -> String {
     let leaf = LEAF.replace("seal, ", "").replace(", ", ", leaves.");
     format!(
-        "SELECT id, delegations.seal, public, until_s, given_ms, withdrawn_s, withdrawn_by, why, leaves.{leaf} \
-         FROM delegations JOIN leaves ON leaves.digest = delegations.leaf {rest}"
+        "SELECT id, given.seal, public, until_s, given_ms, withdrawn_s, withdrawn_by, why, leaves.{leaf} \
+         FROM (SELECT * FROM delegations WHERE {which}) AS given JOIN leaves ON leaves.digest = given.leaf {rest}"
     )
 }
 
@@ -78,41 +79,43 @@ pub(in crate::office) async fn delegation(
     connection: &mut AnyConnection,
     id: &Id,
 ) -> Result<Option<DelegationRow>, Error> {
-    let sql = select("WHERE id = $1");
+    let sql = select("id = $1", "");
     let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(&id[..]).fetch_optional(connection).await?;
     row.as_ref().map(row_from).transpose()
 }
 
-/// Delegations, newest first: of a seal when it is named.
+/// Delegations from or to this person, or for seals in these areas, newest first: of one seal when it is named.
 pub(in crate::office) async fn delegations(
     connection: &mut AnyConnection,
     seal: Option<&str>,
+    areas: &[Scope],
+    own: &str,
 ) -> Result<Vec<DelegationRow>, Error> {
-    let sql = select(&format!(
-        "WHERE $1 = '' OR delegations.seal = $1 ORDER BY given_ms DESC, leaves.nth DESC LIMIT {PAGE}"
-    ));
-    let rows =
-        sqlx::query(sqlx::AssertSqlSafe(sql)).bind(seal.unwrap_or_default()).fetch_all(connection).await?;
-    rows.iter().map(row_from).collect()
+    let (within, areas) = of_seals_within(areas, 3);
+    let sql = select(
+        &format!("($1 = '' OR seal = $1) AND (delegator = $2 OR deputy = $2 OR {within})"),
+        &format!("ORDER BY given_ms DESC, leaves.nth DESC LIMIT {PAGE}"),
+    );
+    let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(seal.unwrap_or_default()).bind(own);
+    let query = areas.into_iter().fold(query, |query, area| query.bind(area));
+    query.fetch_all(connection).await?.iter().map(row_from).collect()
 }
 
-/// Delegations of a seal that had not ended at `from_s` and have begun by `to_s`, oldest first, withdrawn ones too.
+/// Delegations of a seal that hold somewhen from `from_s` to `to_s` and were not taken back by `back_s`, oldest first.
 pub(in crate::office) async fn delegations_between(
     connection: &mut AnyConnection,
     seal: &str,
-    from_s: u64,
-    to_s: u64,
+    [from_s, to_s]: [u64; 2],
+    back_s: u64,
 ) -> Result<Vec<DelegationRow>, Error> {
-    let sql = select(&format!(
-        "WHERE delegations.seal = $1 AND until_s > $2 AND from_s <= $3 ORDER BY leaves.nth LIMIT {PAGE}"
-    ));
-    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
-        .bind(seal)
-        .bind(i64::try_from(from_s).unwrap_or(i64::MAX))
-        .bind(i64::try_from(to_s).unwrap_or(i64::MAX))
-        .fetch_all(connection)
-        .await?;
-    rows.iter().map(row_from).collect()
+    let sql = select(
+        "seal = $1 AND until_s > $2 AND from_s <= $3 AND (withdrawn_s IS NULL OR withdrawn_s > $4)",
+        &format!("ORDER BY leaves.nth LIMIT {PAGE}"),
+    );
+    let number = |s: u64| i64::try_from(s).unwrap_or(i64::MAX);
+    let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(seal);
+    let query = query.bind(number(from_s)).bind(number(to_s)).bind(number(back_s));
+    query.fetch_all(connection).await?.iter().map(row_from).collect()
 }
 
 /// Takes a delegation back; whether that changes something.
