@@ -156,3 +156,19 @@ impl CryptoResolver for Once {
         DefaultResolver.resolve_cipher(choice)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chance_is_used_once_and_none_is_no_chance() {
+        let mut bytes = [0; 32];
+        let mut once = Once([7; 32]);
+        assert!(once.try_fill_bytes(&mut bytes).is_ok() && bytes == [7; 32]);
+        assert!(once.try_fill_bytes(&mut bytes).is_err());
+        assert!(Once([0; 32]).try_fill_bytes(&mut bytes).is_err());
+        let pair = Pair { own: [1; 32], peer: public(&[2; 32]), seal: "gongli-07".into() };
+        assert!(pair.knock(&[0; 32]).is_none() && pair.knock(&[3; 32]).is_some());
+    }
+}

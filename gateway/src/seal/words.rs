@@ -363,4 +363,28 @@ mod tests {
         }
         assert_eq!((&answer["ok"], &answer["refused"]), (&Value::Bool(false), &Value::from("person")));
     }
+
+    #[test]
+    fn a_line_is_told_with_what_was_refused_there() {
+        let line = |connected: bool, trouble: &str| {
+            json!({
+                "seal": "gongli-08", "port": "/dev/ttyS1", "fingerprint": "d56b 7762 f5c0 b60e fca0",
+                "connected": connected, "connected_s": 61, "heard_s_ago": 1, "handshakes_refused": 7,
+                "records_refused": 3, "noise": 2, "carried_up": 5, "carried_down": 4, "trouble": trouble,
+            })
+        };
+        let mut status = no_seal(true);
+        status["lines"] = json!([line(true, ""), line(false, ""), line(false, "No such device")]);
+        let told = status_told(&status);
+        for part in [
+            "已连接 connected 61 秒 s，1 秒前 s ago",
+            "未连接：检查接线，核对两端指纹",
+            "端口故障 the port cannot be used: No such device",
+            "d56b 7762 f5c0 b60e fca0",
+            "拒绝握手 handshakes refused 7",
+        ] {
+            assert!(told.contains(part), "{part} is missing in\n{told}");
+        }
+        assert!(!told.contains("印章 seal "), "no seal hangs on the gateway itself:\n{told}");
+    }
 }
