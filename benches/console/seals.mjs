@@ -369,8 +369,8 @@ async function deputise(office, document) {
   await go(absent, office, 'delegations');
   await absent.getByLabel('Deputy').selectOption('teacher');
   await absent.getByLabel('certificate of residence').check();
-  const until = new Date(Date.now() + 3 * 86400e3 - new Date().getTimezoneOffset() * 60e3).toISOString().slice(0, 16);
-  await absent.getByLabel('Until').fill(until);
+  const end = new Date(Date.now() + 3 * 86400e3 - new Date().getTimezoneOffset() * 60e3).toISOString().slice(0, 16);
+  await absent.getByLabel('Until').fill(end);
   for (const [change, said] of [[{ payload: 'oQE=' }, 'The delegation cannot be read'], [{ to_be_signed: 'hGlTaWduYXR1cmU=' }, null]]) {
     await absent.route(draft, async (route) => {
       const response = await route.fetch();
