@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use wire::{Envelopes, Lane, Payload};
 
 use super::ferry::Ferry;
-use super::key::{self, KeyError};
+use super::{SealError, key};
 use crate::buffer::Buffer;
 use crate::clock::Timekeeper;
 use crate::config::seal_line::SealLine;
@@ -70,7 +70,7 @@ impl Lines {
     /// Starts a thread for each line; they end at the stop.
     ///
     /// # Errors
-    /// [`KeyError`]; a thread that cannot be started is [`KeyError::Io`] of the data folder.
+    /// [`SealError`].
     pub fn start(
         lines: &[SealLine],
         data: &Path,
@@ -78,7 +78,7 @@ impl Lines {
         time: &Timekeeper,
         is_online: &Arc<AtomicBool>,
         stop: &Stop,
-    ) -> Result<(Self, Vec<JoinHandle<()>>), KeyError> {
+    ) -> Result<(Self, Vec<JoinHandle<()>>), SealError> {
         let (mut posts, mut threads) = (Vec::new(), Vec::new());
         let own = if lines.is_empty() { [0; 32] } else { key::of_lines(data)? };
         for line in lines {
@@ -107,7 +107,7 @@ impl Lines {
                     tracing::error!(seal, "印章线路线程异常终止，请重启网关 the thread of a line has panicked: restart the gateway and report this");
                 }
             });
-            threads.push(thread.map_err(|error| KeyError::Io { path: data.into(), error })?);
+            threads.push(thread?);
             tracing::info!(seal = line.seal, port = %line.port.display(), "印章线路已启动 the line of a seal is watched");
             posts.push(Post { line: line.clone(), down, figures });
         }

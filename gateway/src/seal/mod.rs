@@ -195,16 +195,27 @@ impl Running {
 /// Starts the seal that hangs here, the lines to others, and their desk.
 ///
 /// # Errors
-/// [`SealError`]. Where there are lines, a seal that cannot be started is told and left out.
+/// [`SealError`]. Where there are both, what cannot be started of them is told and left out.
 pub async fn start(
     config: &Config,
     buffer: &Buffer,
     time: &Timekeeper,
     stop: &Stop,
 ) -> Result<Running, SealError> {
+    let listener = desk::open(&config.data)?;
     let is_online = Arc::new(AtomicBool::new(false));
-    let lines = Lines::start(&config.seal_lines, &config.data, buffer, time, &is_online, stop)?;
-    let (lines, mut threads) = lines;
+    let mut threads = Vec::new();
+    let lines = match Lines::start(&config.seal_lines, &config.data, buffer, time, &is_online, stop) {
+        Ok((lines, started)) => {
+            threads.extend(started);
+            Some(lines)
+        }
+        Err(error) if config.seal.is_none() => return Err(error),
+        Err(error) => {
+            tracing::error!(%error, "印章线路无法启动，本机印章照常 the lines to seals cannot be started: the seal on this gateway goes on");
+            None
+        }
+    };
     let mut wishes = None;
     if let Some(seal) = &config.seal {
         match drive(config, seal, buffer, time, stop, &is_online).await {
@@ -218,8 +229,8 @@ pub async fn start(
             }
         }
     }
-    let link = Link { wishes, lines: Some(lines), is_online };
-    let desk = tokio::spawn(desk::serve(desk::open(&config.data)?, link.clone()));
+    let link = Link { wishes, lines, is_online };
+    let desk = tokio::spawn(desk::serve(listener, link.clone()));
     Ok(Running { link, threads, desk, socket: desk::socket(&config.data) })
 }
 
