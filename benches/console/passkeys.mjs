@@ -180,7 +180,7 @@ async function lost(page, office) {
   await admin.evaluate(() => localStorage.setItem('watchfire.wasHere', 'true'));
   await go(admin, office, `person/${NAME}`);
   await button(admin.locator('.card:has-text("My phone")'), 'Remove').click();
-  await admin.getByText('this takes a passkey').waitFor();
+  await admin.locator('#toasts').getByText('this takes a passkey').waitFor();
   await authenticator(admin);
   await registers(admin, office, SECRET);
   await admin.waitForSelector('.passkeys .card:has-text("My phone")');

@@ -11,7 +11,8 @@ const isAble = () => typeof PublicKeyCredential !== 'undefined' && Boolean(Publi
 
 // The browser says no more than that it did not happen: refused, timed out, no such passkey here.
 async function asked(what) {
-  if (!isAble()) throw new Refused(t('passkeys.unable'));
+  const why = whyNone() ?? (isAble() ? null : t('passkeys.unable'));
+  if (why) throw new Refused(why);
   try { return (await what()).toJSON(); } catch (error) {
     throw new Refused(t(error.name === 'InvalidStateError' ? 'passkeys.known' : 'passkeys.notShown', { detail: error.message }));
   }
