@@ -409,3 +409,24 @@ pub(in crate::http) async fn carried(
         )),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use seal::keys::Algorithm;
+
+    use super::*;
+
+    #[test]
+    fn a_document_is_digested_as_the_application_says_and_this_build_knows() {
+        for (word, expected) in [
+            (None, Some(HashAlgorithm::Sha256)),
+            (Some("sha-256"), Some(HashAlgorithm::Sha256)),
+            (Some("sm3"), Algorithm::Sm2.is_built_in().then_some(HashAlgorithm::Sm3)),
+            (Some("SHA-256"), None),
+            (Some("md5"), None),
+            (Some(""), None),
+        ] {
+            assert_eq!(hash(word).ok(), expected, "{word:?}");
+        }
+    }
+}
