@@ -40,7 +40,7 @@ def verifies(message, with_key):
 
 
 # By SM2, with the numbers of firmware/seal/src/keys.rs and grant.rs.
-SIGNERS_SM2 = {"grant-sm2.hex": [1, 2], "receipt-sm2.hex": [9]}
+SIGNERS_SM2 = {"grant-sm2.hex": [1, 2], "receipt-sm2.hex": [9], "delegation-sm2.hex": [2]}
 SM2, SM3 = -66501, -66401
 DOCUMENT, HASH = 6, 18  # of a grant
 
