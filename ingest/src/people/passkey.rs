@@ -241,8 +241,10 @@ mod tests {
         result.unwrap_err().to_string()
     }
 
+    type Lie = fn(&mut Authenticator);
+
     /// What is told of a passkey or page that lies.
-    const LIES: [(fn(&mut Authenticator), &str); 4] = [
+    const LIES: [(Lie, &str); 4] = [
         (|lying| lying.origin = "http://localhost:9999".into(), "origin does not match"),
         (|lying| lying.origin = "https://evil.example".into(), "origin does not match"),
         (|lying| lying.rp_id = "evil.example".into(), "id hash does not match"),
