@@ -65,7 +65,7 @@ pub(in crate::office) async fn add_delegation(
     .bind(delegation.seal.as_str())
     .bind(delegation.from.as_str())
     .bind(delegation.to.as_str())
-    .bind(&key.bytes()[..])
+    .bind(key.bytes())
     .bind(delegation.from_s as i64)
     .bind(delegation.until_s as i64)
     .bind(&leaf[..])
