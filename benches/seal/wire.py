@@ -91,12 +91,6 @@ datum = "wgs84"
 broker = "mqtt://127.0.0.1:{self.line.port}"
 [board]
 kind = "simulated"
-[[device]]
-name = "office"
-chip = "sht4x"
-bus = "/dev/i2c-1"
-every = "60s"
-outputs = {{ temperature = {{ sensor = "office.temperature", label = "办公室" }} }}
 """
         lock_key = self.key_of("examples/lock", "--config", self.gateway_config, "key")
         self.post.write_text(f"""{text}[[seal_line]]

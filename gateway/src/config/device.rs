@@ -70,9 +70,11 @@ pub(super) fn read(
                 (all.devices, all.sensors) = crate::discover::devices(catalogue, place);
             }
             (Some(Board::Linux) | None, _) => {}
+            // A box may be there for a seal alone.
+            (Some(_), _) if root.keys().iter().any(|key| key.starts_with("seal")) => {}
             (Some(_), _) => root.problem(
                 "device",
-                "missing: at least one [[device]] expected; only a linux board finds its sensors by itself",
+                "missing: at least one [[device]], or a [seal] or [[seal_line]], expected; only a linux board finds its sensors by itself",
             ),
         }
         return all;

@@ -256,7 +256,7 @@ level = 'pink'
 #[test]
 fn one_mistake_one_message() {
     let cases = [
-        ("", "f.toml:1: device: missing: at least one [[device]]"),
+        ("", "f.toml:1: device: missing: at least one [[device]], or a [seal]"),
         (
             &format!("{DEVICE}{}", DEVICE.replace("name = 'hall'", "name = 'b'")),
             "f.toml:25: device[1].outputs.temperature.sensor: \"hall.t\" is taken by another sensor",
