@@ -8,12 +8,10 @@ may approve and is a deputy counts once.
 
 import json
 import pathlib
-import shutil
 import sys
-import tempfile
 import time
 
-from village import SEAL, Refused, Village, until
+from village import SEAL, Refused, Village, lodging, until
 
 MATTER = "certificate of residence"
 HOUR_S = 3600
@@ -63,9 +61,7 @@ def refused(what, do):
 
 def main():
     programs = pathlib.Path(sys.argv[1]).resolve()
-    folder = pathlib.Path(sys.argv[2]) if len(sys.argv) > 2 else pathlib.Path(tempfile.mkdtemp())
-    village = Deputies(folder, programs)
-    try:
+    with lodging(sys.argv[2:]) as folder, Deputies(folder, programs) as village:
         village.begin()
         grant = village.apply()
         refused("nobody's deputy approves", lambda: village.approve(grant, "teacher"))
@@ -128,14 +124,6 @@ def main():
         until("the audit holds", lambda: village.audit(ok=(0, 65)).returncode == 0)
         say(village.audit().stdout)
         say("deputies count as the rules say")
-    except BaseException:
-        for name in ("ingest", "gateway", "witness"):
-            print(f"--- {name}\n{village.log(name)[-3000:]}", file=sys.stderr)
-        raise
-    finally:
-        village.close()
-        if len(sys.argv) <= 2:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

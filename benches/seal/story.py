@@ -13,12 +13,10 @@ Photographs of the pages go to the folder in $SHOTS.
 import json
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
-import tempfile
 
-from village import Village, until
+from village import Village, lodging, until
 
 
 class Story(Village):
@@ -88,20 +86,10 @@ def tell(story, cache):
 
 def main():
     programs, cache = (pathlib.Path(word).resolve() for word in sys.argv[1:3])
-    folder = pathlib.Path(sys.argv[3] if len(sys.argv) > 3 else tempfile.mkdtemp()).resolve()
     subprocess.run([pathlib.Path(__file__).parents[1] / "console" / "packages", cache / "console"], check=True)
-    story, good = Story(folder, programs), False
-    try:
-        good = tell(story, cache)
-    finally:
-        story.close()
-        if not good:
-            for name in ("ingest", "gateway", "witness"):
-                print(f"--- {name}\n{story.log(name)[-3000:]}", file=sys.stderr)
-        elif len(sys.argv) <= 3:
-            shutil.rmtree(folder, ignore_errors=True)
-    return 0 if good else 1
+    with lodging(sys.argv[3:]) as folder, Story(folder, programs) as story:
+        assert tell(story, cache), "the story does not hold: see what failed above"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -8,11 +8,9 @@ PROGRAMS holds ingest and gateway, built with the feature `sm`, and examples/han
 """
 
 import pathlib
-import shutil
 import sys
-import tempfile
 
-from village import Village, until
+from village import Village, lodging, until
 
 
 def tell(village):
@@ -32,18 +30,8 @@ def tell(village):
 
 
 def main():
-    folder = pathlib.Path(sys.argv[2] if len(sys.argv) > 2 else tempfile.mkdtemp()).resolve()
-    village = Village(folder, pathlib.Path(sys.argv[1]).resolve(), algorithm="sm2")
-    try:
+    with lodging(sys.argv[2:]) as folder, Village(folder, pathlib.Path(sys.argv[1]).resolve(), algorithm="sm2") as village:
         tell(village)
-    except BaseException:
-        for name in ("ingest", "gateway", "witness"):
-            print(f"--- {name}\n{village.log(name)[-3000:]}", file=sys.stderr)
-        raise
-    finally:
-        village.close()
-        if len(sys.argv) <= 2:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -13,14 +13,13 @@ import pathlib
 import shutil
 import sqlite3
 import sys
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 from between import t11_between, t11_late, t11_up
 from clocks import t3_no_clock, t3_set_back
 from insider import t8_insider, t9_a_leaf
-from village import DOCUMENT, DURESS, Refused, Village, until
+from village import DOCUMENT, DURESS, Refused, Village, lodging, until
 
 ROWS = []
 STAMPS_ALONE = 3
@@ -272,37 +271,25 @@ def t14_made_to(village):
 
 def attempts(folder, programs, all_of, **how):
     """Tries one after the other in a village of their own."""
-    village = Village(folder, programs, **how)
-    try:
+    with Village(folder, programs, **how) as village:
         village.begin()
         for tried in all_of:
             for threat in tried(village):
                 row(*threat)
-    except BaseException:
-        for name in ("ingest", "gateway", "witness"):
-            print(f"--- {name}\n{village.log(name)[-3000:]}", file=sys.stderr)
-        raise
-    finally:
-        village.close()
 
 
 def main():
     programs = pathlib.Path(sys.argv[1]).resolve()
-    folder = pathlib.Path(sys.argv[2] if len(sys.argv) > 2 else tempfile.mkdtemp()).resolve()
     by_hand = (t1_replay, t1_old_card, t2_over_count, t4_t12_revoked_while_alone, t5_hoarded, t6_stolen, t7_cloned,
                t10_second_press, t13_forged, t14_made_to, t8_stolen_key, t9_a_leaf, t9_rewritten)
     elsewhere = (t8_insider, t3_set_back, t3_no_clock, t11_between, t11_late, t11_up)
-    try:
-        with ThreadPoolExecutor() as both:
-            for done in [both.submit(attempts, folder / "one", programs, by_hand, stamps=STAMPS_ALONE, most_uses=9),
-                         both.submit(attempts, folder / "two", programs, elsewhere, answer="10s", hello="1min")]:
-                done.result()
-        missing = {f"T{number}" for number in range(1, 15)} - {threat for threat, _, _ in ROWS}
-        assert not missing, missing
-        print(f"14 threats in {len(ROWS)} attempts, none got through")
-    finally:
-        if len(sys.argv) <= 2:
-            shutil.rmtree(folder, ignore_errors=True)
+    with lodging(sys.argv[2:]) as folder, ThreadPoolExecutor() as both:
+        for done in [both.submit(attempts, folder / "one", programs, by_hand, stamps=STAMPS_ALONE, most_uses=9),
+                     both.submit(attempts, folder / "two", programs, elsewhere, answer="10s", hello="1min")]:
+            done.result()
+    missing = {f"T{number}" for number in range(1, 15)} - {threat for threat, _, _ in ROWS}
+    assert not missing, missing
+    print(f"14 threats in {len(ROWS)} attempts, none got through")
 
 
 if __name__ == "__main__":

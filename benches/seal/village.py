@@ -5,6 +5,7 @@ and is stopped by process id.
 """
 
 import base64
+import contextlib
 import hashlib
 import http.client
 import json
@@ -14,6 +15,8 @@ import re
 import signal
 import socket
 import subprocess
+import sys
+import tempfile
 import time
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -29,6 +32,16 @@ PIN, DURESS = "271828", "314159"
 DOCUMENT = b"a certificate of residence"
 # How long something may take that takes a second or two.
 PATIENCE_S = 60
+
+
+@contextlib.contextmanager
+def lodging(named):
+    """The folder that is named, or one for as long as it is needed."""
+    if named:
+        yield pathlib.Path(named[0]).resolve()
+    else:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            yield pathlib.Path(folder).resolve()
 
 
 def free_port():
@@ -103,6 +116,15 @@ class Village:
         self.world, self.album = self.folder / "world", self.folder / "album"
         self.gateway_config = self.folder / "gateway.toml"
         self.line = Line(self.mqtt)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, wrong, *_):
+        """Stops everything; what the programs have said last stands beside what went wrong."""
+        self.close()
+        for log in sorted(self.folder.glob("*.log")) if wrong else ():
+            print(f"--- {log.stem}\n{log.read_text()[-3000:]}", file=sys.stderr)
 
     # Programs.
 

@@ -9,14 +9,12 @@ import json
 import os
 import pathlib
 import random
-import shutil
 import signal
 import sys
-import tempfile
 import threading
 import time
 
-from village import AREA, Village, until
+from village import AREA, Village, lodging, until
 
 UP, DOWN = "up", "down"
 SEED = 20261123
@@ -208,9 +206,7 @@ def has_picture(village, digest):
 
 def main():
     programs = pathlib.Path(sys.argv[1]).resolve()
-    folder = pathlib.Path(sys.argv[2]) if len(sys.argv) > 2 else pathlib.Path(tempfile.mkdtemp())
-    village = Lodge(folder, programs)
-    try:
+    with lodging(sys.argv[2:]) as folder, Lodge(folder, programs) as village:
         village.begin()
         say("office, witness, rules and gateway are there, and a lock at the end of its line")
         grant = village.granted()
@@ -255,14 +251,6 @@ def main():
         until("the audit holds", lambda: village.audit(ok=(0, 65)).returncode == 0)
         say(village.audit().stdout)
         say("the line holds")
-    except BaseException:
-        for name in ("ingest", "gateway", "lock", "witness"):
-            print(f"--- {name}\n{village.log(name)[-3000:]}", file=sys.stderr)
-        raise
-    finally:
-        village.close()
-        if len(sys.argv) <= 2:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
