@@ -18,6 +18,7 @@ CREATE TABLE earlier_keys (
     receipts BIGINT NOT NULL,
     last_receipt BYTEA NOT NULL,
     counter BIGINT NOT NULL,
+    late BIGINT NOT NULL,
     PRIMARY KEY (seal, public)
 );
 

@@ -34,7 +34,7 @@ const WAITING: usize = 32;
 /// Frames that may wait for ingest before a seal has to keep what it has: photographs of some twenty uses.
 const MOST_BACKLOG: u64 = 4_096;
 /// So many frames wait for a moment only: an answer still comes in time.
-const FEW: u64 = 16;
+pub(super) const FEW: u64 = 16;
 /// How often something is tried again that the disk did not take, in ms.
 const AGAIN_MS: u64 = 1_000;
 

@@ -309,8 +309,10 @@ async fn drive(
     let tools = tools(config, seal, Box::new(journal), has_memory, time)?;
     let (wishes, inbox) = sync_channel(WISHES);
     let (heads, online) = (buffer.heads(), Arc::clone(is_online));
-    // What was signed before goes before: then a hello is answered by one who has it all.
-    let may_ask = move || online.load(Ordering::Relaxed) && heads.borrow().backlog(wire::Lane::Seal) == 0;
+    // What was signed before goes before, as frames go in order: then a hello is answered by one who has it all. A seal on a
+    // line, which has no end of mail, must not keep this one from asking.
+    let may_ask =
+        move || online.load(Ordering::Relaxed) && heads.borrow().backlog(wire::Lane::Seal) <= lines::FEW;
     let thread = spawn(tools, inbox, stop, may_ask)?;
     tracing::info!(seal = seal.roots.seal, "印章服务已启动 the seal is watched");
     Ok((wishes, thread))

@@ -75,6 +75,9 @@ pub fn reply(hello: &Hello, book: &Book, revoked: &[Revoked], received_s: u64, n
     if hello.receipts > book.receipts {
         found.push(Finding::Gap(book.receipts + 1, hello.receipts));
     }
+    if hello.epoch > book.epoch {
+        found.push(Finding::EpochAhead(hello.epoch, book.epoch));
+    }
     if hello.duress > book.duress {
         found.push(Finding::Duress(hello.duress));
     }
@@ -167,6 +170,14 @@ mod tests {
         assert_eq!((since, epoch, lock, cleared, min_sequence, counter), (4, 7, true, 1, 0, 30));
         assert_eq!(revoked.len(), 3);
         assert_eq!(Answer::read(&answer.to_bytes()), Some(answer));
+    }
+
+    #[test]
+    fn a_seal_that_has_heard_of_what_nobody_said_is_told_of() {
+        let Reply { answer, found, voids, .. } =
+            answered(&hello(), &Book { receipts: 5, epoch: 3, ..book() }, &[]);
+        assert_eq!((found, voids), (vec![Finding::EpochAhead(4, 3)], false));
+        assert_eq!(answer.contact.epoch, 4);
     }
 
     #[test]

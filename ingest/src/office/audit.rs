@@ -188,10 +188,18 @@ impl Audit {
             Deed::Revoked { grant, .. } => {
                 let all = self.delegations.get_mut(&seal).into_iter().flatten();
                 let mut given = all.filter(|given| given.deputed.delegation().id == grant);
-                if let Some(granted) = self.grants.get_mut(&grant) {
-                    granted.revoked_s = Some(notice.at_s);
-                } else if let Some(given) = given.next() {
-                    given.withdrawn_s = Some(notice.at_s);
+                let back_s = match (self.grants.get_mut(&grant), given.next()) {
+                    (Some(granted), _) => Some(&mut granted.revoked_s),
+                    (None, Some(given)) => Some(&mut given.withdrawn_s),
+                    (None, None) => None,
+                };
+                if let Some(back_s) = back_s {
+                    // A second one must not move the first.
+                    if let Some(first_s) = *back_s {
+                        *back_s = Some(first_s.min(notice.at_s));
+                        return wrong(&seal, "something was taken back twice", "同一授权或委托被撤销两次");
+                    }
+                    *back_s = Some(notice.at_s);
                 } else {
                     return wrong(
                         &seal,
@@ -249,9 +257,8 @@ impl Audit {
         let given = given.filter(|given| given.withdrawn_s.is_none()).map(|given| given.deputed.clone());
         let alone = policy.trust();
         // Whether a delegation held is asked for each use.
-        if is_approved(&alone, &grant, &envelope).is_err() {
-            self.deputed.insert(grant.id, (policy.clone(), leaf.to_vec(), index));
-        }
+        let is_deputed = is_approved(&alone, &grant, &envelope).is_err();
+        let deputed = (policy.clone(), leaf.to_vec(), index);
         let trust = Trust { deputed: given.collect(), ..alone };
         if let Err(why) = is_approved(&trust, &grant, &envelope) {
             let (zh, en) = why.sentences();
@@ -268,8 +275,13 @@ impl Audit {
             revoked_s: None,
             evidence: grant.evidence,
         };
-        if self.grants.insert(grant.id, granted).is_some() {
+        // What was first stays: uses are measured by it.
+        if self.grants.contains_key(&grant.id) {
             return wrong(&seal, "a second grant with the same id", "授权编号重复");
+        }
+        self.grants.insert(grant.id, granted);
+        if is_deputed {
+            self.deputed.insert(grant.id, deputed);
         }
         Ok(())
     }

@@ -17,6 +17,10 @@ use super::sql::{self, DelegationRow};
 use super::{Office, OfficeError, hex, leaf_of, seconds};
 use crate::people::role::Scope;
 
+/// Most delegations of one person for a seal that have not ended, withdrawn ones too: a seal remembers each that was withdrawn
+/// until its end, and has room for some hundreds.
+const MOST_OF_ONE: usize = 8;
+
 /// What an approver wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Absence {
@@ -192,9 +196,29 @@ impl Office {
         let signed =
             Signed { algorithm: key.algorithm().number(), key: key.id(), signature: signature.into() };
         let body = Envelope { kind: Kind::Delegation, payload, signatures: vec![signed] }.to_bytes();
-        Deputed::of_leaf(&body, 0, &policy.trust()).map_err(refused)?;
+        let trust = policy.trust();
+        let deputed = Deputed::of_leaf(&body, 0, &trust).map_err(refused)?;
+        // A key that the rules name for other matters only gives nothing here: the seal would take it for nothing.
+        let counts = |matter: &String| {
+            trust.rules.iter().any(|rule| rule.matter == *matter && deputed.counts(&trust, rule))
+        };
+        if let Some(matter) = delegation.matters.iter().find(|matter| !counts(matter)) {
+            return Err(No::new(
+                format!("the rules do not name this key for {matter:?}: sign with the key that they name"),
+                format!("规则中事项 {matter:?} 未列入该密钥：请用规则所列密钥签名"),
+            )
+            .into());
+        }
         must_fit(body.len())?;
         let others = sql::delegations_between(&mut transaction, &read.seal, [now_s, u64::MAX], now_s).await?;
+        let own = sql::delegations_of(&mut transaction, &read.seal, person, now_s).await?;
+        if own >= MOST_OF_ONE {
+            return Err(No::new(
+                format!("you have given {own} delegations for this seal that have not ended, withdrawn ones too: {MOST_OF_ONE} at most, because the seal remembers each that was withdrawn until its end"),
+                format!("您为该印章作出的未到期委托（含已撤回的）已有 {own} 份，最多 {MOST_OF_ONE} 份：印章须记住已撤回的委托直至其到期"),
+            )
+            .into());
+        }
         if others.len() >= MAX_HELD {
             return Err(No::new(
                 format!("the seal holds {MAX_HELD} delegations at most: one has to be withdrawn, or to end"),

@@ -5,6 +5,7 @@
 //! date it back, and nobody can tell that from what was late. So it counts only as far as that key can have come:
 //! - by its own clock it is from before the change;
 //! - its number is one that was missing, or one of [`LATE`] behind the last that was known, and each number counts once;
+//! - it is one of [`LATE`] at most that have come since;
 //! - its use is of a grant that was there before the change. All of those are over: no stamp can follow from it.
 //!
 //! Whatever does not keep to that is strange, as from any stranger. What does is told each time, covers no impression (see
@@ -40,6 +41,8 @@ pub struct Earlier {
     pub last_receipt: Digest,
     /// What its counter showed then.
     pub counter: u64,
+    /// How many of its receipts have come since.
+    pub late: u64,
 }
 
 impl Earlier {
@@ -47,6 +50,7 @@ impl Earlier {
     pub fn can_say(&self, receipt: &Receipt, twin: bool) -> bool {
         let is_there = receipt.used.is_none_or(|used| used.number == 0 || used.sequence < self.next_sequence);
         !twin
+            && self.late < LATE
             && is_there
             && receipt.scene.at_s <= self.until_s
             && receipt.number <= self.head.saturating_add(LATE)
@@ -65,8 +69,11 @@ impl Book {
             receipts: self.receipts,
             last_receipt: self.last_receipt,
             counter: self.counter,
+            late: 0,
         };
         (self.key, self.counter, self.began) = (key, 0, self.receipts);
+        // Whoever had the last key may have said anything of these, and the new device begins anew.
+        (self.tampered, self.cleared, self.duress) = (0, 0, 0);
         earlier
     }
 
@@ -90,6 +97,7 @@ impl Book {
         found.push(Finding::EarlierKey(receipt.number));
         (earlier.receipts, earlier.last_receipt, earlier.counter) =
             (then.receipts, then.last_receipt, then.counter);
+        earlier.late += 1;
         found
     }
 }
@@ -106,7 +114,13 @@ mod tests {
 
     #[test]
     fn an_earlier_key_says_only_what_it_can_have_said() {
-        let earlier = book().rekey(key(10).public(), 2000);
+        let mut next = Book { tampered: u32::MAX, cleared: 2, duress: i64::MAX as u64, ..book() };
+        let earlier = next.rekey(key(10).public(), 2000);
+        assert_eq!(
+            (next.tampered, next.cleared, next.duress),
+            (0, 0, 0),
+            "what the thief has said dies with the key"
+        );
         let used = |sequence| Some(UseOf { sequence, ..use_of(1) });
         for (receipt, twin, can, why) in [
             (stamped(11), false, true, "the next one"),
@@ -120,6 +134,7 @@ mod tests {
         ] {
             assert_eq!(earlier.can_say(&receipt, twin), can, "{why}");
         }
+        assert!(!Earlier { late: LATE, ..earlier.clone() }.can_say(&stamped(9), false), "too many have come");
         for (until_s, can) in [(1000, true), (999, false)] {
             assert_eq!(Earlier { until_s, ..earlier.clone() }.can_say(&stamped(11), false), can);
         }
@@ -135,7 +150,7 @@ mod tests {
         let found = book.take_late(&mut earlier, &late, digest(&[b"late"]), Some(&mut granted));
         assert_eq!(found, [Finding::EarlierKey(11)]);
         assert_eq!((&book, granted.used), (&before, 1));
-        assert_eq!((earlier.receipts, earlier.counter), (11, 21));
+        assert_eq!((earlier.receipts, earlier.counter, earlier.late), (11, 21, 1));
         let next = Receipt { previous: digest(&[b"another"]), counter: 22, ..stamped(12) };
         let found = book.take_late(&mut earlier, &next, digest(&[b"next"]), Some(&mut granted));
         assert_eq!(found, [Finding::Chain(12), Finding::UsedTwice(1), Finding::EarlierKey(12)]);

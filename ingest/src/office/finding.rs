@@ -53,6 +53,8 @@ pub enum Finding {
     OldState(u64, u64),
     /// The device has fewer receipts than it has sent.
     SetBack(u64, u64),
+    /// The device has heard of revocations that were never made: its epoch, and the office's.
+    EpochAhead(u32, u32),
     /// Used when a deputy's time was over, or had not come.
     Deputy,
     /// Not signed by the device, or nothing that a seal says.
@@ -87,6 +89,7 @@ impl Finding {
             Finding::EarlierKey(_) => "earlier_key",
             Finding::OldState(..) => "old_state",
             Finding::SetBack(..) => "set_back",
+            Finding::EpochAhead(..) => "epoch_ahead",
             Finding::Deputy => "deputy",
             Finding::Forged => "forged",
         }
@@ -123,6 +126,11 @@ impl Finding {
                 format!("设备只记得 {remembered} 次，计数器为 {counter}：存储卡可能被换回旧卡")
             }
             Finding::SetBack(has, sent) => format!("设备只有 {has} 份回执，而已收到 {sent} 份：可能被回滚"),
+            Finding::EpochAhead(has, made) => {
+                format!(
+                    "设备已收到第 {has} 号撤销，而只作出 {made} 次：办公数据曾被回滚，或密钥已落入他人之手"
+                )
+            }
             Finding::Deputy => "用印时代理审批不在委托期内".into(),
             Finding::Forged => "签名不是该设备的".into(),
         }
@@ -181,6 +189,10 @@ impl fmt::Display for Finding {
             Finding::SetBack(has, sent) => {
                 write!(f, "the device has {has} receipts and has sent {sent}: it may have been set back")
             }
+            Finding::EpochAhead(has, made) => write!(
+                f,
+                "the device has heard of revocation {has}, and {made} were made: the office was set back, or somebody else has the key"
+            ),
             Finding::Deputy => {
                 f.write_str("used when the deputy who approved it had no delegation that held")
             }

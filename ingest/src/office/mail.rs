@@ -8,7 +8,7 @@ use seal::receipt::{Outcome, Receipt};
 use seal::talk::Hello;
 
 use super::answer::{FRESH_S, Heard, Reply, reply};
-use super::book::Book;
+use super::book::{Book, MOST_AHEAD};
 use super::finding::Finding;
 use super::sql::{self, ReceiptRow, Sent};
 use super::{HANDED, Office, OfficeError, leaf_of, policy_of, seconds};
@@ -18,8 +18,10 @@ use crate::clock::now_ms;
 const BATCH: i64 = 64;
 /// How often a letter is tried: a database that is away for a moment comes back meanwhile.
 const TRIES: u32 = 5;
-/// What no seal has signed is told once in so many milliseconds for each gateway: a flood of it must hide nothing else.
+/// What no seal has signed is told once in so many milliseconds for each seal, or gateway: a flood of it must hide nothing else.
 const QUIET_MS: i64 = 3_600_000;
+/// Most revocations by which a hello moves the office forward: more than it makes between two copies of its database.
+const MOST_EPOCHS: u32 = 1_000;
 
 /// The word for an outcome.
 pub(super) fn outcome_word(outcome: Outcome) -> &'static str {
@@ -196,13 +198,14 @@ impl Office {
             sql::add_finding(&mut transaction, &name, finding, &evidence, sent.received_ms).await?;
         }
         book.doubted = again.then_some(hello.nonce);
-        if hello.receipts > book.receipts {
+        if (1..=MOST_AHEAD).contains(&hello.receipts.saturating_sub(book.receipts)) {
             (book.receipts, book.last_receipt) = (hello.receipts, hello.last_receipt);
         }
         if hello.receipts >= book.receipts {
             book.began = 0;
         }
-        book.epoch = book.epoch.max(hello.epoch);
+        // An office that was set back to a copy of its database catches up; who has the key must not end its numbers.
+        book.epoch = book.epoch.max(hello.epoch.min(book.epoch.saturating_add(MOST_EPOCHS)));
         book.duress = book.duress.max(hello.duress);
         if voids {
             book.min_sequence = answer.contact.min_sequence;
@@ -269,8 +272,12 @@ impl Office {
         let mut desk = self.shared.desk.lock().await;
         let mut transaction = sql::begin(&mut desk.connection).await?;
         let evidence = digest(&[&sent.envelope]);
-        let is_news = sql::add_strange(&mut transaction, sent, QUIET_MS).await?;
-        let seal = if seal.is_empty() { &sent.gateway } else { seal };
+        // Names that no seal has would be as many as somebody likes: the gateway stands for them.
+        let is_known = sql::book(&mut transaction, seal).await?.is_some();
+        let seal = if is_known { seal } else { &sent.gateway };
+        sql::add_strange(&mut transaction, sent).await?;
+        let is_news =
+            !sql::is_told(&mut transaction, seal, &Finding::Forged, sent.received_ms - QUIET_MS).await?;
         if is_news {
             let shown = super::hex(&evidence[..]);
             tracing::warn!(

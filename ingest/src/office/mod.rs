@@ -277,12 +277,11 @@ impl Office {
                 break;
             }
         }
-        let pictures = async {
-            self.keep_pictures(now_ms()).await?;
-            self.miss_pictures(now_ms()).await
-        };
-        if let Err(error) = pictures.await {
-            tracing::error!(%error, "照片无法保存 photographs cannot be kept: trying again");
+        // Where photographs cannot be kept, that they are missing is told all the same.
+        for done in [self.keep_pictures(now_ms()).await, self.miss_pictures(now_ms()).await] {
+            if let Err(error) = done {
+                tracing::error!(%error, "照片无法保存 photographs cannot be kept: trying again");
+            }
         }
         Ok(())
     }

@@ -208,11 +208,15 @@ impl Village {
 
     /// Puts something into the inbox, as the engine does.
     async fn send(&mut self, envelope: &[u8]) {
+        self.send_at(envelope, now_ms()).await;
+    }
+
+    async fn send_at(&mut self, envelope: &[u8], received_ms: i64) {
         self.sent += 1;
         let mut connection = database::connect(&self.office.shared.settings.database).await.unwrap();
         sqlx::query("INSERT INTO seal_inbox (number, gateway, received_ms, envelope) VALUES ($1, 'gongli-07', $2, $3)")
             .bind(self.sent)
-            .bind(now_ms())
+            .bind(received_ms)
             .bind(envelope)
             .execute(&mut connection)
             .await
@@ -633,6 +637,32 @@ async fn a_deputy_approves_until_the_delegation_is_withdrawn() {
         assert!(
             views.len() == 1 && views[0].withdrawn_by.as_deref() == Some("secretary") && views[0].is_logged
         );
+
+        // The issuer says it again with a later time: the first one counts.
+        village.settled().await;
+        let deed = Deed::Revoked { seal: SEAL.into(), grant: delegation, expires_s: hour_s, epoch: 9 };
+        let second = village.office.notice(SEAL, "insider", deed, now_ms() + 3_000_000).unwrap();
+        let (mut audit, tiles) = (Audit::new(village.office.roots(SEAL)), village.office.tiles());
+        for leaf in (0..tiles.size()).map(|index| tiles.leaf(index).unwrap()) {
+            if leaf == late {
+                audit.take(&second.body);
+            }
+            audit.take(&leaf);
+        }
+        let found: Vec<&str> = audit.remarks.iter().map(|remark| &*remark.en).collect();
+        assert!(
+            found.len() == 2 && found[0].contains("taken back twice") && found[1].contains("after the grant"),
+            "{found:?}"
+        );
+
+        // A seal remembers what was withdrawn, so that nobody may withdraw without end.
+        for n in 1..9 {
+            match village.depute("teacher", SECRETARY, hour_s).await {
+                Ok(id) => village.office.withdraw(&id, "secretary", "again", now_ms()).await.unwrap(),
+                Err(error) => assert!(n == 8 && matches!(error, OfficeError::No(_)), "{n}: {error}"),
+            }
+        }
+        assert_eq!(village.office.delegations(Some(SEAL), &[], "teacher").await.unwrap().len(), 8);
     }
 }
 
@@ -753,7 +783,13 @@ async fn what_does_not_agree_is_found() {
         village.send(&forged.unwrap().to_bytes()).await;
         village.send(b"nothing").await;
         let words = village.words().await;
-        assert_eq!(words.iter().filter(|word| *word == "forged").count(), 1, "{words:?}");
+        let forged = |words: &[String]| words.iter().filter(|word| *word == "forged").count();
+        assert_eq!(forged(&words), 1, "{words:?}");
+        // Whoever goes on now and then hides nothing for longer than an hour.
+        for (minutes, told) in [(40, 1), (80, 2), (120, 2), (160, 3)] {
+            village.send_at(b"nothing", now_ms() + minutes * 60_000).await;
+            assert_eq!(forged(&village.words().await), told, "after {minutes} minutes");
+        }
     }
 }
 
@@ -883,6 +919,9 @@ async fn a_photograph_that_does_not_come_is_found_and_nobody_is_in_its_way() {
         village.send_part("gongli-07", &name, 0, picture.len(), &picture[..9]).await;
         office.keep_pictures(now_ms()).await.unwrap();
         assert_eq!(office.picture(&name).await, None, "not whole");
+        // Somebody else of this gateway sends something by the same name, which is whole before.
+        village.send_part("gongli-07", &name, 500, 1, b"x").await;
+        office.keep_pictures(now_ms()).await.unwrap();
         village.send_part("gongli-07", &name, 9, picture.len(), &picture[9..]).await;
         office.keep_pictures(now_ms()).await.unwrap();
         assert_eq!(office.picture(&name).await, Some(picture));

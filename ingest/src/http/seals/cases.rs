@@ -9,7 +9,7 @@ use base64ct::{Base64, Encoding as _};
 use seal::grant::{Evidence, Fence, HashAlgorithm, Id};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use wire::Datum;
+use wire::{Area, Datum};
 
 use super::{bytes, content, digest, id, key, own_key};
 use crate::clock::now_ms;
@@ -24,7 +24,7 @@ use crate::office::draft::Wish;
 use crate::office::{Office, OfficeError, hex};
 use crate::people::account::Login;
 use crate::people::read_key;
-use crate::people::role::Action;
+use crate::people::role::{Action, may};
 
 /// A circle on the ground, WGS-84.
 #[derive(Deserialize, ToSchema)]
@@ -268,12 +268,13 @@ pub(in crate::http) async fn approve(
     let office = app.office()?;
     app.people.must_have_shown(&who.0)?;
     let (grant, case) = seen_case(office, &who, &grant).await?;
-    who.must(Action::Approve, &office.area_of(&case.seal).await?)?;
+    let area = office.area_of(&case.seal).await?;
+    who.must(Action::Approve, &area)?;
     let (key, signature) = (own_key(&who, &form.key)?, bytes(&form.signature, "signature")?);
     let account = who.account();
-    // A key that was retired since, or whose owner is gone, must not count towards the grant.
+    // A key that was retired since, or whose owner is gone or does something else now, must not count towards the grant.
     for before in &case.approvals {
-        if !signs_still(&app, &before.person, &before.key).await? {
+        if !signs_still(&app, &area, &before.person, &before.key).await? {
             let person = &before.person;
             return Err(Problem::new(
                 REFUSED_BY_OFFICE,
@@ -288,7 +289,7 @@ pub(in crate::http) async fn approve(
     let mut stale = Vec::new();
     let now_ms = now_ms();
     for given in office.delegations_now(&case.seal, now_ms).await? {
-        if !signs_still(&app, &given.from, &given.key).await? {
+        if !signs_still(&app, &area, &given.from, &given.key).await? {
             stale.push(id(&given.delegation)?);
         }
     }
@@ -296,11 +297,11 @@ pub(in crate::http) async fn approve(
     Ok(Json(ApprovedView { granted }))
 }
 
-/// Whether somebody signs with a key to this day.
-async fn signs_still(app: &App, person: &str, key: &str) -> Result<bool, Problem> {
+/// Whether somebody approves there and signs with a key to this day.
+async fn signs_still(app: &App, area: &Area, person: &str, key: &str) -> Result<bool, Problem> {
     let login = Login::new(person).map_err(|error| content(error.to_string(), error.to_string()))?;
     let owner = app.people.account(&login).await?;
-    Ok(read_key(key).is_ok_and(|key| owner.signs_with(&key)))
+    Ok(may(&owner, Action::Approve, area) && read_key(key).is_ok_and(|key| owner.signs_with(&key)))
 }
 
 /// A reason.

@@ -107,6 +107,7 @@ pub(in crate::http) async fn give(
     Form(form): Form<DelegationForm>,
 ) -> Result<(StatusCode, Json<DeputedView>), Problem> {
     let office = app.office()?;
+    app.people.must_have_shown(&who.0)?;
     let (payload, signature) = (bytes(&form.payload, "payload")?, bytes(&form.signature, "signature")?);
     // What cannot be read the office refuses, and says why.
     if let Some(read) = seal::delegation::Delegation::read(&payload) {

@@ -44,7 +44,8 @@ pub(super) fn verify(http: SocketAddr, what: &str, file: Option<&Path>) -> Resul
         say("没有这样的用印记录：该印迹没有授权 there is no such impression: nothing covers it");
         return Err(SealError::DoesNotHold);
     }
-    let mut holds = true;
+    // Anybody may photograph a page, and a seal name the photograph: one use that covers it is enough.
+    let mut holds = false;
     for impression in found {
         let roots = roots(http, file, &impression.receipt.seal)?;
         let checked = impression.bundle.check(&asked, &roots);
@@ -71,7 +72,7 @@ pub(super) fn verify(http: SocketAddr, what: &str, file: Option<&Path>) -> Resul
         if is_revoked {
             say("  ✗ 用印前授权已被撤销 the grant was taken back before");
         }
-        holds &= checked.holds() && !is_revoked;
+        holds |= checked.holds() && !is_revoked;
     }
     if holds {
         say("有授权 covered by a grant");

@@ -118,6 +118,24 @@ pub(in crate::office) async fn delegations_between(
     query.fetch_all(connection).await?.iter().map(row_from).collect()
 }
 
+/// How many delegations for a seal somebody has given that have not ended, withdrawn ones too.
+pub(in crate::office) async fn delegations_of(
+    connection: &mut AnyConnection,
+    seal: &str,
+    delegator: &str,
+    now_s: u64,
+) -> Result<usize, Error> {
+    let row = sqlx::query(
+        "SELECT COUNT(*) AS n FROM delegations WHERE seal = $1 AND delegator = $2 AND until_s > $3",
+    )
+    .bind(seal)
+    .bind(delegator)
+    .bind(now_s as i64)
+    .fetch_one(connection)
+    .await?;
+    number(&row, "n")
+}
+
 /// Takes a delegation back; whether that changes something.
 pub(in crate::office) async fn withdraw(
     connection: &mut AnyConnection,

@@ -4,8 +4,8 @@ use seal::keys::Digest;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Error, Row as _};
 
-/// Most letters that are kept although no seal has signed them: some 40 MB.
-const MAX_STRANGE: i64 = 10_000;
+/// Most letters of a gateway that are kept although no seal has signed them: some 4 MB. One pushes out none of another.
+const MAX_STRANGE: i64 = 1_000;
 
 /// What a seal has sent and nobody has looked at.
 pub(in crate::office) struct Sent {
@@ -55,18 +55,8 @@ pub(in crate::office) async fn add_hello(
     Ok(done.rows_affected() > 0)
 }
 
-/// Keeps what no seal has signed, and forgets the oldest of what there is no room for; whether this gateway has sent none
-/// for a while, in which case it is told.
-pub(in crate::office) async fn add_strange(
-    connection: &mut AnyConnection,
-    sent: &Sent,
-    quiet_ms: i64,
-) -> Result<bool, Error> {
-    let row = sqlx::query("SELECT MAX(received_ms) AS last FROM strange WHERE gateway = $1")
-        .bind(sent.gateway.as_str())
-        .fetch_one(&mut *connection)
-        .await?;
-    let last: Option<i64> = row.try_get("last")?;
+/// Keeps what no seal has signed, and forgets the oldest of a gateway for which there is no room.
+pub(in crate::office) async fn add_strange(connection: &mut AnyConnection, sent: &Sent) -> Result<(), Error> {
     sqlx::query(
         "INSERT INTO strange (number, gateway, received_ms, envelope) VALUES ($1, $2, $3, $4) \
          ON CONFLICT (number) DO NOTHING",
@@ -78,8 +68,9 @@ pub(in crate::office) async fn add_strange(
     .execute(&mut *connection)
     .await?;
     let sql = format!(
-        "DELETE FROM strange WHERE number < (SELECT number FROM strange ORDER BY number DESC LIMIT 1 OFFSET {MAX_STRANGE})"
+        "DELETE FROM strange WHERE gateway = $1 AND number < \
+         (SELECT number FROM strange WHERE gateway = $1 ORDER BY number DESC LIMIT 1 OFFSET {MAX_STRANGE})"
     );
-    sqlx::query(sqlx::AssertSqlSafe(sql)).execute(connection).await?;
-    Ok(last.is_none_or(|last| sent.received_ms - last > quiet_ms))
+    sqlx::query(sqlx::AssertSqlSafe(sql)).bind(sent.gateway.as_str()).execute(connection).await?;
+    Ok(())
 }

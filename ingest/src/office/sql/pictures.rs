@@ -72,16 +72,19 @@ pub(in crate::office) async fn due(
     rows.iter().map(due_from).collect()
 }
 
-/// Photographs that receipts name and all of whose parts are there, and by which gateway they came.
+/// Photographs that receipts name and all of whose parts are there, by which gateway they came, and how many bytes these say
+/// that they are of: parts of something else by the same name do not mix with them.
 pub(in crate::office) async fn whole_pictures(
     connection: &mut AnyConnection,
-) -> Result<Vec<(Digest, String)>, Error> {
+) -> Result<Vec<(Digest, String, i64)>, Error> {
     let sql = format!(
-        "SELECT digest, gateway FROM picture_parts WHERE digest IN (SELECT digest FROM pictures_due) \
+        "SELECT digest, gateway, total FROM picture_parts WHERE digest IN (SELECT digest FROM pictures_due) \
          GROUP BY digest, gateway, total HAVING SUM(LENGTH(part)) >= total LIMIT {AT_ONCE}"
     );
     let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(connection).await?;
-    rows.iter().map(|row| Ok((fixed(row, "digest")?.into(), row.try_get("gateway")?))).collect()
+    let whole =
+        |row: &AnyRow| Ok((fixed(row, "digest")?.into(), row.try_get("gateway")?, row.try_get("total")?));
+    rows.iter().map(whole).collect()
 }
 
 /// The parts of a photograph that a gateway has sent, put together.
@@ -89,13 +92,12 @@ pub(in crate::office) async fn picture(
     connection: &mut AnyConnection,
     digest: &Digest,
     gateway: &str,
+    total: i64,
 ) -> Result<Vec<u8>, Error> {
-    let rows =
-        sqlx::query("SELECT part FROM picture_parts WHERE digest = $1 AND gateway = $2 ORDER BY start")
-            .bind(&digest[..])
-            .bind(gateway)
-            .fetch_all(connection)
-            .await?;
+    let sql =
+        "SELECT part FROM picture_parts WHERE digest = $1 AND gateway = $2 AND total = $3 ORDER BY start";
+    let query = sqlx::query(sql).bind(&digest[..]).bind(gateway).bind(total);
+    let rows = query.fetch_all(connection).await?;
     let mut bytes = Vec::new();
     for row in &rows {
         bytes.extend(row.try_get::<Vec<u8>, _>("part")?);
@@ -108,10 +110,12 @@ pub(in crate::office) async fn forget_parts(
     connection: &mut AnyConnection,
     digest: &Digest,
     gateway: &str,
+    total: i64,
 ) -> Result<(), Error> {
-    sqlx::query("DELETE FROM picture_parts WHERE digest = $1 AND gateway = $2")
+    sqlx::query("DELETE FROM picture_parts WHERE digest = $1 AND gateway = $2 AND total = $3")
         .bind(&digest[..])
         .bind(gateway)
+        .bind(total)
         .execute(connection)
         .await?;
     Ok(())

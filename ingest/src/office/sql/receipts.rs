@@ -93,9 +93,16 @@ pub(in crate::office) async fn receipts_named(
     digest: &Digest,
 ) -> Result<Vec<ReceiptRow>, Error> {
     let sql = format!(
-        "SELECT {RECEIPT} FROM receipts WHERE digest = $1 OR picture_before = $2 OR picture_after = $3 LIMIT {IMPRESSIONS}"
+        "SELECT {RECEIPT} FROM receipts WHERE picture_before = $1 OR picture_after = $2 \
+         ORDER BY CASE WHEN use_number > 0 THEN 0 ELSE 1 END, received_ms, digest LIMIT {IMPRESSIONS}"
     );
-    let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(&digest[..]).bind(&digest[..]).bind(&digest[..]);
+    // What has this digest is it, whatever other receipts say that they have photographed.
+    let itself = format!("SELECT {RECEIPT} FROM receipts WHERE digest = $1");
+    let itself = sqlx::query(sqlx::AssertSqlSafe(itself)).bind(&digest[..]);
+    if let Some(row) = itself.fetch_optional(&mut *connection).await? {
+        return Ok(vec![receipt_from(&row)?]);
+    }
+    let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(&digest[..]).bind(&digest[..]);
     query.fetch_all(connection).await?.iter().map(receipt_from).collect()
 }
 
@@ -158,6 +165,22 @@ pub(in crate::office) async fn add_finding(
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Whether something like this was found for a seal since then.
+pub(in crate::office) async fn is_told(
+    connection: &mut AnyConnection,
+    seal: &str,
+    finding: &Finding,
+    since_ms: i64,
+) -> Result<bool, Error> {
+    let row = sqlx::query("SELECT 1 FROM findings WHERE seal = $1 AND word = $2 AND at_ms >= $3 LIMIT 1")
+        .bind(seal)
+        .bind(finding.word())
+        .bind(since_ms)
+        .fetch_optional(connection)
+        .await?;
+    Ok(row.is_some())
 }
 
 /// Findings, newest first, of seals in these areas: of one when it is named, older than `before`.

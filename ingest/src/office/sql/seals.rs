@@ -93,7 +93,8 @@ pub(in crate::office) async fn put_book(connection: &mut AnyConnection, book: &B
     Ok(())
 }
 
-const EARLIER: &str = "public, until_s, head, next_sequence, min_sequence, receipts, last_receipt, counter";
+const EARLIER: &str =
+    "public, until_s, head, next_sequence, min_sequence, receipts, last_receipt, counter, late";
 
 fn earlier_from(row: &AnyRow) -> Result<Earlier, Error> {
     Ok(Earlier {
@@ -105,6 +106,7 @@ fn earlier_from(row: &AnyRow) -> Result<Earlier, Error> {
         receipts: number(row, "receipts")?,
         last_receipt: fixed(row, "last_receipt")?.into(),
         counter: number(row, "counter")?,
+        late: number(row, "late")?,
     })
 }
 
@@ -124,10 +126,10 @@ pub(in crate::office) async fn put_earlier_key(
     earlier: &Earlier,
 ) -> Result<(), Error> {
     let sql = format!(
-        "INSERT INTO earlier_keys (seal, {EARLIER}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
+        "INSERT INTO earlier_keys (seal, {EARLIER}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
          ON CONFLICT (seal, public) DO UPDATE SET until_s = excluded.until_s, head = excluded.head, \
          next_sequence = excluded.next_sequence, min_sequence = excluded.min_sequence, receipts = excluded.receipts, \
-         last_receipt = excluded.last_receipt, counter = excluded.counter"
+         last_receipt = excluded.last_receipt, counter = excluded.counter, late = excluded.late"
     );
     sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(seal)
@@ -139,6 +141,7 @@ pub(in crate::office) async fn put_earlier_key(
         .bind(earlier.receipts as i64)
         .bind(&earlier.last_receipt[..])
         .bind(earlier.counter as i64)
+        .bind(earlier.late as i64)
         .execute(connection)
         .await?;
     Ok(())
