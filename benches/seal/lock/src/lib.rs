@@ -72,14 +72,7 @@ pub struct Lock<H> {
 impl<H: Hands> Lock<H> {
     /// A lock that was commissioned with these roots and has heard nothing yet.
     pub fn new(roots: Roots, key: MemoryKey, hands: H) -> Self {
-        Self {
-            roots,
-            trust: None,
-            memory: Memory::default(),
-            stamping: Stamping::default(),
-            key,
-            hands,
-        }
+        Self { roots, trust: None, memory: Memory::default(), stamping: Stamping::default(), key, hands }
     }
 
     /// Hears what the authority sends, and acts on it. Whether it was believed.

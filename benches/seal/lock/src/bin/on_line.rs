@@ -12,8 +12,9 @@ use line::message::{Down, Up};
 use line::noise::Pair;
 use line::{End, Event, Line};
 use panic_halt as _;
+use seal::keys::MemoryKey;
 use seal::stamping::{Action, Event as Happened};
-use watchfire_lock::{Hands, Lock, commissioned, heap, moment};
+use watchfire_lock::{ALGORITHM, Hands, Lock, commissioned, heap, moment};
 
 #[derive(Default)]
 struct Outside(Vec<Vec<u8>>);
@@ -38,10 +39,12 @@ impl Hands for Outside {
 fn main() -> ! {
     heap::start();
     let told = || black_box(Vec::<u8>::new());
-    if let Some(roots) = commissioned(&told()) {
+    let key = MemoryKey::new(black_box(ALGORITHM), &black_box([1; 32]));
+    if let (Some(roots), Some(key)) = (commissioned(&told()), key) {
         let pair = Pair { own: black_box([0; 32]), peer: black_box([0; 32]), seal: roots.seal.clone() };
-        let mut line = Line::new(End::Seal, pair, 115_200, alloc::boxed::Box::new(|| black_box(Some([0; 32]))));
-        let mut lock = Lock::new(roots, &black_box([0; 32]), Outside::default());
+        let mut line =
+            Line::new(End::Seal, pair, 115_200, alloc::boxed::Box::new(|| black_box(Some([0; 32]))));
+        let mut lock = Lock::new(roots, key, Outside::default());
         while let Some(moment) = moment(&told()) {
             let now_ms = black_box(0);
             line.hear(&told(), now_ms);
