@@ -272,6 +272,10 @@ async function stranger(page, office, document, [second, first], number) {
   const shown = await page.locator('.seals').innerText();
   for (const part of [SEAL, 'certificate of residence', document.digest, '第 2 次，共 2 次', '附有全部签名与见证证明。', 'ingest seal verify']) must(shown.includes(part), `an impression is shown without ${part}: ${shown}`);
   must(!shown.includes('bookkeeper'), 'verification shows who applied');
+  const picture = path.join(office.folder, 'code.png');
+  await page.locator('.qr img').screenshot({ path: picture });
+  const scanned = await ask('scanned', picture);
+  must(scanned === `${office.base}/verify#${second.digest}`, `the code on paper says ${scanned}`);
   const paper = page.locator('input[type=file]').nth(1);
   await paper.setInputFiles(document.other);
   await page.waitForSelector('.box.bad:has-text("这不是授权中的文件")');
@@ -285,7 +289,7 @@ async function stranger(page, office, document, [second, first], number) {
   await page.waitForSelector('.box.bad:has-text("没有这样的印迹")');
   must(await page.locator('#person').isVisible() && await page.locator('.tabs a').count() === 1, 'a passer-by is shown more than verification');
   await shot(page, 'verify-phone');
-  ok('a stranger verifies both uses, by the address on paper and by a photograph; another page, and another photograph, is covered by nothing');
+  ok('a stranger verifies both uses, by the code on paper and by a photograph; another page, and another photograph, is covered by nothing');
 }
 
 /** The same at a command line, by the keys alone. */

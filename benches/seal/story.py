@@ -16,6 +16,9 @@ import pathlib
 import subprocess
 import sys
 
+import zxingcpp
+from PIL import Image
+
 from village import Village, lodging, until
 
 
@@ -42,6 +45,11 @@ class Story(Village):
     def verified(self, digest):
         """A stranger at a command line, as soon as the witness has seen it."""
         return until(f"{digest} is covered", lambda: holding(self.verify(digest, ok=(0, 65))))
+
+    def scanned(self, picture):
+        """What a scanner reads in a picture of a code."""
+        (code,) = zxingcpp.read_barcodes(Image.open(picture).convert("L"))
+        return code.text
 
     def forged(self):
         """A photograph of another stamp."""

@@ -111,6 +111,7 @@ export const SEALS = {
   'verify.isIt': ['选择或拖入文件，核对它是否就是获准盖章的文件', 'Choose or drop the document to see whether it is the one that was to be stamped'],
   'verify.proof': ['证明', 'Proof'], 'verify.proofThere': ['附有全部签名与见证证明。', 'All signatures and proofs of the witnesses are attached.'], 'verify.proofMissing': ['见证尚未完成：{parts}。请稍后再查。', 'No witness has seen yet: {parts}. Ask again in a moment.'],
   'verify.part.receipt': ['回执', 'the receipt'], 'verify.part.enrolment': ['印章登记', 'the enrolment'], 'verify.part.grant': ['授权', 'the grant'], 'verify.part.policy': ['规则', 'the rules'], 'verify.part.delegations': ['委托', 'the delegations'], 'verify.part.enrolled_by': ['登记时的规则', 'the rules of the enrolment'], 'verify.part.notices': ['撤销或换钥公告', 'what speaks against it'],
+  'verify.code': ['核验二维码', 'The code of this impression'], 'verify.codeHint': ['印在印迹旁：任何人扫码即可核验，无需登录', 'Print it beside the impression: whoever scans it can verify it, without an account'],
   'verify.upTo': ['公开日志 {n} 片之内未见撤销；此后的撤销尚不可知', 'Not taken back, as far as shown, in a log of {n} leaves; what comes later is not known'],
   'verify.save': ['下载证明（JSON）', 'Download the proof (JSON)'], 'verify.without': ['以上结论来自本服务器。不信任它也能核验：把密钥与各机构公布的比对，然后：', 'This is what the server says. To check without trusting it, compare the keys with what their owners publish, then:'],
 

@@ -48,6 +48,7 @@ function impression(one, digest) {
     !one.document ? null : one.hash === 'sha-256' ? documentCheck(one.document) : box('warn', t('case.noDigest', { hash: one.hash.toUpperCase() })),
     el('h2', { text: t('verify.proof') }), el('p', { text: missing.length ? t('verify.proofMissing', { parts: missing.join(', ') }) : t('verify.proofThere') }),
     el('div', { class: 'actions' }, action(t('verify.save'), async () => save(`impression-${receipt.digest.slice(0, 16)}.json`, one.bundle))),
+    el('figure', { class: 'qr' }, el('img', { src: `/api/v1/impressions/${receipt.digest}/code`, alt: t('verify.code') }), el('figcaption', { class: 'dim', text: t('verify.codeHint') })),
     el('p', { class: 'dim', text: t('verify.without') }), el('pre', { class: 'code', text: `ingest seal roots ${receipt.seal} > roots.toml\ningest seal verify ${digest} --roots roots.toml` }));
 }
 

@@ -56,7 +56,7 @@ mod write;
 
 use people::{accounts, own, passkeys, sessions};
 use problem::{METHOD, NOT_FOUND, Problem};
-use seals::{cases, delegations, devices, public};
+use seals::{cases, code, delegations, devices, public};
 use who::Peer;
 
 pub(crate) use query::duration;
@@ -203,6 +203,7 @@ fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(delegations::withdraw))
         .routes(routes!(public::findings))
         .routes(routes!(public::impressions))
+        .routes(routes!(code::code))
         .routes(routes!(public::picture))
         .routes(routes!(read::openapi))
         .routes(routes!(read::metrics))
@@ -340,7 +341,7 @@ mod tests {
     fn every_operation_is_documented_with_its_answers() {
         let document: serde_json::Value = serde_json::to_value(api().into_openapi()).unwrap();
         let paths = document["paths"].as_object().unwrap();
-        assert_eq!(paths.len(), 55);
+        assert_eq!(paths.len(), 56);
         for (path, operations) in paths {
             for (method, operation) in operations.as_object().unwrap() {
                 let what = format!("{method} {path}");

@@ -1,6 +1,7 @@
 //! Seals: what is applied for, approved, granted and stamped.
 //!
-//! - [`cases`]: from application to grant; [`delegations`]: who approves in whose place; [`devices`]: seals themselves; [`public`]: what can be checked
+//! - [`cases`]: from application to grant; [`delegations`]: who approves in whose place; [`devices`]: seals themselves
+//! - [`public`]: what can be checked; [`code`]: the code on paper that leads there
 
 use base64ct::{Base64, Encoding as _};
 use seal::grant::Id;
@@ -15,6 +16,7 @@ use crate::office::{Office, OfficeError, unhex};
 use crate::people::read_key;
 
 pub(super) mod cases;
+pub(super) mod code;
 pub(super) mod delegations;
 pub(super) mod devices;
 pub(super) mod public;
