@@ -1,5 +1,8 @@
-//! Smart seals: whatever a stranger may hand to a seal, or to who checks its receipts. The first byte says what it is to be.
+//! Smart seals: whatever a stranger may hand to a seal, or to who checks its receipts. The first byte says what it is to be,
+//! or `SEAL_PARSER`, a number from 0 to 10, for all of a run.
 #![no_main]
+use std::sync::LazyLock;
+
 use libfuzzer_sys::fuzz_target;
 use seal::delegation::Delegation;
 use seal::envelope::{Envelope, Kind};
@@ -11,10 +14,13 @@ use seal::proof::Proof;
 use seal::receipt::Receipt;
 use seal::talk::{Answer, Hello};
 
+static ONLY: LazyLock<Option<u8>> =
+    LazyLock::new(|| std::env::var("SEAL_PARSER").ok().map(|only| only.parse().expect("SEAL_PARSER is a number")));
+
 fuzz_target!(|data: &[u8]| {
     let Some((&choice, bytes)) = data.split_first() else { return };
     // What is read has one form: it is written again as the same bytes.
-    match choice % 11 {
+    match ONLY.unwrap_or(choice) % 11 {
         0 => {
             for kind in Kind::ALL {
                 let again = Envelope::read(kind, bytes).map(|envelope| envelope.to_bytes());
