@@ -14,8 +14,9 @@ use seal::proof::Proof;
 use seal::receipt::Receipt;
 use seal::talk::{Answer, Hello};
 
-static ONLY: LazyLock<Option<u8>> =
-    LazyLock::new(|| std::env::var("SEAL_PARSER").ok().map(|only| only.parse().expect("SEAL_PARSER is a number")));
+static ONLY: LazyLock<Option<u8>> = LazyLock::new(|| {
+    std::env::var("SEAL_PARSER").ok().map(|only| only.parse().expect("SEAL_PARSER is a number"))
+});
 
 fuzz_target!(|data: &[u8]| {
     let Some((&choice, bytes)) = data.split_first() else { return };
