@@ -212,26 +212,10 @@ pub(super) mod tests {
     const GRANT: [u8; 16] = [1; 16];
 
     pub(in crate::office) fn book() -> Book {
-        Book {
-            seal: "gongli-07".into(),
-            area: Area::new("370124/gongli").unwrap(),
-            gateway: GatewayId::new("gongli-07").unwrap(),
-            key: MemoryKey::from_secret(&[9; 32]).public(),
-            policy: 1,
-            epoch: 0,
-            next_sequence: 5,
-            min_sequence: 0,
-            cleared: 0,
-            is_locked: false,
-            receipts: 10,
-            last_receipt: digest(&[b"ten"]),
-            counter: 20,
-            tampered: 0,
-            heard_ms: 0,
-            doubted: None,
-            duress: 0,
-            began: 0,
-        }
+        let (area, gateway) = (Area::new("370124/gongli").unwrap(), GatewayId::new("gongli-07").unwrap());
+        let fresh = Book::new("gongli-07", area, gateway, MemoryKey::from_secret(&[9; 32]).public());
+        let last_receipt = digest(&[b"ten"]);
+        Book { policy: 1, next_sequence: 5, receipts: 10, last_receipt, counter: 20, ..fresh }
     }
 
     pub(in crate::office) fn granted() -> Granted {

@@ -324,26 +324,9 @@ pub(super) mod tests {
     }
 
     pub(in crate::office) fn book() -> Book {
-        Book {
-            seal: "gongli-07".into(),
-            area: Area::new("370124/gongli").unwrap(),
-            gateway: GatewayId::new("gongli-07").unwrap(),
-            key: key(9).public(),
-            policy: 3,
-            epoch: 7,
-            next_sequence: 12,
-            min_sequence: 0,
-            cleared: 0,
-            is_locked: false,
-            receipts: 0,
-            last_receipt: [0; 32].into(),
-            counter: 0,
-            tampered: 0,
-            heard_ms: 0,
-            doubted: None,
-            duress: 0,
-            began: 0,
-        }
+        let (area, gateway) = (Area::new("370124/gongli").unwrap(), GatewayId::new("gongli-07").unwrap());
+        let fresh = Book::new("gongli-07", area, gateway, key(9).public());
+        Book { policy: 3, epoch: 7, next_sequence: 12, ..fresh }
     }
 
     pub(in crate::office) fn wish() -> Wish {

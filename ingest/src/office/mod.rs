@@ -15,10 +15,11 @@
 //!
 //! # Layout
 //! - [`book`]: what is known of a seal, and comparing; [`earlier`]: what a key says that it had before; [`finding`]: what
-//!   does not agree (pure); [`draft`]: from application to grant (pure); [`answer`]: what a
-//!   seal is told (pure)
-//! - [`deputies`]: who approves in whose place
-//! - [`mail`]: what seals have sent; `pictures`: photographs; [`acts`]: what people do; [`ask`]: what people ask; [`check`]: is an impression covered
+//!   does not agree (all pure)
+//! - [`draft`]: from application to grant; [`answer`]: what a seal is told (both pure); [`deputies`]: who approves in whose
+//!   place
+//! - [`mail`]: what seals have sent; `pictures`: photographs
+//! - [`acts`]: what people do; [`ask`]: what people ask; [`check`]: is an impression covered
 //! - [`audit`]: the whole log, read by a stranger (pure); [`command`]: `ingest seal`
 //! - `sql`: statements
 
